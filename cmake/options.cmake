@@ -1,0 +1,34 @@
+# Compiler options of our own code, and the one way to declare a library folder.
+
+set(TILLSYNC_SANITIZE "" CACHE STRING "comma-separated list for -fsanitize, empty for none")
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+find_program(MOLD_PROGRAM mold)
+if(MOLD_PROGRAM)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+# Sanitizers apply to everything that is compiled here, SQLite included.
+if(TILLSYNC_SANITIZE)
+  add_compile_options(-fsanitize=${TILLSYNC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${TILLSYNC_SANITIZE})
+  # -O0 makes the capture tests too slow to be run often; -O1 keeps traces readable.
+  set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1")
+  set(CMAKE_C_FLAGS_DEBUG "-O1 -g1")
+endif()
+
+add_library(tillsync_options INTERFACE)
+target_compile_options(tillsync_options INTERFACE -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor)
+target_include_directories(tillsync_options INTERFACE ${CMAKE_SOURCE_DIR}/common ${CMAKE_SOURCE_DIR})
+target_compile_definitions(tillsync_options INTERFACE TILLSYNC_VERSION="${PROJECT_VERSION}")
+
+# tillsync_library(<folder> SOURCES ... LINKS ...): one folder of common/ or platform/ is one static library.
+function(tillsync_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  add_library(tillsync_${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(tillsync_${name} PUBLIC tillsync_options ${ARG_LINKS})
+endfunction()

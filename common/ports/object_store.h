@@ -1,0 +1,82 @@
+// Object storage, as a port. Every object is immutable and written create-only; only fleet/status and fleet/names are
+// overwritten.
+//
+// Keys: UTF-8, '/' between parts, no leading '/', no empty, '.' or '..' part, at most 1,000 bytes.
+// Errors: not_found (object, or bucket or directory: the context says which), conflict (put of a key that exists),
+// offline, throttled, denied, no_space, transient, corrupt (what arrived is not what was sent), usage (bad key).
+// Threads: all calls are safe from any thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+
+namespace tillsync {
+
+struct ObjectInfo {
+  std::string key;
+  uint64_t size = 0;
+};
+
+struct ObjectPage {
+  std::vector<ObjectInfo> objects;  // in byte order of their keys
+  bool more = false;                // ask again with start_after = the last key
+};
+
+struct ObjectStoreProperties {
+  std::string name;            // "directory", "s3", "memory"
+  bool create_only = true;     // put() of an existing key is refused by the store itself
+  bool may_delete = true;
+  uint64_t object_size_max = 0;  // 0: no limit of its own
+};
+
+// Where put() takes its bytes from: may be read more than once, so that a retry starts again.
+class ObjectSource {
+ public:
+  virtual ~ObjectSource() = default;
+  virtual uint64_t size() const = 0;
+  virtual Result<size_t> read(uint64_t offset, MutableBytes out) = 0;
+};
+
+class BytesSource : public ObjectSource {
+ public:
+  explicit BytesSource(ByteView bytes) : bytes_(bytes) {}
+  uint64_t size() const override { return bytes_.size(); }
+  Result<size_t> read(uint64_t offset, MutableBytes out) override;
+
+ private:
+  ByteView bytes_;
+};
+
+class ObjectStore {
+ public:
+  virtual ~ObjectStore() = default;
+  virtual ObjectStoreProperties properties() const = 0;
+  // Durable when it returns. On failure nothing appears under the key.
+  // progress, if given, is called with the bytes sent so far; returning false stops with cancelled.
+  virtual Result<void> put(const std::string& key, ObjectSource& source,
+                           const std::function<bool(uint64_t)>& progress = nullptr) = 0;
+  // Overwrites, atomically. Only for status and names.
+  virtual Result<void> replace(const std::string& key, ByteView bytes) = 0;
+  // Reads out.size() bytes from offset; fewer means the end of the object.
+  virtual Result<size_t> read(const std::string& key, uint64_t offset, MutableBytes out) = 0;
+  virtual Result<ObjectInfo> head(const std::string& key) = 0;
+  // Objects whose key starts with prefix and is greater than start_after. limit: 1 to 1,000.
+  virtual Result<ObjectPage> list(const std::string& prefix, const std::string& start_after, size_t limit) = 0;
+  // Fine if it is gone already.
+  virtual Result<void> remove(const std::string& key) = 0;
+};
+
+// usage error unless the key is one of the allowed form.
+Result<void> check_key(const std::string& key);
+// Whole object; corrupt when larger than limit.
+Result<Bytes> read_object(ObjectStore& store, const std::string& key, uint64_t limit);
+// Every object below prefix, page by page; stops at the first error, also of visit.
+Result<void> for_each_object(ObjectStore& store, const std::string& prefix,
+                             const std::function<Result<void>(const ObjectInfo&)>& visit);
+
+}  // namespace tillsync

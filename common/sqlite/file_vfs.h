@@ -1,0 +1,32 @@
+// An SQLite VFS over the file port, for our own databases (state.db, staging, downloads), so that crash and power-loss
+// tests reach every byte SQLite writes for us. Never for the application's database.
+//
+// Our databases are opened by one connection of one process at a time: PRAGMA locking_mode=EXCLUSIVE, so that WAL needs no
+// shared memory; the VFS offers none. xLock takes File::lock() at the first lock and keeps it until close.
+// Threads: registration once at start-up; connections as SQLite allows.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "ports/clock.h"
+#include "ports/files.h"
+#include "ports/random.h"
+
+namespace tillsync {
+
+// Registers a VFS under a process-wide unique name while it lives. All connections must be closed before it goes.
+class FileVfs {
+ public:
+  FileVfs(FileSystem& files, Clock& clock, Random& random);
+  ~FileVfs();
+  FileVfs(const FileVfs&) = delete;
+  FileVfs& operator=(const FileVfs&) = delete;
+  const char* name() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tillsync

@@ -1,0 +1,178 @@
+#include "state/migrations.h"
+
+#include "crypto/hash.h"
+
+namespace tillsync {
+
+namespace {
+
+// Times are milliseconds since 1970 UTC. Ids of rows that belong to a database's log are scoped_id(database, number).
+constexpr const char* kInitialSchema = R"sql(
+CREATE TABLE settings(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+-- One row a followed database: identity, position in its WAL, and how far the log has come.
+CREATE TABLE databases(
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  path TEXT NOT NULL,
+  epoch INTEGER NOT NULL DEFAULT 1,
+  created_at INTEGER NOT NULL,
+  baseline_at INTEGER,                        -- NULL until the replica is whole
+  page_size INTEGER NOT NULL DEFAULT 0,
+  page_count INTEGER NOT NULL DEFAULT 0,
+  generation INTEGER NOT NULL DEFAULT 1,      -- counts snapshots; stamps pages that change
+  schema_id INTEGER,
+  sequence INTEGER NOT NULL DEFAULT 0,
+  transaction_no INTEGER NOT NULL DEFAULT 0,
+  last_capture_at INTEGER,
+  flushed_sequence INTEGER NOT NULL DEFAULT 0, -- last sequence in a sealed segment
+  durable_sequence INTEGER NOT NULL DEFAULT 0, -- last sequence in a segment the store holds
+  source TEXT NOT NULL DEFAULT 'none',        -- none, wal, scan
+  wal_salt1 INTEGER NOT NULL DEFAULT 0,
+  wal_salt2 INTEGER NOT NULL DEFAULT 0,
+  wal_frame INTEGER NOT NULL DEFAULT 0,
+  wal_checksum1 INTEGER NOT NULL DEFAULT 0,
+  wal_checksum2 INTEGER NOT NULL DEFAULT 0,
+  change_counter INTEGER NOT NULL DEFAULT 0,
+  file_identity BLOB                          -- device, inode, size, mtime of the database file when all was captured
+);
+
+CREATE TABLE capture_sessions(id INTEGER PRIMARY KEY, database_id INTEGER NOT NULL, uuid TEXT NOT NULL UNIQUE, started_at INTEGER NOT NULL);
+
+-- The application's schema as SQL, one row a version; sequence: the SCHEMA action that brought it, 0 for the baseline.
+CREATE TABLE schemas(
+  id INTEGER PRIMARY KEY, database_id INTEGER NOT NULL, sequence INTEGER NOT NULL, sha256 BLOB NOT NULL, body BLOB NOT NULL,
+  recorded_at INTEGER NOT NULL);
+
+CREATE TABLE tracked_tables(id INTEGER PRIMARY KEY, database_id INTEGER NOT NULL, name TEXT NOT NULL, rows INTEGER NOT NULL DEFAULT 0,
+  digest BLOB NOT NULL, live INTEGER NOT NULL DEFAULT 1, UNIQUE(database_id, name));
+
+CREATE TABLE transactions(
+  id INTEGER PRIMARY KEY,                     -- scoped transaction number
+  first_sequence INTEGER NOT NULL, last_sequence INTEGER NOT NULL,
+  captured_at INTEGER NOT NULL, session_id INTEGER NOT NULL, flags INTEGER NOT NULL, schema_id INTEGER NOT NULL);
+
+CREATE TABLE action_log(
+  id INTEGER PRIMARY KEY,                     -- scoped sequence
+  transaction_no INTEGER NOT NULL,
+  table_id INTEGER NOT NULL,
+  action INTEGER NOT NULL,                    -- 1 CREATE, 2 UPDATE, 3 DELETE, 4 SCHEMA, 5 RENUMBER, 6 RESTORE
+  row_id INTEGER, previous_row_id INTEGER,    -- NULL for WITHOUT ROWID
+  entity_key BLOB,
+  entity_created INTEGER NOT NULL DEFAULT 0,  -- sequence that created the entity, 0 for the baseline
+  version INTEGER NOT NULL DEFAULT 0,
+  dependencies BLOB,                          -- LEB128, each as this sequence minus the dependency's
+  data BLOB, previous_data BLOB);             -- SQLite records
+
+-- Rows of sqlite_stat tables: replayed, but no actions.
+CREATE TABLE hidden_rows(id INTEGER PRIMARY KEY AUTOINCREMENT, database_id INTEGER NOT NULL, transaction_no INTEGER NOT NULL, table_name TEXT NOT NULL,
+  action INTEGER NOT NULL, row_id INTEGER, data BLOB, previous_data BLOB);
+CREATE INDEX hidden_rows_by_transaction ON hidden_rows(database_id, transaction_no);
+
+-- Entities that changed since the baseline. An untouched row needs none: its uuid is derived.
+CREATE TABLE entity_uuids(
+  table_id INTEGER NOT NULL, entity_key BLOB NOT NULL,
+  created_sequence INTEGER NOT NULL, version INTEGER NOT NULL, last_sequence INTEGER NOT NULL,
+  created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, deleted INTEGER NOT NULL,
+  PRIMARY KEY(table_id, entity_key)) WITHOUT ROWID;
+
+-- Pages whose change is committed here and not yet written to the replica file (docs/formats.md, "Redo").
+CREATE TABLE redo(id INTEGER PRIMARY KEY, owner INTEGER NOT NULL, generation INTEGER NOT NULL, body BLOB);
+
+CREATE TABLE segments(
+  id INTEGER PRIMARY KEY,                     -- scoped first sequence
+  last_sequence INTEGER NOT NULL, first_transaction INTEGER NOT NULL, last_transaction INTEGER NOT NULL,
+  object_key TEXT NOT NULL UNIQUE, sha256 BLOB NOT NULL, size INTEGER NOT NULL,
+  schema_sequence INTEGER NOT NULL,           -- first sequence of the segment that carries this segment's schema
+  created_at INTEGER NOT NULL, durable_at INTEGER);
+
+CREATE TABLE transfer_queue(
+  id INTEGER PRIMARY KEY, lane INTEGER NOT NULL, database_id INTEGER, object_key TEXT NOT NULL UNIQUE, spool_path TEXT NOT NULL,
+  size INTEGER NOT NULL, sent INTEGER NOT NULL DEFAULT 0, retry_count INTEGER NOT NULL DEFAULT 0, not_before INTEGER NOT NULL DEFAULT 0,
+  error TEXT, created_at INTEGER NOT NULL);
+
+CREATE TABLE snapshots(
+  uuid TEXT PRIMARY KEY, database_id INTEGER NOT NULL, epoch INTEGER NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL DEFAULT '',
+  snapshot_type TEXT NOT NULL CHECK(snapshot_type IN ('FULL', 'INCREMENTAL', 'DIFFERENTIAL')),
+  parent_uuid TEXT, base_uuid TEXT, sequence INTEGER NOT NULL, transaction_no INTEGER NOT NULL, generation INTEGER NOT NULL,
+  captured_at INTEGER NOT NULL, schema_version INTEGER NOT NULL, app_version TEXT NOT NULL, checksum TEXT,
+  size INTEGER NOT NULL DEFAULT 0, stored_bytes INTEGER NOT NULL DEFAULT 0, table_counts TEXT NOT NULL DEFAULT '{}',
+  action_log_count INTEGER NOT NULL DEFAULT 0, entity_uuid_count INTEGER NOT NULL DEFAULT 0,
+  is_complete INTEGER NOT NULL DEFAULT 0, is_verified INTEGER NOT NULL DEFAULT 0, manifest_key TEXT NOT NULL,
+  created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL) WITHOUT ROWID;
+
+-- Where the content of a run of pages is stored already (FULL snapshots refer to it instead of sending it again).
+CREATE TABLE stored_blocks(
+  database_id INTEGER NOT NULL, sha256 BLOB NOT NULL, pack_key TEXT NOT NULL, block INTEGER NOT NULL,
+  PRIMARY KEY(database_id, sha256)) WITHOUT ROWID;
+
+CREATE TABLE workflows(
+  id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
+  status TEXT NOT NULL CHECK(status IN ('PENDING', 'IN_PROGRESS', 'COMPLETED', 'FAILED', 'CANCELLED')),
+  type TEXT NOT NULL CHECK(type IN ('BACKUP', 'RESTORE', 'MIGRATION', 'REPLAY')),
+  data TEXT NOT NULL DEFAULT '{}', created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, completed_at INTEGER,
+  error TEXT, error_kind TEXT, retry_count INTEGER NOT NULL DEFAULT 0, max_retries INTEGER NOT NULL, not_before INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX workflows_by_status ON workflows(status);
+
+CREATE TABLE workflow_steps(
+  id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, workflow_id INTEGER NOT NULL REFERENCES workflows(id), step_type TEXT NOT NULL,
+  status TEXT NOT NULL CHECK(status IN ('PENDING', 'IN_PROGRESS', 'COMPLETED', 'FAILED', 'SKIPPED')),
+  data TEXT NOT NULL DEFAULT '{}', sequence INTEGER NOT NULL, started_at INTEGER, completed_at INTEGER, error TEXT,
+  retry_count INTEGER NOT NULL DEFAULT 0, dependencies TEXT NOT NULL DEFAULT '[]', UNIQUE(workflow_id, sequence));
+
+CREATE TABLE backup_sessions(
+  id INTEGER PRIMARY KEY, session_uuid TEXT NOT NULL UNIQUE, workflow_uuid TEXT NOT NULL, database_id INTEGER NOT NULL, snapshot_uuid TEXT,
+  status TEXT NOT NULL CHECK(status IN ('INITIALIZING', 'CAPTURING', 'PROCESSING', 'COMPLETING', 'COMPLETED', 'FAILED')),
+  progress REAL NOT NULL DEFAULT 0, current_step TEXT NOT NULL DEFAULT '', start_time INTEGER NOT NULL, last_update_time INTEGER NOT NULL,
+  error TEXT);
+
+CREATE TABLE restore_sessions(
+  id INTEGER PRIMARY KEY, session_uuid TEXT NOT NULL UNIQUE, workflow_uuid TEXT NOT NULL, database_id INTEGER, snapshot_uuid TEXT,
+  status TEXT NOT NULL CHECK(status IN ('INITIALIZING', 'CAPTURING', 'PROCESSING', 'COMPLETING', 'COMPLETED', 'FAILED')),
+  progress REAL NOT NULL DEFAULT 0, current_step TEXT NOT NULL DEFAULT '', start_time INTEGER NOT NULL, last_update_time INTEGER NOT NULL,
+  target TEXT NOT NULL, target_sequence INTEGER NOT NULL DEFAULT 0, migration_log TEXT NOT NULL DEFAULT '[]', replay_log TEXT NOT NULL DEFAULT '[]',
+  error TEXT);
+)sql";
+
+constexpr Migration kMigrations[] = {
+    {1, "Initial schema", kInitialSchema},
+};
+
+// The table of migrations is there before the first of them.
+constexpr const char* kMigrationsTable =
+    "CREATE TABLE IF NOT EXISTS migrations(id INTEGER PRIMARY KEY, version INTEGER NOT NULL UNIQUE, name TEXT NOT NULL,"
+    " applied_at INTEGER NOT NULL, checksum TEXT NOT NULL)";
+
+}  // namespace
+
+std::span<const Migration> state_migrations() { return kMigrations; }
+
+Result<void> migrate(Connection& connection, std::span<const Migration> migrations, Clock& clock) {
+  TILLSYNC_TRY(connection.execute(kMigrationsTable));
+  int latest = migrations.empty() ? 0 : migrations.back().version;
+  TILLSYNC_LET(int64_t current, connection.query_integer("SELECT coalesce(max(version), 0) FROM migrations"));
+  if (current > latest)
+    return Error{ErrorKind::schema, 0,
+                 "state.db has schema version " + std::to_string(current) + " and this tillsync knows up to " +
+                     std::to_string(latest) + "; install the newer tillsync again"};
+  for (const Migration& migration : migrations) {
+    std::string checksum = sha256(as_bytes(migration.sql)).hex();
+    if (migration.version <= current) {
+      TILLSYNC_LET(auto recorded, connection.prepare("SELECT checksum FROM migrations WHERE version=?"));
+      recorded.bind(1, migration.version);
+      TILLSYNC_LET(bool found, recorded.step());
+      if (!found || recorded.text(0) != checksum)
+        return Error{ErrorKind::schema, 0,
+                     "state.db: migration " + std::to_string(migration.version) + " was applied in another form than this tillsync's"};
+      continue;
+    }
+    TILLSYNC_LET(auto transaction, Transaction::begin(connection));
+    TILLSYNC_TRY(connection.execute(migration.sql).with("migration " + std::to_string(migration.version)));
+    TILLSYNC_LET(auto record, connection.prepare("INSERT INTO migrations(version, name, applied_at, checksum) VALUES(?,?,?,?)"));
+    TILLSYNC_TRY(record.bind(1, migration.version).bind(2, migration.name).bind(3, to_ms(clock.now())).bind(4, checksum).run());
+    TILLSYNC_TRY(transaction.commit());
+  }
+  return {};
+}
+
+}  // namespace tillsync

@@ -1,0 +1,59 @@
+#include "state/state_db.h"
+
+#include "state/migrations.h"
+
+namespace tillsync {
+
+int state_schema_version_latest() { return state_migrations().back().version; }
+
+Result<std::unique_ptr<StateDb>> StateDb::open(const std::string& path, const char* vfs, Clock& clock) {
+  std::unique_ptr<StateDb> state(new StateDb);
+  TILLSYNC_LET(auto connection, Connection::open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs).with("open " + path));
+  state->connection_ = std::move(connection);
+  auto prepare = [&]() -> Result<void> {
+    // EXCLUSIVE before WAL: the wal-index then lives in our memory and no shared memory is needed.
+    TILLSYNC_TRY(state->connection_.execute(
+        "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-2048;"
+        "PRAGMA wal_autocheckpoint=2000; PRAGMA foreign_keys=ON; PRAGMA journal_size_limit=16777216"));
+    return migrate(state->connection_, state_migrations(), clock);
+  };
+  auto ready = prepare();
+  if (!ready) {
+    if (ready.error().kind == ErrorKind::transient)
+      return Error{ErrorKind::conflict, ready.error().code, path + " is held by another process; is another agent running on this state_dir?"};
+    return std::move(ready).error().with(path);
+  }
+  return state;
+}
+
+StateDb::Lease StateDb::lease() { return Lease(std::unique_lock(mutex_), connection_); }
+
+Result<void> StateDb::make_durable() {
+  auto db = lease();
+  // A commit with synchronous=FULL syncs the write-ahead log, and with it every earlier commit. It has to change
+  // something, or SQLite has nothing to commit.
+  durable_syncs_++;
+  TILLSYNC_TRY(db->execute("PRAGMA synchronous=FULL"));
+  auto done = set_setting("durable_syncs", std::to_string(durable_syncs_));
+  TILLSYNC_TRY(db->execute("PRAGMA synchronous=NORMAL"));
+  return done;
+}
+
+Result<std::optional<std::string>> StateDb::setting(const std::string& key) {
+  auto db = lease();
+  TILLSYNC_LET(auto query, db->cached("SELECT value FROM settings WHERE key=?"));
+  query->bind(1, key);
+  TILLSYNC_LET(bool found, query->step());
+  std::optional<std::string> value;
+  if (found) value = query->text(0);
+  query->reset();
+  return value;
+}
+
+Result<void> StateDb::set_setting(const std::string& key, std::string_view value) {
+  auto db = lease();
+  TILLSYNC_LET(auto put, db->cached("INSERT INTO settings(key, value) VALUES(?,?) ON CONFLICT(key) DO UPDATE SET value=excluded.value"));
+  return put->bind(1, key).bind(2, value).run();
+}
+
+}  // namespace tillsync
