@@ -10,7 +10,9 @@ namespace tillsync::pos {
 
 class Dice {
  public:
-  Dice(uint64_t seed, uint64_t stream) : state_(seed * 0x9e3779b97f4a7c15ULL ^ stream * 0xd1342543de82ef95ULL) { next(); }
+  Dice(uint64_t seed, uint64_t stream) : state_(seed * 0x9e3779b97f4a7c15ULL ^ stream * 0xd1342543de82ef95ULL) {
+    next();
+  }
 
   uint64_t next() {  // SplitMix64
     uint64_t z = (state_ += 0x9e3779b97f4a7c15ULL);
@@ -27,7 +29,9 @@ class Dice {
     return out;
   }
   std::string hex(size_t bytes) { return to_hex(blob(bytes)); }
-  std::string uuid() { return hex(4) + "-" + hex(2) + "-4" + hex(2).substr(1) + "-a" + hex(2).substr(1) + "-" + hex(6); }
+  std::string uuid() {
+    return hex(4) + "-" + hex(2) + "-4" + hex(2).substr(1) + "-a" + hex(2).substr(1) + "-" + hex(6);
+  }
 
  private:
   uint64_t state_;

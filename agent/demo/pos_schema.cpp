@@ -46,7 +46,8 @@ INSERT INTO shifts VALUES(1, 'cashier-1', '2026-01-01T08:00:00Z', NULL, 0, 0);
 INSERT INTO settings VALUES('shop', 'Corner shop'), ('currency', 'EUR'), ('tax', 0.19), ('receipt_no', 0), ('logo', x'89504e47');
 )sql";
 
-constexpr std::array kCategories{"Beverages", "Bakery", "Dairy", "Produce", "Household", "Snacks", "Frozen", "Personal care"};
+constexpr std::array kCategories{"Beverages", "Bakery", "Dairy",  "Produce",
+                                 "Household", "Snacks", "Frozen", "Personal care"};
 constexpr std::array kKinds{"Fresh", "Organic", "Classic", "Family", "Light", "Premium", "Daily", "Café"};
 constexpr std::array kGoods{"Milk", "Bread", "Apple", "Coffee", "Soap", "Chips", "Pizza", "Juice", "Butter", "Tea"};
 

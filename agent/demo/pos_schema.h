@@ -1,8 +1,8 @@
 // The shop's tables and what is in them before the first sale.
 #pragma once
 
-#include "base/result.h"
 #include "agent/demo/pos_sqlite.h"
+#include "base/result.h"
 
 namespace tillsync::pos {
 

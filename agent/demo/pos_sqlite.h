@@ -84,10 +84,8 @@ class Statement {
  private:
   explicit Statement(sqlite3_stmt* raw) : handle_(raw) {}
   template <class T>
-    requires std::is_integral_v<T>
-  void bind(int index, T value) {
-    sqlite3_bind_int64(handle_.get(), index, static_cast<int64_t>(value));
-  }
+  requires std::is_integral_v<T>
+  void bind(int index, T value) { sqlite3_bind_int64(handle_.get(), index, static_cast<int64_t>(value)); }
   void bind(int index, double value) { sqlite3_bind_double(handle_.get(), index, value); }
   void bind(int index, std::string_view text) {
     sqlite3_bind_text64(handle_.get(), index, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);

@@ -42,8 +42,8 @@ struct PosWorkload::Shop {
   PosOptions options;
   uint64_t busy_waits = 0;
   pos::Handle connection;
-  Statement order, item, movement, payment, stock, shift, points, refund, forget, counter, session, end_session, setting,
-      audit, audit_forget, close_shift, open_shift;
+  Statement order, item, movement, payment, stock, shift, points, refund, forget, counter, session, end_session,
+      setting, audit, audit_forget, close_shift, open_shift;
   int64_t last_sale = 0;
   int64_t shift_id = 1;
 
@@ -73,7 +73,8 @@ Result<void> PosWorkload::Shop::open() {
       this);
   TILLSYNC_TRY(run(connection.get(), "PRAGMA journal_mode=" + options.journal));
   TILLSYNC_TRY(run(connection.get(), "PRAGMA synchronous=" + options.synchronous));
-  TILLSYNC_LET(auto look, Statement::prepare(connection.get(), "SELECT count(*) FROM sqlite_schema WHERE name='orders'"));
+  TILLSYNC_LET(auto look,
+               Statement::prepare(connection.get(), "SELECT count(*) FROM sqlite_schema WHERE name='orders'"));
   TILLSYNC_LET(const int64_t there, look.integer());
   if (there == 0) TILLSYNC_TRY(pos::make_shop(connection.get(), options.products, options.seed));
   return prepare();
@@ -82,7 +83,8 @@ Result<void> PosWorkload::Shop::open() {
 Result<void> PosWorkload::Shop::prepare() {
   const std::pair<Statement*, const char*> all[] = {
       {&order,
-       "INSERT INTO orders(uuid,shift_id,customer_id,cashier_id,created_at,status,subtotal_cents,tax_cents,total_cents,note)"
+       "INSERT INTO "
+       "orders(uuid,shift_id,customer_id,cashier_id,created_at,status,subtotal_cents,tax_cents,total_cents,note)"
        " VALUES(?,?,?,?,?,'PAID',?,?,?,?)"},
       {&item, "INSERT INTO order_items(order_id,product_id,qty,price_cents,discount_cents) VALUES(?,?,?,?,?)"},
       {&movement, "INSERT INTO stock_movements(product_id,order_id,delta,reason,moved_at) VALUES(?,?,?,'SALE',?)"},
@@ -144,8 +146,10 @@ Result<int64_t> PosWorkload::Shop::write_sale(int64_t number, Dice& dice) {
   const std::string cashier = "cashier-" + std::to_string(1 + in_shift % 4);
   const char* note = dice.one_in(20) ? "gift wrap, naïve ☕" : "";
   const int64_t tax = total * 19 / 119;
-  if (customer != 0) TILLSYNC_TRY(order(dice.uuid(), in_shift, customer, cashier, now, total - tax, tax, total, note));
-  else TILLSYNC_TRY(order(dice.uuid(), in_shift, nullptr, cashier, now, total - tax, tax, total, note));
+  if (customer != 0)
+    TILLSYNC_TRY(order(dice.uuid(), in_shift, customer, cashier, now, total - tax, tax, total, note));
+  else
+    TILLSYNC_TRY(order(dice.uuid(), in_shift, nullptr, cashier, now, total - tax, tax, total, note));
   const int64_t order_id = sqlite3_last_insert_rowid(connection.get());
 
   TILLSYNC_TRY(write_lines(order_id, lines, now, dice));
@@ -169,7 +173,8 @@ Result<void> PosWorkload::Shop::write_lines(int64_t order_id, const std::vector<
   return {};
 }
 
-Result<void> PosWorkload::Shop::write_housekeeping(int64_t number, int64_t order_id, const std::string& now, Dice& dice) {
+Result<void> PosWorkload::Shop::write_housekeeping(int64_t number, int64_t order_id, const std::string& now,
+                                                   Dice& dice) {
   TILLSYNC_TRY(setting(number));
   if (dice.one_in(4)) {
     const std::string token = "till-" + std::to_string(dice.between(1, 12));

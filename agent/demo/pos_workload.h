@@ -1,12 +1,11 @@
 // A till at work: makes a point-of-sale database and sells.
 //
-// Purpose: the application that `tillsync demo` and the tests follow. Each sale is one transaction of 6 to 20 row changes
-// over ordinary tables, a composite key, AUTOINCREMENT, a WITHOUT ROWID table, a TEXT key, a table without a key, BLOBs
-// with and without overflow pages, NULLs, refunds, deletes, REPLACE, and now and then a sale that is rolled back.
-// sale_counter(id=1, n) holds the number of the last sale and changes in the same transaction.
-// A sale depends on the seed and its number only, so that two runs with one seed write equal rows.
-// Errors: those of pos_sqlite.h; transient means that somebody held a lock for longer than the busy time: nothing of the
-// sale was written, call again.
+// Purpose: the application that `tillsync demo` and the tests follow. Each sale is one transaction of 6 to 20 row
+// changes over ordinary tables, a composite key, AUTOINCREMENT, a WITHOUT ROWID table, a TEXT key, a table without a
+// key, BLOBs with and without overflow pages, NULLs, refunds, deletes, REPLACE, and now and then a sale that is rolled
+// back. sale_counter(id=1, n) holds the number of the last sale and changes in the same transaction. A sale depends on
+// the seed and its number only, so that two runs with one seed write equal rows. Errors: those of pos_sqlite.h;
+// transient means that somebody held a lock for longer than the busy time: nothing of the sale was written, call again.
 // Threads: one at a time.
 #pragma once
 

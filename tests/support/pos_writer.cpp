@@ -1,11 +1,12 @@
 // pos_writer: a till at work, as a process of its own. Makes a point-of-sale database and sells.
 //
 //   pos_writer --db FILE [--sales N] [--rate SALES_PER_SECOND] [--seconds S] [--seed N] [--journal wal|delete]
-//              [--synchronous OFF|NORMAL|FULL] [--products N] [--mark N --mark-dir DIR] [--ready-file F] [--stop-file F]
+//              [--synchronous OFF|NORMAL|FULL] [--products N] [--mark N --mark-dir DIR] [--ready-file F] [--stop-file
+//              F]
 //
 // --mark: after N of the sales, chosen by the seed, copies the database at that very transaction to DIR/<sale>.db and
-// adds a line {sale, order_id, committed_at} to DIR/marks.jsonl. sale_counter tells a test which sale a transaction was.
-// Prints one line at the end: {seed, sales, seconds, p50_us, p99_us, max_us, busy_errors, busy_waits}.
+// adds a line {sale, order_id, committed_at} to DIR/marks.jsonl. sale_counter tells a test which sale a transaction
+// was. Prints one line at the end: {seed, sales, seconds, p50_us, p99_us, max_us, busy_errors, busy_waits}.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -56,13 +57,15 @@ std::set<int64_t> choose_marks(const Options& options, int64_t first) {
   std::set<int64_t> chosen;
   pos::Dice dice(options.shop.seed, ~uint64_t{0});
   const int64_t wanted = std::min(options.marks, options.sales);
-  while (static_cast<int64_t>(chosen.size()) < wanted) chosen.insert(first + dice.below(static_cast<uint64_t>(options.sales)));
+  while (static_cast<int64_t>(chosen.size()) < wanted)
+    chosen.insert(first + dice.below(static_cast<uint64_t>(options.sales)));
   return chosen;
 }
 
 class Marks {
  public:
-  Marks(const Options& options, int64_t first) : directory_(options.mark_directory), chosen_(choose_marks(options, first)) {
+  Marks(const Options& options, int64_t first)
+      : directory_(options.mark_directory), chosen_(choose_marks(options, first)) {
     if (chosen_.empty()) return;
     std::filesystem::create_directories(directory_);
     list_.open(directory_ / "marks.jsonl", std::ios::app);
@@ -71,7 +74,8 @@ class Marks {
   void take(const PosWorkload& shop, const Sale& sale) {
     const auto now = std::chrono::time_point_cast<Milliseconds>(std::chrono::system_clock::now());
     must(shop.copy_to((directory_ / (std::to_string(sale.number) + ".db")).string()));
-    list_ << Json{{"sale", sale.number}, {"order_id", sale.order_id}, {"committed_at", to_rfc3339(now)}}.dump() << std::endl;
+    list_ << Json{{"sale", sale.number}, {"order_id", sale.order_id}, {"committed_at", to_rfc3339(now)}}.dump()
+          << std::endl;
     if (!list_) die(Error{ErrorKind::no_space, 0, (directory_ / "marks.jsonl").string() + ": could not write"});
   }
 
@@ -143,9 +147,9 @@ int main(int argc, char** argv) {
     if (latencies_us.empty()) return int64_t{0};
     return static_cast<int64_t>(latencies_us[std::min(latencies_us.size() - 1, latencies_us.size() * percent / 100)]);
   };
-  const Json result{{"seed", options.shop.seed},   {"sales", latencies_us.size()},  {"seconds", seconds},
-                    {"p50_us", quantile(50)},      {"p99_us", quantile(99)},        {"max_us", quantile(100)},
-                    {"busy_errors", busy_errors},  {"busy_waits", shop.busy_waits()}};
+  const Json result{{"seed", options.shop.seed},  {"sales", latencies_us.size()},   {"seconds", seconds},
+                    {"p50_us", quantile(50)},     {"p99_us", quantile(99)},         {"max_us", quantile(100)},
+                    {"busy_errors", busy_errors}, {"busy_waits", shop.busy_waits()}};
   std::cout << result.dump() << std::endl;
   return 0;
 }
