@@ -51,9 +51,14 @@ milliseconds Capturer::step() {
 
 milliseconds Capturer::report(Error error) {
   failures_++;
-  if (ingest_) ingest_->invalidate_pins();
-  ingest_.reset();
   detach();
+  // An obstacle on the application's side leaves what we hold as it was at the last commit; anything else is read anew.
+  bool ours_untouched = ingest_ && ingest_->between_batches() &&
+                        (error.kind == ErrorKind::transient || error.kind == ErrorKind::not_found || error.kind == ErrorKind::denied);
+  if (!ours_untouched) {
+    if (ingest_) ingest_->invalidate_pins();
+    ingest_.reset();
+  }
   if (error.kind == ErrorKind::cancelled) return milliseconds(0);
   // A checkpoint or a fast writer in the way is no problem to tell anyone about, until it lasts.
   bool tell = error.kind != ErrorKind::transient || failures_ > 20;
@@ -75,18 +80,16 @@ Result<milliseconds> Capturer::round() {
   // Replaced under its name: what we have open is the old file.
   if (tail_ && now->inode != attached_inode_) detach();
 
-  bool asked;
-  {
-    std::lock_guard lock(mutex_);
-    asked = !cuts_.empty() || !captures_.empty();
-  }
+  take_requests();
+  bool asked = !taken_cuts_.empty() || !taken_captures_.empty();
   if (idle_ && !asked) {
-    // An event woke us; nothing else does.
-    TILLSYNC_LET(auto before, stored_identity());
     TILLSYNC_LET(Identity current, identity());
-    auto wal = setup_.application->stat(setup_.path + "-wal");
-    bool same = before && *before == current && (!wal || wal->size == 0);
-    if (same) return milliseconds(60000);
+    // The application may open and close, and make an empty -wal: no reason to come back.
+    if (current == idle_identity_ || (current.same_database(idle_identity_) && current.wal_size == 0)) return milliseconds(60000);
+  }
+  if (idle_ && asked && identity_or_none() == idle_identity_) {
+    answer_requests();
+    return milliseconds(60000);
   }
   idle_ = false;
   if (!ingest_) {
@@ -131,14 +134,14 @@ Result<void> Capturer::attach() {
   // log, from its first frame on.
   TILLSYNC_LET(auto before, stored_identity());
   TILLSYNC_LET(Identity current, identity());
-  if (before && *before == current) {
+  if (before && before->same_database(current)) {
     TILLSYNC_LET(WalIndexView view, tail_->look());
     CapturePosition position = ingest_->position();
     position.wal = {{view.header.salts.salt1 - 1, 0}, 0, {}};
     TILLSYNC_TRY(ingest_->commit(position));
     // Checked again: a checkpoint between the two looks would have moved frames we have not seen.
     TILLSYNC_LET(Identity again, identity());
-    continuous_ = again == current;
+    continuous_ = again.same_database(current);
   }
   return {};
 }
@@ -237,14 +240,15 @@ Result<milliseconds> Capturer::wal_round() {
     detach();
     return milliseconds(0);
   }
-  if (used > setup_.wal_bytes_max) TILLSYNC_TRY(relieve_wal());
+  TILLSYNC_LET(WalIndexView view, tail_->look());
+  if (used > setup_.wal_bytes_max && view.backfilled < view.header.max_frame) TILLSYNC_TRY(relieve_wal());
   if (any) {
     last_news_ = now;
     backoff_ = 0;
     return milliseconds(0);
   }
   // Nothing new. On a mark other than 0 the application's checkpoint can't finish: look soon whether it is done otherwise.
-  TILLSYNC_LET(WalIndexView view, tail_->look());
+  TILLSYNC_LET(view, tail_->look());
   bool backfilled = view.backfilled >= view.header.max_frame;
   if (!backfilled && now - last_news_ > kQuietBeforeCheckpoint) {
     auto done = tail_->checkpointer().checkpoint();
@@ -305,17 +309,14 @@ Result<void> Capturer::release_when_idle() {
   WalTail::close_cleanly(std::move(tail_));
   TILLSYNC_LET(Identity current, identity());
   TILLSYNC_TRY(store_identity(current));
+  idle_identity_ = current;
   idle_ = true;
   return {};
 }
 
 Result<milliseconds> Capturer::scan_round() {
   auto now = setup_.clock->steady_now();
-  bool asked;
-  {
-    std::lock_guard lock(mutex_);
-    asked = !cuts_.empty() || !captures_.empty();
-  }
+  bool asked = !taken_cuts_.empty() || !taken_captures_.empty();
   auto due = last_scan_ == Steady::time_point{} ? now : last_scan_ + setup_.scan_interval;
   if (now < due && !asked && ingest_) return std::chrono::ceil<milliseconds>(due - now);
   TILLSYNC_LET(auto database, AppDatabase::open(setup_.path, AppDatabase::Use::read));
@@ -346,7 +347,17 @@ Result<milliseconds> Capturer::scan_round() {
 
 Result<Capturer::Identity> Capturer::identity() {
   TILLSYNC_LET(auto info, setup_.application->stat(setup_.path));
-  return Identity{info.device, info.inode, info.size, info.mtime_ns};
+  Identity identity{info.device, info.inode, info.size, info.mtime_ns};
+  if (auto wal = setup_.application->stat(setup_.path + "-wal")) {
+    identity.wal_size = wal->size;
+    identity.wal_mtime_ns = wal->mtime_ns;
+  }
+  return identity;
+}
+
+std::optional<Capturer::Identity> Capturer::identity_or_none() {
+  auto current = identity();
+  return current ? std::optional(*current) : std::nullopt;
 }
 
 Result<void> Capturer::store_identity(const std::optional<Identity>& identity) {

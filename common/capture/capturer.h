@@ -81,7 +81,10 @@ class Capturer {
   struct Identity {
     uint64_t device = 0, inode = 0, size = 0;
     int64_t mtime_ns = 0;
+    uint64_t wal_size = 0;  // 0 also when there is none
+    int64_t wal_mtime_ns = 0;
     bool operator==(const Identity&) const = default;
+    bool same_database(const Identity& o) const { return device == o.device && inode == o.inode && size == o.size && mtime_ns == o.mtime_ns; }
   };
   Result<std::chrono::milliseconds> round();
   Result<void> attach();
@@ -94,9 +97,11 @@ class Capturer {
   Result<void> relieve_wal();
   Result<void> release_when_idle();
   Result<Identity> identity();
+  std::optional<Identity> identity_or_none();
   Result<void> store_identity(const std::optional<Identity>& identity);
   Result<std::optional<Identity>> stored_identity();
   void after_commit(bool any);
+  void take_requests();
   void answer_requests();
   void fail_requests(const Error& error);
   void detach();
@@ -113,6 +118,7 @@ class Capturer {
   bool scan_mode_ = false;
   bool idle_ = false;
   bool rebuild_ = false;        // the owner map is in doubt: next time, compare everything
+  Identity idle_identity_;
   uint64_t attached_inode_ = 0, scanned_inode_ = 0;
   Steady::time_point last_news_, last_scan_{};
   size_t backoff_ = 0;
@@ -123,6 +129,9 @@ class Capturer {
   CaptureStatus status_;
   std::vector<CutCallback> cuts_;
   std::vector<std::function<void(Result<Sequence>)>> captures_;
+  // Requests that came before the running round began, and so are answered at its end.
+  std::vector<CutCallback> taken_cuts_;
+  std::vector<std::function<void(Result<Sequence>)>> taken_captures_;
 };
 
 // What a person should do about an error of a followed database.

@@ -1,4 +1,6 @@
 // What others see of a Capturer, and what they ask of it.
+#include <iterator>
+
 #include "capture/capturer.h"
 
 namespace tillsync {
@@ -61,29 +63,27 @@ void Capturer::request_capture(std::function<void(Result<Sequence>)> callback) {
   captures_.push_back(std::move(callback));
 }
 
+void Capturer::take_requests() {
+  std::lock_guard lock(mutex_);
+  std::move(cuts_.begin(), cuts_.end(), std::back_inserter(taken_cuts_));
+  std::move(captures_.begin(), captures_.end(), std::back_inserter(taken_captures_));
+  cuts_.clear();
+  captures_.clear();
+}
+
 void Capturer::answer_requests() {
-  std::vector<CutCallback> cuts;
-  std::vector<std::function<void(Result<Sequence>)>> captures;
-  {
-    std::lock_guard lock(mutex_);
-    cuts.swap(cuts_);
-    captures.swap(captures_);
-  }
   if (!ingest_) return;
+  auto cuts = std::exchange(taken_cuts_, {});
+  auto captures = std::exchange(taken_captures_, {});
   for (auto& callback : captures) callback(ingest_->log().sequence());
   for (auto& callback : cuts) callback(ingest_->cut());
 }
 
 void Capturer::fail_requests(const Error& error) {
-  std::vector<CutCallback> cuts;
-  std::vector<std::function<void(Result<Sequence>)>> captures;
-  {
-    std::lock_guard lock(mutex_);
-    // A passing obstacle: the request waits for the next round.
-    if (error.kind == ErrorKind::transient && failures_ <= 20) return;
-    cuts.swap(cuts_);
-    captures.swap(captures_);
-  }
+  // A passing obstacle: the request waits for the next round.
+  if (error.kind == ErrorKind::transient && failures_ <= 20) return;
+  auto cuts = std::exchange(taken_cuts_, {});
+  auto captures = std::exchange(taken_captures_, {});
   for (auto& callback : captures) callback(error);
   for (auto& callback : cuts) callback(error);
 }

@@ -61,7 +61,7 @@ class Ingest {
 
   // Ends the batch here: it is large, or a change of schema must be followed by a snapshot.
   bool batch_full() const { return batch_transactions_ >= 256 || batch_actions_ >= 20000 || replica_->pending_pages() >= 4096 || barrier_; }
-  bool batch_empty() const { return batch_transactions_ == 0; }
+  bool between_batches() const { return !batch_; }
   // Commits the batch and the position; without a batch, only a position that moved.
   Result<void> commit(const CapturePosition& position);
   const CapturePosition& position() const { return position_; }

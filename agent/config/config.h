@@ -1,0 +1,129 @@
+// The configuration of a terminal, as its TOML file says it.
+//
+// Purpose: plain values with their defaults; whoever holds a Config holds one that was checked. docs/operations.md has
+// the file in full.
+// Units: durations in milliseconds, sizes in bytes, rates in bytes per second (0: no limit), times of day in local
+// time. Errors: usage, with `file:line: key: what was expected`, for a file that can't be read, does not parse, has an
+// unknown key, a wrong type or a value out of range. Threads: values; no state.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/types.h"
+
+namespace tillsync {
+
+struct HourRange {  // from 22:00 to 06:00 goes over midnight
+  std::chrono::minutes from{0}, to{0};
+  bool operator==(const HourRange&) const = default;
+};
+
+// "" is off, "15m" is every quarter of an hour, "03:00" is daily and "Sun 03:00" weekly.
+struct ScheduleRule {
+  enum class Kind { off, every, at };
+  Kind kind = Kind::off;
+  Milliseconds every{0};
+  std::optional<std::chrono::weekday> day;
+  std::chrono::minutes time_of_day{0};
+  bool operator==(const ScheduleRule&) const = default;
+};
+
+struct TerminalConfig {
+  std::string name;  // the host's name if not given
+  std::string state_dir = "/var/lib/tillsync";
+  std::string control = "/run/tillsync/control.sock";
+};
+
+struct DatabaseConfig {
+  std::string name;
+  std::string path;
+  std::map<std::string, std::string> user_column;  // table → column
+  Milliseconds scan_interval = std::chrono::seconds(60);
+  Milliseconds idle_release = std::chrono::seconds(10);
+  std::string schema_version = "PRAGMA user_version";
+  std::string app_version;
+  std::string migrations;  // folder; empty: none
+};
+
+struct AssetsConfig {
+  std::string name;
+  std::string path;
+  std::vector<std::string> include = {"**/*"};
+};
+
+struct StoreConfig {
+  std::string url;  // file:///path or s3://bucket/prefix; empty: not configured
+  std::string endpoint, region, ca_file, credentials, proxy;
+  bool path_style = false;
+  uint64_t upload_limit = 0;
+  std::vector<HourRange> upload_hours;  // empty: always
+};
+
+struct KeysConfig {
+  std::vector<std::string> recovery;  // files with public keys
+  bool write_only = false;
+  bool seal = true;
+};
+
+struct ScheduleConfig {
+  Milliseconds log_flush = std::chrono::seconds(1);
+  ScheduleRule incremental, differential, full, verify, drill;
+  Milliseconds jitter = std::chrono::minutes(10);
+  ScheduleConfig();  // every 15m; off; Sun 03:00; Mon 04:00; Mon 04:30
+};
+
+struct RetentionConfig {
+  int last = 3, hourly = 24, daily = 7, weekly = 5, monthly = 12;
+  Milliseconds log = std::chrono::days(90);
+};
+
+struct MetricsConfig {
+  std::string listen;    // host:port or unix:PATH; empty: none
+  std::string textfile;  // empty: none
+};
+
+struct LimitsConfig {
+  Milliseconds local_log = std::chrono::days(7);
+  uint64_t wal = uint64_t{16} << 20, wal_hard = uint64_t{256} << 20;
+  uint64_t min_free = uint64_t{1} << 30, memory = uint64_t{64} << 20;
+};
+
+struct Config {
+  std::string file;  // where it came from; empty: defaults
+  TerminalConfig terminal;
+  std::vector<DatabaseConfig> databases;
+  std::vector<AssetsConfig> assets;
+  StoreConfig store;
+  KeysConfig keys;
+  ScheduleConfig schedule;
+  RetentionConfig retention;
+  MetricsConfig metrics;
+  LimitsConfig limits;
+
+  const DatabaseConfig* find_database(std::string_view name) const;
+};
+
+inline constexpr std::string_view kDefaultConfigPath = "/etc/tillsync/tillsync.toml";
+
+// given, else $TILLSYNC_CONFIG, else kDefaultConfigPath.
+std::string config_path(const std::string& given);
+// What stands when there is no file.
+Config default_config();
+Result<Config> load_config(const std::string& path);
+Result<Config> parse_config(std::string_view text, const std::string& file);
+// What only the agent needs: a database to follow and a store. The command line does without, given --store.
+Result<void> check_agent_config(const Config& config);
+
+// [A-Za-z0-9._-]+, at most 64, not . or ..: it becomes a part of object keys and file names.
+bool is_database_name(std::string_view name);
+// Parts like a database's name, joined by '/', at most 128 in all.
+bool is_terminal_name(std::string_view name);
+
+}  // namespace tillsync

@@ -1,0 +1,172 @@
+#include "agent/control/server.h"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <system_error>
+
+#include "agent/control/session.h"
+
+namespace tillsync {
+
+namespace asio = boost::asio;
+using Protocol = asio::local::stream_protocol;
+
+namespace {
+
+Error errno_error(int code, const std::string& doing) {
+  const ErrorKind kind = code == EACCES || code == EPERM || code == EROFS ? ErrorKind::denied
+                         : code == ENOSPC                                 ? ErrorKind::no_space
+                                                                          : ErrorKind::internal;
+  return Error{kind, code, doing + ": " + std::generic_category().message(code)};
+}
+
+Result<sockaddr_un> address_of(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path)
+    return Error{ErrorKind::usage, ENAMETOOLONG, "control socket " + path + ": the path is longer than 107 bytes"};
+  std::memcpy(address.sun_path, path.data(), path.size());
+  return address;
+}
+
+const sockaddr* generic(const sockaddr_un& address) { return reinterpret_cast<const sockaddr*>(&address); }
+
+// True: the socket that lies there is left over from an agent that is gone.
+Result<bool> is_stale(const std::string& path, const sockaddr_un& address) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) return errno == ENOENT ? Result<bool>(false) : errno_error(errno, path);
+  if (!S_ISSOCK(info.st_mode))
+    return Error{ErrorKind::conflict, 0, path + " is there and is no socket: move it away or set terminal.control"};
+  UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (::connect(probe.get(), generic(address), sizeof address) != 0 && errno == ECONNREFUSED) return true;
+  return Error{ErrorKind::conflict, 0, "another agent answers on " + path};
+}
+
+Result<UniqueFd> bind_socket(const std::string& path) {
+  TILLSYNC_LET(const sockaddr_un address, address_of(path));
+  std::error_code failed;
+  const auto folder = std::filesystem::path(path).parent_path();
+  std::filesystem::create_directories(folder, failed);
+  if (failed) return errno_error(failed.value(), "make " + folder.string());
+  TILLSYNC_LET(const bool stale, is_stale(path, address));
+  if (stale && ::unlink(path.c_str()) != 0) return errno_error(errno, "replace " + path);
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return errno_error(errno, "make a socket");
+  // Linux gives the name the mode of the unbound socket, so that it is at no moment open to others.
+  if (::fchmod(fd.get(), 0600) != 0 || ::bind(fd.get(), generic(address), sizeof address) != 0 ||
+      ::chmod(path.c_str(), 0600) != 0 || ::listen(fd.get(), 128) != 0)
+    return errno_error(errno, "listen on " + path);
+  return fd;
+}
+
+}  // namespace
+
+struct ControlServer::Core : std::enable_shared_from_this<ControlServer::Core> {
+  Core(asio::io_context& loop, ControlOptions given) : options(std::move(given)), acceptor(loop), pause(loop) {}
+  ControlOptions options;
+  Protocol::acceptor acceptor;
+  asio::steady_timer pause;
+  std::map<std::string, Handler, std::less<>> handlers;
+  std::set<std::shared_ptr<ControlSession>> sessions;
+  dev_t device = 0;
+  ino_t inode = 0;
+  bool stopped = false;
+
+  void accept();
+  void begin_session(ControlSession::Socket socket);
+  void dispatch(Request request, const Responder& responder);
+  void stop();
+};
+
+void ControlServer::Core::accept() {
+  acceptor.async_accept(
+      [self = shared_from_this()](const boost::system::error_code& error, ControlSession::Socket socket) {
+        if (self->stopped || error == asio::error::operation_aborted) return;
+        if (!error) {
+          self->begin_session(std::move(socket));
+          return self->accept();
+        }
+        // Out of descriptors, most likely: the waiting client stays in the backlog.
+        self->pause.expires_after(std::chrono::milliseconds(100));
+        self->pause.async_wait([self](const boost::system::error_code& cancelled) {
+          if (!cancelled && !self->stopped) self->accept();
+        });
+      });
+}
+
+void ControlServer::Core::begin_session(ControlSession::Socket socket) {
+  if (sessions.size() >= options.connections_max) {
+    const auto line =
+        encode_error(Json(nullptr), Error{ErrorKind::throttled, 0, "the agent has too many connections: try again"});
+    (void)::send(socket.native_handle(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    return;
+  }
+  std::weak_ptr<Core> weak = weak_from_this();
+  ControlSession::Callbacks callbacks;
+  callbacks.on_request = [weak](Request request, const Responder& responder) {
+    if (auto core = weak.lock()) core->dispatch(std::move(request), responder);
+  };
+  callbacks.on_closed = [weak](ControlSession* session) {
+    if (auto core = weak.lock()) core->sessions.erase(session->shared_from_this());
+  };
+  auto session = std::make_shared<ControlSession>(std::move(socket), options, std::move(callbacks));
+  sessions.insert(session);
+  session->start();
+}
+
+void ControlServer::Core::dispatch(Request request, const Responder& responder) {
+  const auto handler = handlers.find(request.method);
+  if (handler == handlers.end())
+    return responder.error(Error{ErrorKind::usage, 0, "this agent does not know the method " + request.method});
+  const std::string method = request.method;
+  try {
+    handler->second(std::move(request), responder);
+  } catch (const std::exception& bug) {  // of ours, or a param of another type than asked for
+    responder.error(Error{ErrorKind::internal, 0, method + ": " + bug.what()});
+  }
+}
+
+void ControlServer::Core::stop() {
+  if (std::exchange(stopped, true)) return;
+  struct stat info {};
+  // Only what was made here: by now another agent's socket may lie under the name.
+  if (::lstat(options.path.c_str(), &info) == 0 && info.st_dev == device && info.st_ino == inode)
+    ::unlink(options.path.c_str());
+  boost::system::error_code ignored;
+  acceptor.close(ignored);
+  pause.cancel();
+  for (const auto& session : std::set(sessions)) session->close();
+}
+
+ControlServer::ControlServer(std::shared_ptr<Core> core) : core_(std::move(core)) {}
+ControlServer::~ControlServer() { stop(); }
+void ControlServer::handle(const std::string& method, Handler handler) { core_->handlers[method] = std::move(handler); }
+void ControlServer::stop() { core_->stop(); }
+size_t ControlServer::connection_count() const { return core_->sessions.size(); }
+
+Result<std::unique_ptr<ControlServer>> ControlServer::listen(asio::io_context& loop, ControlOptions options) {
+  TILLSYNC_LET(UniqueFd fd, bind_socket(options.path));
+  auto core = std::make_shared<Core>(loop, std::move(options));
+  struct stat info {};
+  if (::lstat(core->options.path.c_str(), &info) == 0) {
+    core->device = info.st_dev;
+    core->inode = info.st_ino;
+  }
+  boost::system::error_code failed;
+  core->acceptor.assign(Protocol(), fd.get(), failed);
+  if (failed) return errno_error(failed.value(), "listen on " + core->options.path);
+  (void)fd.release();
+  core->accept();
+  return std::unique_ptr<ControlServer>(new ControlServer(std::move(core)));
+}
+
+}  // namespace tillsync

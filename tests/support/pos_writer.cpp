@@ -1,0 +1,155 @@
+// pos_writer: a till at work, as a process of its own. Makes a point-of-sale database and sells.
+//
+//   pos_writer --db FILE [--sales N] [--rate SALES_PER_SECOND] [--seconds S] [--seed N] [--journal wal|delete]
+//              [--synchronous OFF|NORMAL|FULL] [--products N] [--mark N --mark-dir DIR] [--ready-file F] [--stop-file
+//              F]
+//
+// --mark: after N of the sales, chosen by the seed, copies the database at that very transaction to DIR/<sale>.db and
+// adds a line {sale, order_id, committed_at} to DIR/marks.jsonl. sale_counter tells a test which sale a transaction
+// was. Prints one line at the end: {seed, sales, seconds, p50_us, p99_us, max_us, busy_errors, busy_waits}.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "agent/demo/pos_dice.h"
+#include "agent/demo/pos_workload.h"
+#include "base/types.h"
+
+namespace {
+
+using namespace tillsync;
+using Clock = std::chrono::steady_clock;
+using Json = nlohmann::ordered_json;
+
+struct Options {
+  PosOptions shop;
+  int64_t sales = 0;  // 0: until the time is over or the stop file is there
+  double rate = 0;    // 0: as fast as it can
+  double seconds = 0;
+  int64_t marks = 0;
+  std::string mark_directory, ready_file, stop_file;
+};
+
+[[noreturn]] void die(const Error& error) {
+  std::fprintf(stderr, "pos_writer: %s\n", error.context.c_str());
+  std::exit(1);
+}
+
+template <class T>
+T must(Result<T> result) {
+  if (!result) die(result.error());
+  return std::move(*result);
+}
+void must(Result<void> result) {
+  if (!result) die(result.error());
+}
+
+// Which of the sales from first on get a copy.
+std::set<int64_t> choose_marks(const Options& options, int64_t first) {
+  std::set<int64_t> chosen;
+  pos::Dice dice(options.shop.seed, ~uint64_t{0});
+  const int64_t wanted = std::min(options.marks, options.sales);
+  while (static_cast<int64_t>(chosen.size()) < wanted)
+    chosen.insert(first + dice.below(static_cast<uint64_t>(options.sales)));
+  return chosen;
+}
+
+class Marks {
+ public:
+  Marks(const Options& options, int64_t first)
+      : directory_(options.mark_directory), chosen_(choose_marks(options, first)) {
+    if (chosen_.empty()) return;
+    std::filesystem::create_directories(directory_);
+    list_.open(directory_ / "marks.jsonl", std::ios::app);
+  }
+  bool is_chosen(int64_t sale) const { return chosen_.contains(sale); }
+  void take(const PosWorkload& shop, const Sale& sale) {
+    const auto now = std::chrono::time_point_cast<Milliseconds>(std::chrono::system_clock::now());
+    must(shop.copy_to((directory_ / (std::to_string(sale.number) + ".db")).string()));
+    list_ << Json{{"sale", sale.number}, {"order_id", sale.order_id}, {"committed_at", to_rfc3339(now)}}.dump()
+          << std::endl;
+    if (!list_) die(Error{ErrorKind::no_space, 0, (directory_ / "marks.jsonl").string() + ": could not write"});
+  }
+
+ private:
+  std::filesystem::path directory_;
+  std::set<int64_t> chosen_;
+  std::ofstream list_;
+};
+
+Options parse(int argc, char** argv) {
+  Options options;
+  CLI::App app{"a till at work: makes a point-of-sale database and sells"};
+  app.add_option("--db", options.shop.path)->required();
+  app.add_option("--sales", options.sales)->check(CLI::NonNegativeNumber);
+  app.add_option("--rate", options.rate)->check(CLI::NonNegativeNumber);
+  app.add_option("--seconds", options.seconds)->check(CLI::NonNegativeNumber);
+  app.add_option("--seed", options.shop.seed);
+  app.add_option("--journal", options.shop.journal)->check(CLI::IsMember({"wal", "delete"}));
+  app.add_option("--synchronous", options.shop.synchronous)->check(CLI::IsMember({"OFF", "NORMAL", "FULL"}));
+  app.add_option("--products", options.shop.products)->check(CLI::Range(1, 1000000));
+  auto* mark = app.add_option("--mark", options.marks)->check(CLI::NonNegativeNumber);
+  mark->needs(app.add_option("--mark-dir", options.mark_directory));
+  app.add_option("--ready-file", options.ready_file);
+  app.add_option("--stop-file", options.stop_file);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    std::exit(app.exit(error) == 0 ? 0 : 2);
+  }
+  if (options.sales == 0 && options.seconds == 0 && options.stop_file.empty()) options.sales = 1000;
+  if (options.marks > 0 && options.sales == 0) die(Error{ErrorKind::usage, 0, "--mark needs --sales"});
+  return options;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Options options = parse(argc, argv);
+  PosWorkload shop = must(PosWorkload::open(options.shop));
+  Marks marks(options, shop.last_sale() + 1);
+  if (!options.ready_file.empty()) std::ofstream(options.ready_file) << "ready\n";
+
+  std::vector<double> latencies_us;
+  int64_t busy_errors = 0;
+  const auto started = Clock::now();
+  const auto elapsed = [&] { return std::chrono::duration<double>(Clock::now() - started).count(); };
+  for (int64_t sold = 0; options.sales == 0 || sold < options.sales;) {
+    if (options.seconds > 0 && elapsed() >= options.seconds) break;
+    if (!options.stop_file.empty() && std::filesystem::exists(options.stop_file)) break;
+    if (options.rate > 0) {
+      const auto pause = std::chrono::duration<double>(static_cast<double>(sold) / options.rate);
+      std::this_thread::sleep_until(started + std::chrono::duration_cast<Clock::duration>(pause));
+    }
+    const auto began = Clock::now();
+    auto sale = shop.sell_one();
+    if (!sale && sale.error().kind == ErrorKind::transient) {
+      ++busy_errors;
+      continue;
+    }
+    if (!sale) die(sale.error());
+    latencies_us.push_back(std::chrono::duration<double, std::micro>(Clock::now() - began).count());
+    if (marks.is_chosen(sale->number)) marks.take(shop, *sale);
+    ++sold;
+  }
+
+  const double seconds = elapsed();
+  std::sort(latencies_us.begin(), latencies_us.end());
+  const auto quantile = [&](size_t percent) {
+    if (latencies_us.empty()) return int64_t{0};
+    return static_cast<int64_t>(latencies_us[std::min(latencies_us.size() - 1, latencies_us.size() * percent / 100)]);
+  };
+  const Json result{{"seed", options.shop.seed},  {"sales", latencies_us.size()},   {"seconds", seconds},
+                    {"p50_us", quantile(50)},     {"p99_us", quantile(99)},         {"max_us", quantile(100)},
+                    {"busy_errors", busy_errors}, {"busy_waits", shop.busy_waits()}};
+  std::cout << result.dump() << std::endl;
+  return 0;
+}
