@@ -238,7 +238,40 @@ Result<uint64_t> LogWriter::end_transaction() {
   insert->bind(1, scoped_id(database_id_, transaction_)).bind(2, first_sequence_).bind(3, sequence_).bind(4, to_ms(captured_at_));
   insert->bind(5, session_id_).bind(6, flags_).bind(7, schema_id_);
   TILLSYNC_TRY(insert->run());
+  if (flags_ & (kSchemaChange | kRenumber)) {
+    TILLSYNC_LET(auto point, db->cached("INSERT INTO digest_points(id, body) VALUES(?,?)"));
+    Bytes body = encode_digests(digests());
+    TILLSYNC_TRY(point->bind(1, scoped_id(database_id_, sequence_)).bind_static(2, body).run());
+  }
   return actions;
+}
+
+Bytes encode_digests(const std::vector<TableDigest>& tables) {
+  Bytes out;
+  ByteWriter w(out);
+  w.uvar(tables.size());
+  for (auto& table : tables) {
+    w.sized(table.name);
+    w.uvar(table.rows);
+    auto digest = table.digest.bytes();
+    w.bytes(digest);
+  }
+  return out;
+}
+
+Result<std::vector<TableDigest>> decode_digests(ByteReader& r) {
+  std::vector<TableDigest> tables;
+  for (uint64_t i = 0, count = r.uvar(); i < count && r.ok(); i++) {
+    TableDigest table;
+    table.name = r.text();
+    table.rows = r.uvar();
+    auto digest = r.bytes(32);
+    if (!r.ok()) break;
+    TILLSYNC_LET(table.digest, MultisetDigest::from_bytes(digest));
+    tables.push_back(std::move(table));
+  }
+  if (!r.ok()) return Error{ErrorKind::corrupt, 0, "table digests that do not parse"};
+  return tables;
 }
 
 Result<void> LogWriter::reset_digest(const Table& table) {

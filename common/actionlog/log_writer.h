@@ -32,6 +32,10 @@ struct LoggedRow {
   ByteView key, before, after;
 };
 
+// count, then name, rows, 32 bytes each.
+Bytes encode_digests(const std::vector<TableDigest>& tables);
+Result<std::vector<TableDigest>> decode_digests(ByteReader& in);
+
 class LogWriter {
  public:
   static Result<std::unique_ptr<LogWriter>> load(StateDb& state, int64_t database_id, int64_t session_id);

@@ -65,6 +65,9 @@ CREATE TABLE action_log(
   dependencies BLOB,                          -- LEB128, each as this sequence minus the dependency's
   data BLOB, previous_data BLOB);             -- SQLite records
 
+-- Every table's digest at a change of schema, where the next ones are counted anew: the end of a segment.
+CREATE TABLE digest_points(id INTEGER PRIMARY KEY, body BLOB NOT NULL);
+
 -- Rows of sqlite_stat tables: replayed, but no actions.
 CREATE TABLE hidden_rows(id INTEGER PRIMARY KEY AUTOINCREMENT, database_id INTEGER NOT NULL, transaction_no INTEGER NOT NULL, table_name TEXT NOT NULL,
   action INTEGER NOT NULL, row_id INTEGER, data BLOB, previous_data BLOB);
@@ -85,6 +88,7 @@ CREATE TABLE segments(
   last_sequence INTEGER NOT NULL, first_transaction INTEGER NOT NULL, last_transaction INTEGER NOT NULL,
   object_key TEXT NOT NULL UNIQUE, sha256 BLOB NOT NULL, size INTEGER NOT NULL,
   schema_sequence INTEGER NOT NULL,           -- first sequence of the segment that carries this segment's schema
+  schema_id INTEGER NOT NULL,
   created_at INTEGER NOT NULL, durable_at INTEGER);
 
 CREATE TABLE transfer_queue(

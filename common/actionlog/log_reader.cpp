@@ -1,0 +1,63 @@
+#include "actionlog/log_reader.h"
+
+#include <algorithm>
+
+namespace tillsync {
+
+namespace {
+constexpr uint64_t kSegmentBytesMax = uint64_t{2} << 30;
+}
+
+Result<std::vector<SegmentObject>> LogReader::list() {
+  std::vector<SegmentObject> all;
+  TILLSYNC_TRY(for_each_object(store_, log_prefix_, [&](const ObjectInfo& object) -> Result<void> {
+    auto range = parse_segment_name(std::string_view(object.key).substr(log_prefix_.size()));
+    if (!range) return {};  // something else lies there
+    all.push_back({object.key, range->first, range->second, object.size});
+    return {};
+  }));
+  std::sort(all.begin(), all.end(), [](auto& a, auto& b) { return a.first < b.first; });
+  for (size_t i = 1; i < all.size(); i++) {
+    Sequence expected = all[i - 1].last + 1;
+    if (all[i].first == expected) continue;
+    std::string what = all[i].first > expected ? "the segment before it is missing: sequences " + std::to_string(expected) + " to " + std::to_string(all[i].first - 1) + " are in no segment"
+                                               : "it overlaps with " + all[i - 1].key;
+    return Error{ErrorKind::corrupt, 0, all[i].key + ": " + what};
+  }
+  return all;
+}
+
+Result<Segment> LogReader::read(const SegmentObject& object) {
+  TILLSYNC_LET(Bytes bytes, read_object(store_, object.key, kSegmentBytesMax));
+  auto segment = decode_segment(bytes, lineage_);
+  if (!segment) return std::move(segment).error().with(object.key);
+  const SegmentHead& head = segment->head;
+  auto bad = [&](const std::string& why) { return Error{ErrorKind::corrupt, 0, object.key + ": " + why}; };
+  if (head.first_sequence != object.first || head.last_sequence != object.last)
+    return bad("it holds sequences " + std::to_string(head.first_sequence) + " to " + std::to_string(head.last_sequence) + ", not those of its name");
+  if (last_read_ && last_read_ + 1 == object.first && head.previous != last_sha256_)
+    return bad("the chain is broken: it does not follow the segment before it as that one is now");
+  if (object.first == 1 && head.previous != Digest{}) return bad("the first segment of a log names a predecessor");
+  last_read_ = object.last;
+  last_sha256_ = sha256(bytes);
+  return segment;
+}
+
+Result<std::shared_ptr<const Schema>> LogReader::schema_of(const Segment& segment, const std::vector<SegmentObject>& all) {
+  if (schema_ && schema_sequence_ == segment.head.schema_sequence) return schema_;
+  Bytes encoded = segment.schema;
+  if (encoded.empty()) {
+    auto carrier = std::find_if(all.begin(), all.end(), [&](auto& o) { return o.first == segment.head.schema_sequence; });
+    if (carrier == all.end())
+      return Error{ErrorKind::corrupt, 0, log_prefix_ + ": the segment with sequence " + std::to_string(segment.head.schema_sequence) + ", which carries the schema, is missing"};
+    LogReader other(store_, log_prefix_, lineage_);
+    TILLSYNC_LET(Segment carried, other.read(*carrier));
+    encoded = carried.schema;
+  }
+  TILLSYNC_LET(Schema schema, Schema::decode(encoded));
+  schema_ = std::make_shared<const Schema>(std::move(schema));
+  schema_sequence_ = segment.head.schema_sequence;
+  return schema_;
+}
+
+}  // namespace tillsync

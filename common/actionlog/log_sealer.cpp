@@ -1,0 +1,229 @@
+#include "actionlog/log_sealer.h"
+
+#include <algorithm>
+
+#include "base/checks.h"
+
+namespace tillsync {
+
+namespace {
+constexpr size_t kRowBytesMax = 4 << 20;
+constexpr size_t kActionsMax = 50000;
+
+uint32_t index_of(std::vector<std::string>& names, const std::string& name) {
+  auto at = std::find(names.begin(), names.end(), name);
+  if (at == names.end()) at = names.insert(names.end(), name);
+  return static_cast<uint32_t>(at - names.begin());
+}
+}  // namespace
+
+Result<void> LogSealer::add_rows(Connection& db, Segment& segment, Sequence first, Sequence last, bool& cut_short) {
+  cut_short = false;
+  TILLSYNC_LET(auto rows, db.cached("SELECT a.id, a.action, t.name, a.row_id, a.previous_row_id, a.entity_created, a.version, a.dependencies, a.data,"
+                                    " a.previous_data FROM action_log a JOIN tracked_tables t ON t.id=a.table_id WHERE a.id BETWEEN ? AND ? ORDER BY a.id"));
+  rows->bind(1, scoped_id(database_id_, first)).bind(2, scoped_id(database_id_, last));
+  size_t bytes = 0;
+  while (true) {
+    TILLSYNC_LET(bool row, rows->step());
+    if (!row) return {};
+    if (bytes > kRowBytesMax || segment.actions.size() >= kActionsMax) {
+      rows->reset();
+      cut_short = true;
+      return {};
+    }
+    SegmentAction a;
+    a.sequence = number_of(rows->integer(0));
+    a.kind = static_cast<ActionKind>(rows->integer(1));
+    a.table_index = index_of(segment.tables, rows->text(2));
+    a.rowid = rows->optional_integer(3);
+    a.previous_rowid = rows->optional_integer(4);
+    a.entity_created = rows->unsigned_integer(5);
+    a.version = rows->unsigned_integer(6);
+    ByteReader dependencies(rows->blob(7));
+    while (dependencies.remaining()) {
+      uint64_t distance = dependencies.uvar();
+      if (!dependencies.ok()) break;
+      a.dependencies.push_back(a.sequence - distance);
+    }
+    a.after = to_bytes(rows->blob(8));
+    a.before = to_bytes(rows->blob(9));
+    bytes += a.before.size() + a.after.size() + 32;
+    segment.actions.push_back(std::move(a));
+  }
+}
+
+Result<void> LogSealer::add_hidden(Connection& db, Segment& segment) {
+  TILLSYNC_LET(auto rows, db.cached("SELECT transaction_no, table_name, action, row_id, data, previous_data FROM hidden_rows"
+                                    " WHERE database_id=? AND transaction_no BETWEEN ? AND ? ORDER BY id"));
+  rows->bind(1, database_id_).bind(2, segment.head.first_transaction).bind(3, segment.head.last_transaction);
+  while (true) {
+    TILLSYNC_LET(bool row, rows->step());
+    if (!row) return {};
+    HiddenRow h;
+    for (size_t i = 0; i < segment.transactions.size(); i++)
+      if (segment.transactions[i].number == rows->unsigned_integer(0)) h.transaction_index = static_cast<uint32_t>(i);
+    h.table_index = index_of(segment.tables, rows->text(1));
+    h.kind = static_cast<ActionKind>(rows->integer(2));
+    h.rowid = rows->optional_integer(3);
+    h.after = to_bytes(rows->blob(4));
+    h.before = to_bytes(rows->blob(5));
+    segment.hidden.push_back(std::move(h));
+  }
+}
+
+Result<std::optional<SealedSegment>> LogSealer::build() {
+  auto db = state_.lease();
+  Segment segment;
+  Sequence flushed, newest;
+  int64_t last_schema_id = 0;
+  {
+    TILLSYNC_LET(auto position, db->cached("SELECT flushed_sequence, sequence FROM databases WHERE id=?"));
+    position->bind(1, database_id_);
+    TILLSYNC_LET(bool found, position->step());
+    TILLSYNC_CHECK(found);
+    flushed = position->unsigned_integer(0);
+    newest = position->unsigned_integer(1);
+    position->reset();
+  }
+  if (flushed >= newest) return std::optional<SealedSegment>();
+  {
+    TILLSYNC_LET(auto previous, db->cached("SELECT sha256, schema_sequence, schema_id FROM segments WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1"));
+    previous->bind(1, scoped_id(database_id_, 0)).bind(2, scoped_id(database_id_, flushed));
+    TILLSYNC_LET(bool found, previous->step());
+    if (found) {
+      TILLSYNC_LET(segment.head.previous, Digest::from_bytes(previous->blob(0)));
+      segment.head.schema_sequence = previous->unsigned_integer(1);
+      last_schema_id = previous->integer(2);
+    }
+    previous->reset();
+  }
+
+  // Which transactions: one schema, and a change of schema alone.
+  int64_t schema_id = 0;
+  Sequence last = flushed;
+  {
+    TILLSYNC_LET(auto rows, db->cached("SELECT t.id, t.first_sequence, t.last_sequence, t.captured_at, s.uuid, t.flags, t.schema_id FROM transactions t"
+                                       " JOIN capture_sessions s ON s.id=t.session_id WHERE t.id BETWEEN ? AND ? AND t.last_sequence>? ORDER BY t.id"));
+    TILLSYNC_LET(int64_t first_transaction,
+                 db->query_integer("SELECT transaction_no FROM action_log WHERE id=" + std::to_string(scoped_id(database_id_, flushed + 1))));
+    rows->bind(1, scoped_id(database_id_, static_cast<uint64_t>(first_transaction))).bind(2, scoped_id(database_id_, (uint64_t{1} << 48) - 1)).bind(3, flushed);
+    while (true) {
+      TILLSYNC_LET(bool row, rows->step());
+      if (!row) break;
+      uint32_t flags = static_cast<uint32_t>(rows->integer(5));
+      bool alone = flags & (kSchemaChange | kRenumber);
+      bool first = segment.transactions.empty();
+      if (first) {
+        schema_id = rows->integer(6);
+        if (rows->unsigned_integer(1) <= flushed) segment.head.flags |= kStartsInside;
+      } else if (rows->integer(6) != schema_id || alone || last - flushed >= kActionsMax) {
+        rows->reset();
+        break;
+      }
+      TILLSYNC_LET(Uuid session, Uuid::parse(rows->text(4)));
+      if (segment.sessions.empty() || segment.sessions.back() != session) segment.sessions.push_back(session);
+      segment.transactions.push_back({number_of(rows->integer(0)), from_ms(rows->integer(3)), static_cast<uint32_t>(segment.sessions.size() - 1), flags});
+      last = rows->unsigned_integer(2);
+      if (alone) {
+        rows->reset();
+        break;
+      }
+    }
+  }
+  bool cut_short;
+  TILLSYNC_TRY(add_rows(*db, segment, flushed + 1, last, cut_short));
+  TILLSYNC_CHECK(!segment.actions.empty());
+  // Actions carry transaction numbers in state.db; here, positions.
+  {
+    TILLSYNC_LET(auto bounds, db->cached("SELECT id, first_sequence, last_sequence FROM transactions WHERE id BETWEEN ? AND ? ORDER BY id"));
+    bounds->bind(1, scoped_id(database_id_, segment.transactions.front().number)).bind(2, scoped_id(database_id_, segment.transactions.back().number));
+    size_t at = 0;
+    uint32_t transaction = 0;
+    size_t kept = 0;
+    while (at < segment.actions.size()) {
+      TILLSYNC_LET(bool row, bounds->step());
+      TILLSYNC_CHECK(row);
+      Sequence end = bounds->unsigned_integer(2);
+      if (cut_short && end > segment.actions.back().sequence) {
+        // Rather end before a transaction than inside it, unless it is the only one.
+        if (kept > 0) {
+          segment.actions.resize(kept);
+          segment.transactions.resize(transaction);
+          break;
+        }
+        segment.head.flags |= kEndsInside;
+        end = segment.actions.back().sequence;
+        segment.transactions.resize(1);
+      }
+      for (; at < segment.actions.size() && segment.actions[at].sequence <= end; at++) segment.actions[at].transaction_index = transaction;
+      kept = at;
+      transaction++;
+    }
+    bounds->reset();
+  }
+  SegmentHead& head = segment.head;
+  head.first_sequence = segment.actions.front().sequence;
+  head.last_sequence = segment.actions.back().sequence;
+  head.first_transaction = segment.transactions.front().number;
+  head.last_transaction = segment.transactions.back().number;
+  head.first_captured_at = segment.transactions.front().captured_at;
+  head.last_captured_at = segment.transactions.back().captured_at;
+  segment.user_columns = user_columns_;
+  if (!(head.flags & kEndsInside)) TILLSYNC_TRY(add_hidden(*db, segment));
+
+  // Digests are known at the newest sequence, and at changes of schema.
+  if (head.last_sequence == newest) {
+    TILLSYNC_LET(auto tables, db->cached("SELECT name, rows, digest FROM tracked_tables WHERE database_id=? AND live AND name<>'sqlite_schema' ORDER BY name"));
+    tables->bind(1, database_id_);
+    while (true) {
+      TILLSYNC_LET(bool row, tables->step());
+      if (!row) break;
+      TILLSYNC_LET(auto digest, MultisetDigest::from_bytes(tables->blob(2)));
+      segment.digests.push_back({tables->text(0), tables->unsigned_integer(1), digest});
+    }
+  } else {
+    TILLSYNC_LET(auto point, db->cached("SELECT body FROM digest_points WHERE id=?"));
+    point->bind(1, scoped_id(database_id_, head.last_sequence));
+    TILLSYNC_LET(bool found, point->step());
+    if (found) {
+      ByteReader r(point->blob(0));
+      TILLSYNC_LET(segment.digests, decode_digests(r));
+    }
+    point->reset();
+  }
+  std::sort(segment.digests.begin(), segment.digests.end());
+  if (!segment.digests.empty()) head.state = state_digest(segment.digests);
+  if (schema_id != last_schema_id) {
+    head.flags |= kCarriesSchema;
+    head.schema_sequence = head.first_sequence;
+    TILLSYNC_LET(auto schema, db->cached("SELECT body FROM schemas WHERE id=?"));
+    schema->bind(1, schema_id);
+    TILLSYNC_LET(bool found, schema->step());
+    TILLSYNC_CHECK(found);
+    segment.schema = to_bytes(schema->blob(0));
+    schema->reset();
+  } else {
+    segment.digests.clear();
+  }
+
+  SealedSegment sealed;
+  sealed.head = head;
+  sealed.schema_id = schema_id;
+  sealed.object = encode_segment(segment, lineage_, random_);
+  sealed.sha256 = sha256(sealed.object);
+  sealed.name = segment_name(head.first_sequence, head.last_sequence);
+  return std::optional<SealedSegment>(std::move(sealed));
+}
+
+Result<void> LogSealer::record(Connection& state, const SealedSegment& sealed, const std::string& object_key, Timestamp now) {
+  TILLSYNC_LET(auto insert, state.cached("INSERT INTO segments(id, last_sequence, first_transaction, last_transaction, object_key, sha256, size,"
+                                         " schema_sequence, schema_id, created_at) VALUES(?,?,?,?,?,?,?,?,?,?)"));
+  const SegmentHead& h = sealed.head;
+  insert->bind(1, scoped_id(database_id_, h.first_sequence)).bind(2, h.last_sequence).bind(3, h.first_transaction).bind(4, h.last_transaction);
+  insert->bind(5, object_key).bind(6, sealed.sha256.view()).bind(7, sealed.object.size()).bind(8, h.schema_sequence).bind(9, sealed.schema_id).bind(10, to_ms(now));
+  TILLSYNC_TRY(insert->run());
+  TILLSYNC_LET(auto update, state.cached("UPDATE databases SET flushed_sequence=? WHERE id=?"));
+  return update->bind(1, h.last_sequence).bind(2, database_id_).run();
+}
+
+}  // namespace tillsync

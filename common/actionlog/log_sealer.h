@@ -1,0 +1,44 @@
+// Turns captured actions in state.db into sealed segments.
+//
+// Purpose: one segment holds whole transactions of one schema, up to about 4 MiB of rows; a change of schema or a
+// renumbering stands alone in its segment; a transaction that is larger is spread over several.
+// Durability: build() only reads. The caller puts the object into the spool, then calls record(), then makes state.db
+// durable, and only then sends it: an object is sealed once, and only those bytes are ever sent.
+// Errors: what state.db reports; corrupt when it does not hold together.
+// Threads: any, one sealer per database at a time.
+#pragma once
+
+#include "actionlog/segment.h"
+#include "state/state_db.h"
+
+namespace tillsync {
+
+struct SealedSegment {
+  SegmentHead head;
+  Digest sha256;  // of the object
+  Bytes object;
+  std::string name;  // segment_name()
+  int64_t schema_id = 0;
+};
+
+class LogSealer {
+ public:
+  LogSealer(StateDb& state, int64_t database_id, Lineage lineage, std::string user_columns, Random& random)
+      : state_(state), database_id_(database_id), lineage_(std::move(lineage)), user_columns_(std::move(user_columns)), random_(random) {}
+
+  // The next segment after databases.flushed_sequence; nullopt when everything is sealed.
+  Result<std::optional<SealedSegment>> build();
+  // In the caller's state.db transaction: the row in `segments`, and flushed_sequence.
+  Result<void> record(Connection& state, const SealedSegment& sealed, const std::string& object_key, Timestamp now);
+
+ private:
+  Result<void> add_rows(Connection& db, Segment& segment, Sequence first, Sequence last, bool& cut_short);
+  Result<void> add_hidden(Connection& db, Segment& segment);
+  StateDb& state_;
+  int64_t database_id_;
+  Lineage lineage_;
+  std::string user_columns_;
+  Random& random_;
+};
+
+}  // namespace tillsync

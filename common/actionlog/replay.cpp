@@ -1,0 +1,198 @@
+#include "actionlog/replay.h"
+
+#include <algorithm>
+
+#include "actionlog/render.h"
+#include "actionlog/replay_target.h"
+#include "base/checks.h"
+#include "dbfile/record.h"
+
+namespace tillsync {
+
+Replayer::~Replayer() = default;
+
+Result<std::unique_ptr<Replayer>> Replayer::create(Connection& target, std::shared_ptr<const Schema> schema, std::vector<TableDigest> start,
+                                                   TransactionNo position, bool keep_going) {
+  std::unique_ptr<Replayer> replay(new Replayer(target, std::move(schema)));
+  sqlite3* handle = target.handle();
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 0, nullptr);
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 1, nullptr);
+  sqlite3_extended_result_codes(handle, 1);
+  TILLSYNC_TRY(target.execute("PRAGMA foreign_keys=OFF; PRAGMA ignore_check_constraints=ON"));
+  for (auto& table : start) replay->digests_[table.name] = table;
+  replay->position_ = position;
+  replay->keep_going_ = keep_going;
+  return replay;
+}
+
+std::vector<TableDigest> Replayer::digests() const {
+  std::vector<TableDigest> all;
+  for (auto& [name, digest] : digests_) all.push_back(digest);
+  return all;
+}
+
+Result<Replayer::Target*> Replayer::target_of(const std::string& name) {
+  auto& slot = targets_[name];
+  if (!slot) {
+    const Table* table = schema_->find(name);
+    if (!table) return Error{ErrorKind::corrupt, 0, "the log names table '" + name + "', which the snapshot's schema does not have"};
+    auto made = Target::create(db_, *table, schema_->text_encoding);
+    if (!made) return Error{ErrorKind::schema, made.error().code, "table '" + name + "' can't be written outside the application: " + made.error().context};
+    slot = std::move(*made);
+  }
+  return slot.get();
+}
+
+Result<void> Replayer::apply(const Segment& segment, TransactionNo last, const std::function<bool(uint64_t)>& progress) {
+  size_t next = 0, next_hidden = 0;
+  for (size_t t = 0; t < segment.transactions.size(); t++) {
+    const SegmentTransaction& transaction = segment.transactions[t];
+    bool wanted = transaction.number > position_ && transaction.number <= last;
+    for (; next < segment.actions.size() && segment.actions[next].transaction_index == t; next++) {
+      const SegmentAction& a = segment.actions[next];
+      if (!wanted) continue;
+      if (a.kind > ActionKind::remove)
+        return Error{ErrorKind::schema, 0, "sequence " + std::to_string(a.sequence) + " is a change of schema; replay does not cross it"};
+      pending_.push_back({a.kind, segment.tables[a.table_index], a.sequence, a.rowid, a.previous_rowid, a.before, a.after, a.dependencies});
+    }
+    for (; next_hidden < segment.hidden.size() && segment.hidden[next_hidden].transaction_index == t; next_hidden++) {
+      const HiddenRow& h = segment.hidden[next_hidden];
+      if (wanted) pending_.push_back({h.kind, segment.tables[h.table_index], 0, h.rowid, std::nullopt, h.before, h.after, {}});
+    }
+    bool complete = t + 1 < segment.transactions.size() || !(segment.head.flags & kEndsInside);
+    if (!wanted || !complete) continue;
+    TILLSYNC_TRY(apply_transaction(transaction.number));
+    if (progress && !progress(applied_)) return Error{ErrorKind::cancelled, 0, "stopped during replay"};
+  }
+  return {};
+}
+
+bool Replayer::dependency_failed(const Pending& row) const {
+  return std::any_of(row.dependencies.begin(), row.dependencies.end(),
+                     [&](Sequence d) { return std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), d); });
+}
+
+Result<void> Replayer::failed(const Pending& row, const std::string& reason) {
+  std::string entity;
+  if (auto target = target_of(row.table)) {
+    ByteView record = row.after.empty() ? ByteView(row.before) : ByteView(row.after);
+    if (auto key = (*target)->identity().key(row.rowid.value_or(0), record)) entity = render_entity_id(*key, schema_->text_encoding);
+  }
+  failures_.push_back({row.sequence, row.table, entity, reason});
+  failed_sequences_.push_back(row.sequence);
+  std::sort(failed_sequences_.begin(), failed_sequences_.end());
+  if (keep_going_) return {};
+  return Error{ErrorKind::conflict, 0, "sequence " + std::to_string(row.sequence) + ", table '" + row.table + "', entity " + entity + ": " + reason};
+}
+
+Result<void> Replayer::remove_before(Pending& row) {
+  if (row.before.empty()) return {};
+  TILLSYNC_LET(Target * target, target_of(row.table));
+  if (row.sequence && dependency_failed(row)) return failed(row, "an action it depends on failed");
+  int64_t rowid = row.previous_rowid.value_or(row.rowid.value_or(0)), found_rowid = 0;
+  TILLSYNC_LET(auto existing, target->find(rowid, row.before, found_rowid));
+  if (!existing) {
+    if (row.kind == ActionKind::remove) return {};
+    return failed(row, "the row to be changed is not there; it should be " + render_record(row.before, rowid, target->table(), schema_->text_encoding).dump());
+  }
+  TILLSYNC_LET(ByteView before, target->identity().canonical(row.before));
+  if (!equal(*existing, before)) {
+    if (row.kind == ActionKind::update) {
+      TILLSYNC_LET(ByteView after, target->identity().canonical(row.after));
+      if (equal(*existing, after)) {
+        // Made already: taken out here and put back below, so that a second replay is a replay.
+        return target->remove(rowid, row.before);
+      }
+    }
+    return failed(row, "another row is there: " + render_record(*existing, rowid, target->table(), schema_->text_encoding).dump() + " instead of " +
+                           render_record(row.before, rowid, target->table(), schema_->text_encoding).dump());
+  }
+  return target->remove(rowid, row.before);
+}
+
+Result<void> Replayer::insert_after(Pending& row) {
+  if (row.after.empty()) return {};
+  if (row.sequence && std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), row.sequence)) return {};
+  TILLSYNC_LET(Target * target, target_of(row.table));
+  if (row.sequence && dependency_failed(row)) return failed(row, "an action it depends on failed");
+  int64_t rowid = row.rowid.value_or(0), found_rowid = 0;
+  TILLSYNC_LET(auto existing, target->find(rowid, row.after, found_rowid));
+  if (existing) {
+    TILLSYNC_LET(ByteView after, target->identity().canonical(row.after));
+    if (equal(*existing, after)) return {};
+    return failed(row, "another row is there: " + render_record(*existing, rowid, target->table(), schema_->text_encoding).dump() + " instead of " +
+                           render_record(row.after, rowid, target->table(), schema_->text_encoding).dump());
+  }
+  auto done = target->insert(rowid, row.after);
+  if (!done && done.error().kind == ErrorKind::conflict) return failed(row, "a constraint of the table refuses the row: " + done.error().context);
+  return done;
+}
+
+Result<void> Replayer::apply_transaction(TransactionNo number) {
+  auto rows = std::exchange(pending_, {});
+  TILLSYNC_LET(auto transaction, Transaction::begin(db_));
+  // sqlite_sequence goes last: inserting into an AUTOINCREMENT table changes it by itself.
+  auto is_sequence = [](const Pending& row) { return row.table == "sqlite_sequence"; };
+  std::stable_partition(rows.begin(), rows.end(), [&](auto& row) { return !is_sequence(row); });
+  for (auto& row : rows) TILLSYNC_TRY(remove_before(row));
+  std::vector<std::pair<int64_t, Bytes>> counters;
+  bool has_counters = schema_->find("sqlite_sequence") != nullptr;
+  if (has_counters) {
+    TILLSYNC_LET(auto select, db_.cached("SELECT rowid, name, seq FROM sqlite_sequence"));
+    while (true) {
+      TILLSYNC_LET(bool row, select->step());
+      if (!row) break;
+      Bytes record;
+      RecordWriter writer;
+      auto take = [&](int column) {
+        Value v;
+        if (select->is_null(column)) return v;
+        if (sqlite3_column_type(select->handle(), column) == SQLITE_INTEGER) {
+          v.type = ValueType::integer;
+          v.integer = select->integer(column);
+        } else {
+          v.type = ValueType::text;
+          v.bytes = select->blob(column);
+        }
+        return v;
+      };
+      writer.add(take(1));
+      writer.add(take(2));
+      writer.finish(record);
+      counters.emplace_back(select->integer(0), std::move(record));
+    }
+  }
+  size_t at = 0;
+  for (; at < rows.size() && !is_sequence(rows[at]); at++) TILLSYNC_TRY(insert_after(rows[at]));
+  if (has_counters && at > 0) {
+    TILLSYNC_TRY(db_.execute("DELETE FROM sqlite_sequence"));
+    TILLSYNC_LET(Target * target, target_of("sqlite_sequence"));
+    for (auto& [rowid, record] : counters) TILLSYNC_TRY(target->insert(rowid, record));
+  }
+  for (; at < rows.size(); at++) TILLSYNC_TRY(insert_after(rows[at]));
+  TILLSYNC_TRY(transaction.commit());
+
+  for (auto& row : rows) {
+    if (row.sequence == 0 || std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), row.sequence)) continue;
+    TILLSYNC_LET(Target * target, target_of(row.table));
+    auto& digest = digests_[row.table];
+    digest.name = row.table;
+    if (!row.before.empty()) {
+      TILLSYNC_LET(Digest d, target->identity().digest(row.previous_rowid.value_or(row.rowid.value_or(0)), row.before));
+      digest.digest.subtract(d);
+      digest.rows--;
+    }
+    if (!row.after.empty()) {
+      TILLSYNC_LET(Digest d, target->identity().digest(row.rowid.value_or(0), row.after));
+      digest.digest.add(d);
+      digest.rows++;
+    }
+    sequence_ = std::max(sequence_, row.sequence);
+    applied_++;
+  }
+  position_ = number;
+  return {};
+}
+
+}  // namespace tillsync

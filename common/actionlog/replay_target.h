@@ -1,0 +1,36 @@
+// One table of the database that is replayed into: find, delete, insert by SQL, with values exactly as logged.
+//
+// Threads: one.
+#pragma once
+
+#include "actionlog/replay.h"
+#include "dbfile/record.h"
+#include "schema/row_identity.h"
+
+namespace tillsync {
+
+class Replayer::Target {
+ public:
+  static Result<std::unique_ptr<Target>> create(Connection& db, const Table& table, uint32_t text_encoding);
+
+  RowIdentity& identity() { return identity_; }
+  const Table& table() const { return *table_; }
+  // The canonical record of the row with the same entity key, if there is one; `rowid` becomes its rowid.
+  Result<std::optional<Bytes>> find(int64_t rowid, ByteView record, int64_t& found_rowid);
+  Result<void> remove(int64_t rowid, ByteView record);
+  Result<void> insert(int64_t rowid, ByteView record);
+
+ private:
+  Target(const Table& table, uint32_t encoding) : table_(&table), identity_(table), encoding_(encoding) {}
+  Result<void> bind_key(Statement& statement, int64_t rowid, ByteView record);
+  void bind_value(Statement& statement, int index, const Value& value) const;
+  const Table* table_;
+  RowIdentity identity_;
+  uint32_t encoding_;
+  bool by_rowid_ = false;
+  std::string rowid_name_;
+  Statement select_, delete_, insert_, insert_any_rowid_, select_null_key_, delete_null_key_;
+  std::vector<int> insert_fields_;  // record field of each inserted column
+};
+
+}  // namespace tillsync

@@ -1,0 +1,366 @@
+#include "actionlog/segment.h"
+
+#include <zstd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+
+#include "base/checks.h"
+#include "dbfile/record.h"
+
+namespace tillsync {
+
+namespace {
+
+constexpr int kCompressionLevel = 3;
+constexpr size_t kHeadSize = 160;
+constexpr uint64_t kBodyBytesMax = uint64_t{2} << 30;
+
+Error damaged(const char* why) { return Error{ErrorKind::corrupt, 0, std::string("a segment that does not parse: ") + why}; }
+
+// Records of one group and side, column by column: a stream of serial types and a stream of bodies each.
+class ColumnWriter {
+ public:
+  void add(ByteView record) {
+    // Only what comes back byte for byte is taken apart.
+    std::vector<std::pair<uint64_t, ByteView>> fields;
+    RecordReader reader(record);
+    uint64_t serial;
+    const uint8_t* body;
+    RecordWriter again;
+    while (reader.next(serial, body)) {
+      fields.emplace_back(serial, ByteView(body, serial_size(serial)));
+      again.add_raw(serial, fields.back().second);
+    }
+    Bytes rebuilt;
+    again.finish(rebuilt);
+    ByteWriter shape(shapes_);
+    if (!reader.ok() || !equal(rebuilt, record)) {
+      shape.uvar(0);
+      ByteWriter(raw_).sized(record);
+      return;
+    }
+    shape.uvar(fields.size() + 1);
+    if (fields.size() > types_.size()) {
+      types_.resize(fields.size());
+      bodies_.resize(fields.size());
+    }
+    for (size_t i = 0; i < fields.size(); i++) {
+      ByteWriter(types_[i]).uvar(fields[i].first);
+      append(bodies_[i], fields[i].second);
+    }
+  }
+  void finish(ByteWriter& out) const {
+    out.sized(shapes_);
+    out.sized(raw_);
+    out.uvar(types_.size());
+    for (size_t i = 0; i < types_.size(); i++) {
+      out.sized(types_[i]);
+      out.sized(bodies_[i]);
+    }
+  }
+
+ private:
+  Bytes shapes_, raw_;
+  std::vector<Bytes> types_, bodies_;
+};
+
+class ColumnReader {
+ public:
+  explicit ColumnReader(ByteReader& in) : shapes_(in.sized()), raw_(in.sized()) {
+    uint64_t columns = in.uvar();
+    for (uint64_t i = 0; i < columns && in.ok(); i++) {
+      types_.emplace_back(in.sized());
+      bodies_.emplace_back(in.sized());
+    }
+  }
+  bool next(Bytes& record) {
+    record.clear();
+    uint64_t shape = shapes_.uvar();
+    if (!shapes_.ok()) return false;
+    if (shape == 0) {
+      record = to_bytes(raw_.sized());
+      return raw_.ok();
+    }
+    if (shape - 1 > types_.size()) return false;
+    RecordWriter writer;
+    for (size_t i = 0; i + 1 < shape; i++) {
+      uint64_t serial = types_[i].uvar();
+      auto body = bodies_[i].bytes(serial_size(serial));
+      if (!types_[i].ok() || !bodies_[i].ok()) return false;
+      writer.add_raw(serial, body);
+    }
+    writer.finish(record);
+    return true;
+  }
+
+ private:
+  ByteReader shapes_, raw_;
+  std::vector<ByteReader> types_, bodies_;
+};
+
+// Small integers of one group, one after the other.
+struct Group {
+  uint32_t table;
+  ActionKind kind;
+  Bytes rowids, entities, dependencies;
+  int64_t last_rowid = 0;
+  ColumnWriter before, after;
+};
+
+void put_rowids(ByteWriter& w, std::optional<int64_t> rowid, std::optional<int64_t> previous, int64_t& last) {
+  w.u8(static_cast<uint8_t>((rowid ? 1 : 0) | (previous ? 2 : 0)));
+  if (rowid) {
+    w.svar(static_cast<int64_t>(static_cast<uint64_t>(*rowid) - static_cast<uint64_t>(last)));
+    last = *rowid;
+  }
+  if (previous) w.svar(*previous);
+}
+
+void get_rowids(ByteReader& r, std::optional<int64_t>& rowid, std::optional<int64_t>& previous, int64_t& last) {
+  uint8_t form = r.u8();
+  if (form & 1) rowid = last = static_cast<int64_t>(static_cast<uint64_t>(last) + static_cast<uint64_t>(r.svar()));
+  if (form & 2) previous = r.svar();
+}
+
+Bytes encode_head(const SegmentHead& h, uint64_t raw, uint64_t stored) {
+  Bytes out;
+  ByteWriter w(out);
+  w.u64(h.first_sequence);
+  w.u64(h.last_sequence);
+  w.u64(h.first_transaction);
+  w.u64(h.last_transaction);
+  w.u64(static_cast<uint64_t>(to_ms(h.first_captured_at)));
+  w.u64(static_cast<uint64_t>(to_ms(h.last_captured_at)));
+  w.bytes(h.previous.view());
+  w.u64(h.schema_sequence);
+  w.u32(h.flags);
+  w.u32(0);  // dictionary
+  w.bytes(h.state.view());
+  w.u64(raw);
+  w.u64(stored);
+  w.u64(0);
+  w.u64(0);
+  TILLSYNC_CHECK(out.size() == kHeadSize);
+  return out;
+}
+
+Result<SegmentHead> parse_head(ByteView body, uint64_t& raw, uint64_t& stored) {
+  ByteReader r(body);
+  SegmentHead h;
+  h.first_sequence = r.u64();
+  h.last_sequence = r.u64();
+  h.first_transaction = r.u64();
+  h.last_transaction = r.u64();
+  h.first_captured_at = from_ms(static_cast<int64_t>(r.u64()));
+  h.last_captured_at = from_ms(static_cast<int64_t>(r.u64()));
+  auto previous = r.bytes(32);
+  h.schema_sequence = r.u64();
+  h.flags = r.u32();
+  uint32_t dictionary = r.u32();
+  auto state = r.bytes(32);
+  raw = r.u64();
+  stored = r.u64();
+  r.u64();
+  r.u64();
+  if (!r.ok()) return damaged("it ends in its head");
+  std::copy(previous.begin(), previous.end(), h.previous.bytes.begin());
+  std::copy(state.begin(), state.end(), h.state.bytes.begin());
+  if (h.first_sequence == 0 || h.last_sequence < h.first_sequence || h.last_transaction < h.first_transaction) return damaged("its sequences run backwards");
+  if (dictionary != 0) return damaged("it needs a dictionary this version does not know");
+  if (stored != r.remaining() || raw > kBodyBytesMax) return damaged("its length is not what its head says");
+  return h;
+}
+
+}  // namespace
+
+Digest state_digest(const std::vector<TableDigest>& tables) { return sha256(encode_digests(tables)); }
+
+Bytes encode_segment(const Segment& s, const Lineage& lineage, Random& random) {
+  Bytes body;
+  ByteWriter w(body);
+  w.sized(s.schema);
+  w.bytes(encode_digests(s.digests));
+  w.sized(s.user_columns);
+  w.uvar(s.sessions.size());
+  for (auto& session : s.sessions) w.bytes(session.view());
+  w.uvar(s.tables.size());
+  for (auto& table : s.tables) w.sized(table);
+  w.uvar(s.transactions.size());
+  int64_t last_time = 0;
+  TransactionNo last_number = 0;
+  for (auto& t : s.transactions) {
+    w.uvar(t.number - last_number);
+    w.svar(to_ms(t.captured_at) - last_time);
+    w.uvar(t.session_index);
+    w.uvar(t.flags);
+    last_number = t.number;
+    last_time = to_ms(t.captured_at);
+  }
+  // Which group each action belongs to, and which transaction, in sequence order.
+  std::map<std::pair<uint32_t, ActionKind>, size_t> index;
+  std::vector<Group> groups;
+  Bytes order, steps;
+  uint32_t last_transaction = 0;
+  for (auto& a : s.actions) {
+    auto [slot, is_new] = index.try_emplace({a.table_index, a.kind}, groups.size());
+    if (is_new) groups.push_back({a.table_index, a.kind, {}, {}, {}, 0, {}, {}});
+    Group& g = groups[slot->second];
+    ByteWriter(order).uvar(slot->second);
+    ByteWriter(steps).uvar(a.transaction_index - last_transaction);
+    last_transaction = a.transaction_index;
+    ByteWriter rowids(g.rowids), entities(g.entities), dependencies(g.dependencies);
+    put_rowids(rowids, a.rowid, a.previous_rowid, g.last_rowid);
+    entities.uvar(a.entity_created ? a.sequence - a.entity_created + 1 : 0);
+    entities.uvar(a.version);
+    dependencies.uvar(a.dependencies.size());
+    for (Sequence d : a.dependencies) dependencies.uvar(a.sequence - d);
+    if (!a.before.empty()) g.before.add(a.before);
+    if (!a.after.empty()) g.after.add(a.after);
+    entities.u8(static_cast<uint8_t>((a.before.empty() ? 0 : 1) | (a.after.empty() ? 0 : 2)));
+  }
+  w.uvar(s.actions.size());
+  w.sized(order);
+  w.sized(steps);
+  w.uvar(groups.size());
+  for (auto& g : groups) {
+    w.uvar(g.table);
+    w.u8(static_cast<uint8_t>(g.kind));
+    w.sized(g.rowids);
+    w.sized(g.entities);
+    w.sized(g.dependencies);
+    g.before.finish(w);
+    g.after.finish(w);
+  }
+  w.uvar(s.hidden.size());
+  for (auto& h : s.hidden) {
+    w.uvar(h.transaction_index);
+    w.uvar(h.table_index);
+    w.u8(static_cast<uint8_t>(h.kind));
+    int64_t zero = 0;
+    put_rowids(w, h.rowid, {}, zero);
+    w.sized(h.before);
+    w.sized(h.after);
+  }
+
+  Bytes packed(ZSTD_compressBound(body.size()));
+  size_t n = ZSTD_compress(packed.data(), packed.size(), body.data(), body.size(), kCompressionLevel);
+  TILLSYNC_CHECK(!ZSTD_isError(n));
+  Bytes object = ObjectHeader::make(ObjectKind::segment, lineage, random).encode();
+  append(object, encode_head(s.head, body.size(), n));
+  append(object, ByteView(packed).first(n));
+  finish_object(object);
+  return object;
+}
+
+Result<SegmentHead> decode_segment_head(ByteView object, const Lineage& lineage) {
+  TILLSYNC_LET(ByteView body, object_body(object, ObjectKind::segment, lineage));
+  uint64_t raw, stored;
+  return parse_head(body, raw, stored);
+}
+
+Result<Segment> decode_segment(ByteView object, const Lineage& lineage) {
+  TILLSYNC_LET(ByteView stored_body, object_body(object, ObjectKind::segment, lineage));
+  uint64_t raw, stored;
+  Segment s;
+  TILLSYNC_LET(s.head, parse_head(stored_body, raw, stored));
+  Bytes body(raw);
+  size_t n = ZSTD_decompress(body.data(), body.size(), stored_body.data() + kHeadSize, stored);
+  if (ZSTD_isError(n) || n != raw) return damaged("its content can't be unpacked");
+
+  ByteReader r(body);
+  s.schema = to_bytes(r.sized());
+  TILLSYNC_LET(s.digests, decode_digests(r));
+  s.user_columns = r.text();
+  for (uint64_t i = 0, count = r.uvar(); i < count && r.ok(); i++) {
+    auto bytes = r.bytes(16);
+    if (!r.ok()) break;
+    TILLSYNC_LET(Uuid session, Uuid::from_bytes(bytes));
+    s.sessions.push_back(session);
+  }
+  for (uint64_t i = 0, count = r.uvar(); i < count && r.ok(); i++) s.tables.push_back(r.text());
+  int64_t last_time = 0;
+  TransactionNo last_number = 0;
+  for (uint64_t i = 0, count = r.uvar(); i < count && r.ok(); i++) {
+    SegmentTransaction t;
+    t.number = last_number += r.uvar();
+    t.captured_at = from_ms(last_time += r.svar());
+    t.session_index = static_cast<uint32_t>(r.uvar());
+    t.flags = static_cast<uint32_t>(r.uvar());
+    if (t.session_index >= s.sessions.size()) return damaged("a session that is not there");
+    s.transactions.push_back(t);
+  }
+  uint64_t actions = r.uvar();
+  ByteReader order(r.sized()), steps(r.sized());
+  struct GroupReader {
+    uint32_t table;
+    ActionKind kind;
+    ByteReader rowids, entities, dependencies;
+    int64_t last_rowid = 0;
+    ColumnReader before, after;
+  };
+  std::vector<GroupReader> groups;
+  for (uint64_t i = 0, count = r.uvar(); i < count && r.ok(); i++) {
+    uint32_t table = static_cast<uint32_t>(r.uvar());
+    auto kind = static_cast<ActionKind>(r.u8());
+    ByteReader rowids(r.sized()), entities(r.sized()), dependencies(r.sized());
+    ColumnReader before(r), after(r);
+    if (!r.ok() || table >= s.tables.size() || kind < ActionKind::create || kind > ActionKind::restore) return damaged("a group of actions");
+    groups.push_back({table, kind, rowids, entities, dependencies, 0, std::move(before), std::move(after)});
+  }
+  if (!r.ok() || actions != s.head.last_sequence - s.head.first_sequence + 1) return damaged("it does not hold the actions its head names");
+  uint64_t transaction = 0;
+  for (uint64_t i = 0; i < actions; i++) {
+    uint64_t group = order.uvar();
+    transaction += steps.uvar();
+    if (!order.ok() || !steps.ok() || group >= groups.size() || transaction >= s.transactions.size()) return damaged("the order of its actions");
+    GroupReader& g = groups[group];
+    SegmentAction a;
+    a.sequence = s.head.first_sequence + i;
+    a.transaction_index = static_cast<uint32_t>(transaction);
+    a.table_index = g.table;
+    a.kind = g.kind;
+    get_rowids(g.rowids, a.rowid, a.previous_rowid, g.last_rowid);
+    uint64_t age = g.entities.uvar();
+    a.entity_created = age ? a.sequence - (age - 1) : 0;
+    a.version = g.entities.uvar();
+    uint8_t images = g.entities.u8();
+    uint64_t dependencies = g.dependencies.uvar();
+    for (uint64_t d = 0; d < dependencies && g.dependencies.ok(); d++) a.dependencies.push_back(a.sequence - g.dependencies.uvar());
+    if (!g.rowids.ok() || !g.entities.ok() || !g.dependencies.ok()) return damaged("an action");
+    if ((images & 1) && !g.before.next(a.before)) return damaged("a record before");
+    if ((images & 2) && !g.after.next(a.after)) return damaged("a record after");
+    s.actions.push_back(std::move(a));
+  }
+  for (uint64_t i = 0, count = r.uvar(); i < count && r.ok(); i++) {
+    HiddenRow h;
+    h.transaction_index = static_cast<uint32_t>(r.uvar());
+    h.table_index = static_cast<uint32_t>(r.uvar());
+    h.kind = static_cast<ActionKind>(r.u8());
+    int64_t zero = 0;
+    std::optional<int64_t> none;
+    get_rowids(r, h.rowid, none, zero);
+    h.before = to_bytes(r.sized());
+    h.after = to_bytes(r.sized());
+    if (h.transaction_index >= s.transactions.size() || h.table_index >= s.tables.size()) return damaged("a hidden row");
+    s.hidden.push_back(std::move(h));
+  }
+  if (!r.at_end()) return damaged("bytes are missing or left over");
+  return s;
+}
+
+std::string segment_name(Sequence first, Sequence last) {
+  char name[48];
+  std::snprintf(name, sizeof name, "%016llx-%016llx.seg", static_cast<unsigned long long>(first), static_cast<unsigned long long>(last));
+  return name;
+}
+
+Result<std::pair<Sequence, Sequence>> parse_segment_name(std::string_view name) {
+  Error no{ErrorKind::not_found, 0, std::string(name) + " is not the name of a segment"};
+  Bytes first, last;
+  if (name.size() != 37 || name[16] != '-' || name.substr(33) != ".seg" || !from_hex(name.substr(0, 16), first) || !from_hex(name.substr(17, 16), last)) return no;
+  return std::pair<Sequence, Sequence>(be64(first.data()), be64(last.data()));
+}
+
+}  // namespace tillsync

@@ -1,0 +1,88 @@
+// Log segments: immutable objects that hold a run of transactions.
+//
+// Layout: docs/formats.md, "Segment". Rows are stored by column, per table and kind of action, then compressed; before and
+// after images come back byte for byte. Each segment names the SHA-256 of its predecessor: a missing, altered or
+// reordered segment is found. A segment whose end is a state that capture has counted carries the SHA-256 over all table
+// digests (state_digest()), so that a replay is proven at its end; in a burst, segments in between carry none. One that
+// carries the schema carries the digests themselves as well.
+// A transaction larger than a segment is spread over several: kStartsInside and kEndsInside say so.
+// Errors: corrupt, with what is wrong; callers put the object's key in front.
+// Threads: values.
+#pragma once
+
+#include "actionlog/log_writer.h"
+#include "crypto/object_header.h"
+
+namespace tillsync {
+
+enum SegmentFlag : uint32_t {
+  kCarriesSchema = 1,
+  kStartsInside = 2,  // its first transaction began in the segment before
+  kEndsInside = 4,    // its last transaction goes on in the next one
+};
+
+struct SegmentAction {
+  Sequence sequence = 0;
+  uint32_t transaction_index = 0;  // in Segment::transactions
+  uint32_t table_index = 0;        // in Segment::tables
+  ActionKind kind = ActionKind::create;
+  std::optional<int64_t> rowid, previous_rowid;
+  Sequence entity_created = 0;
+  uint64_t version = 0;
+  std::vector<Sequence> dependencies;
+  Bytes before, after;  // records; empty for none
+};
+
+struct SegmentTransaction {
+  TransactionNo number = 0;
+  Timestamp captured_at{};
+  uint32_t session_index = 0;  // in Segment::sessions
+  uint32_t flags = 0;          // TransactionFlag
+};
+
+// A row of a statistics table: replayed with its transaction, but no action.
+struct HiddenRow {
+  uint32_t transaction_index = 0;
+  uint32_t table_index = 0;
+  ActionKind kind = ActionKind::create;
+  std::optional<int64_t> rowid;
+  Bytes before, after;
+};
+
+struct SegmentHead {
+  Sequence first_sequence = 0, last_sequence = 0;
+  TransactionNo first_transaction = 0, last_transaction = 0;
+  Timestamp first_captured_at{}, last_captured_at{};
+  Digest previous;               // SHA-256 of the segment before; zero for the first of a log
+  Sequence schema_sequence = 0;  // first_sequence of the segment that carries the schema; its own if this one does
+  uint32_t flags = 0;            // SegmentFlag
+  Digest state;                  // state_digest() at the end; zero: not counted there
+};
+
+struct Segment {
+  SegmentHead head;
+  Bytes schema;                     // Schema::encode(), if carried
+  std::vector<TableDigest> digests; // at the end, if the schema is carried and the end was counted
+  std::string user_columns;         // JSON: table → column that says who did it
+  std::vector<Uuid> sessions;
+  std::vector<std::string> tables;
+  std::vector<SegmentTransaction> transactions;
+  std::vector<SegmentAction> actions;
+  std::vector<HiddenRow> hidden;
+};
+
+// tables sorted by name.
+Digest state_digest(const std::vector<TableDigest>& tables);
+
+// The whole object.
+Bytes encode_segment(const Segment& segment, const Lineage& lineage, Random& random);
+Result<Segment> decode_segment(ByteView object, const Lineage& lineage);
+// Head alone: enough to walk the chain. The object's trailer is checked too.
+Result<SegmentHead> decode_segment_head(ByteView object, const Lineage& lineage);
+
+// "<16 hex>-<16 hex>.seg"
+std::string segment_name(Sequence first, Sequence last);
+// The sequences in a segment's name; not_found when it is no such name.
+Result<std::pair<Sequence, Sequence>> parse_segment_name(std::string_view name);
+
+}  // namespace tillsync
