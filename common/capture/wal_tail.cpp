@@ -108,6 +108,7 @@ Result<bool> WalTail::next_transaction(WalPosition& position, std::vector<Source
   TILLSYNC_TRY(load_header());
   WalPosition at = position;
   if (!(at.salts == view_.header.salts)) at = {view_.header.salts, 0, header_->checksum};
+  if (at.frame == view_.header.max_frame) return false;
   std::unordered_map<PageNo, size_t> index;
   while (at.frame < view_.header.max_frame) {
     FrameNo frame = at.frame + 1;

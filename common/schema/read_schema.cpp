@@ -93,6 +93,11 @@ class Reader {
     }
     std::vector<std::pair<int64_t, int>> key;  // position in the key, column
     std::string first_key_type;
+    struct Default {
+      size_t column;
+      std::string expression, type;
+    };
+    std::vector<Default> defaults;
     {
       TILLSYNC_LET(auto info, db_.prepare("SELECT name, type, dflt_value, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid"));
       info.bind(1, table.name);
@@ -110,11 +115,12 @@ class Reader {
           key.emplace_back(info.integer(3), at);
           first_key_type = type;
         }
-        if (!info.is_null(2) && info.integer(4) == 0) {
-          TILLSYNC_LET(column.default_record, default_of(info.text(2), type, strict));
-        }
+        if (!info.is_null(2) && info.integer(4) == 0) defaults.push_back({table.columns.size(), info.text(2), type});
         table.columns.push_back(std::move(column));
       }
+    }
+    for (auto& d : defaults) {
+      TILLSYNC_LET(table.columns[d.column].default_record, default_of(d.expression, d.type, strict));
     }
     std::sort(key.begin(), key.end());
     for (auto& [position, column] : key) table.key_columns.push_back(column);
