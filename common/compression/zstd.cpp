@@ -1,0 +1,55 @@
+#include "compression/zstd.h"
+
+#include <zstd.h>
+
+#include <new>
+
+#include "base/checks.h"
+
+namespace tillsync {
+
+struct Compressor::Impl {
+  ZSTD_CCtx* context = nullptr;
+  Bytes out;
+};
+
+Compressor::Compressor(int level) : impl_(new Impl) {
+  impl_->context = ZSTD_createCCtx();
+  if (!impl_->context) throw std::bad_alloc();
+  TILLSYNC_CHECK(!ZSTD_isError(ZSTD_CCtx_setParameter(impl_->context, ZSTD_c_compressionLevel, level)));
+}
+
+Compressor::~Compressor() { ZSTD_freeCCtx(impl_->context); }
+
+ByteView Compressor::compress(ByteView raw) {
+  impl_->out.resize(ZSTD_compressBound(raw.size()));
+  size_t n = ZSTD_compress2(impl_->context, impl_->out.data(), impl_->out.size(), raw.data(), raw.size());
+  // With room for the worst case only memory can be missing.
+  if (ZSTD_isError(n)) throw std::bad_alloc();
+  return ByteView(impl_->out).first(n);
+}
+
+namespace {
+ZSTD_DCtx* thread_context() {
+  struct Free {
+    void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+  };
+  thread_local std::unique_ptr<ZSTD_DCtx, Free> context(ZSTD_createDCtx());
+  if (!context) throw std::bad_alloc();
+  return context.get();
+}
+}  // namespace
+
+Result<void> decompress(ByteView stored, size_t raw_size, Bytes& out) {
+  if (ZSTD_getFrameContentSize(stored.data(), stored.size()) != raw_size)
+    return Error{ErrorKind::corrupt, 0, "compressed data does not have the stated size"};
+  if (ZSTD_findFrameCompressedSize(stored.data(), stored.size()) != stored.size())
+    return Error{ErrorKind::corrupt, 0, "compressed data is not one whole frame"};
+  out.resize(raw_size);
+  size_t n = ZSTD_decompressDCtx(thread_context(), out.data(), out.size(), stored.data(), stored.size());
+  if (ZSTD_isError(n) || n != raw_size)
+    return Error{ErrorKind::corrupt, 0, std::string("compressed data does not decompress: ") + (ZSTD_isError(n) ? ZSTD_getErrorName(n) : "too short")};
+  return {};
+}
+
+}  // namespace tillsync
