@@ -36,7 +36,10 @@ Result<void> PendingFile::finish(bool create_only) {
   TILLSYNC_TRY(file_->sync());
   TILLSYNC_TRY(create_only ? files_->rename_new(temporary_, path_) : files_->rename(temporary_, path_));
   file_.reset();
-  return files_->sync_directory(directory_of(path_));
+  auto synced = files_->sync_directory(directory_of(path_));
+  // The name is ours and may be gone with the power: taken back, or whoever finds it would take it for durable.
+  if (!synced && create_only) (void)files_->remove(path_).has_value();
+  return synced;
 }
 
 std::string directory_of(const std::string& path) {

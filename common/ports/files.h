@@ -73,7 +73,8 @@ class FileSystem {
 };
 
 // A new file that appears under its name whole or not at all.
-// commit() is: sync the file, rename, sync the directory. The destructor removes what was not committed.
+// commit() is: sync the file, rename, sync the directory. The destructor removes what was not committed. A commit_new()
+// whose directory cannot be synced takes the name back.
 class PendingFile {
  public:
   // Writes to `<path>.<8 hex digits>.tmp` in the same folder.

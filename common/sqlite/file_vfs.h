@@ -3,6 +3,8 @@
 //
 // Our databases are opened by one connection of one process at a time: PRAGMA locking_mode=EXCLUSIVE, so that WAL needs no
 // shared memory; the VFS offers none. xLock takes File::lock() at the first lock and keeps it until close.
+// The first sync of an opened file also syncs its folder: the name may be younger than the last power cut.
+// Files without a name (temporary tables, sorting) are held in memory.
 // Threads: registration once at start-up; connections as SQLite allows.
 #pragma once
 
@@ -24,8 +26,9 @@ class FileVfs {
   FileVfs& operator=(const FileVfs&) = delete;
   const char* name() const;
 
+  struct Impl;  // seen by the callbacks SQLite calls
+
  private:
-  struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -27,6 +27,7 @@ CREATE TABLE databases(
   last_capture_at INTEGER,
   flushed_sequence INTEGER NOT NULL DEFAULT 0, -- last sequence in a sealed segment
   durable_sequence INTEGER NOT NULL DEFAULT 0, -- last sequence in a segment the store holds
+  replica_number INTEGER NOT NULL DEFAULT 0,  -- names the replica's files
   source TEXT NOT NULL DEFAULT 'none',        -- none, wal, scan
   wal_salt1 INTEGER NOT NULL DEFAULT 0,
   wal_salt2 INTEGER NOT NULL DEFAULT 0,

@@ -31,10 +31,13 @@ StateDb::Lease StateDb::lease() { return Lease(std::unique_lock(mutex_), connect
 Result<void> StateDb::make_durable() {
   auto db = lease();
   // A commit with synchronous=FULL syncs the write-ahead log, and with it every earlier commit. It has to change
-  // something, or SQLite has nothing to commit.
+  // something: SQLite does not dirty a page for a value that is equal to the old one, and then syncs nothing. (A counter
+  // kept in memory began at 1 again with each start, and the first call of a start was without effect.)
   durable_syncs_++;
   TILLSYNC_TRY(db->execute("PRAGMA synchronous=FULL"));
-  auto done = set_setting("durable_syncs", std::to_string(durable_syncs_));
+  auto done = db->execute(
+      "INSERT INTO settings(key, value) VALUES('durable_syncs', '1')"
+      " ON CONFLICT(key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)");
   TILLSYNC_TRY(db->execute("PRAGMA synchronous=NORMAL"));
   return done;
 }

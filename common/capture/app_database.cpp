@@ -1,0 +1,140 @@
+#include "capture/app_database.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/checks.h"
+
+namespace tillsync {
+
+namespace {
+constexpr int kWalIndexBlock = 32768;
+
+Result<sqlite3_file*> file_handle(Connection& connection, int which) {
+  sqlite3_file* file = nullptr;
+  int rc = sqlite3_file_control(connection.handle(), "main", which, &file);
+  if (rc != SQLITE_OK) return sqlite_error(rc, "find the file handle", connection.handle());
+  if (!file || !file->pMethods) return Error{ErrorKind::transient, 0, "the write-ahead log is not open yet"};
+  return file;
+}
+}  // namespace
+
+Result<AppDatabase> AppDatabase::open(const std::string& path, Use use) {
+  AppDatabase database;
+  TILLSYNC_LET(database.connection_, Connection::open(path, SQLITE_OPEN_READWRITE));
+  sqlite3* handle = database.connection_.handle();
+  sqlite3_busy_timeout(handle, 0);
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  // Its triggers, views and functions must not run in our process.
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
+  TILLSYNC_TRY(database.connection_.execute("PRAGMA wal_autocheckpoint=0; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-64"));
+  // query_only would forbid the writer lock that the checkpoint section takes.
+  if (use == Use::read) TILLSYNC_TRY(database.connection_.execute("PRAGMA query_only=ON"));
+  return database;
+}
+
+Result<void> AppDatabase::begin_read() {
+  TILLSYNC_CHECK(!reading_);
+  TILLSYNC_TRY(connection_.execute("BEGIN"));
+  // Reads page 1 and takes the lock, but does not parse the application's schema.
+  auto first = connection_.query_integer("PRAGMA schema_version");
+  if (!first) {
+    (void)connection_.execute("ROLLBACK").has_value();
+    return std::move(first).error();
+  }
+  reading_ = true;
+  return {};
+}
+
+void AppDatabase::end_read() {
+  if (!reading_) return;
+  reading_ = false;
+  (void)connection_.execute("ROLLBACK").has_value();
+}
+
+Result<std::string> AppDatabase::journal_mode() { return connection_.query_text("PRAGMA journal_mode"); }
+
+Result<WalIndexView> AppDatabase::wal_index() {
+  TILLSYNC_LET(sqlite3_file * file, file_handle(connection_, SQLITE_FCNTL_FILE_POINTER));
+  if (file->pMethods->iVersion < 2) return Error{ErrorKind::internal, 0, "SQLite's file has no shared memory"};
+  void volatile* shared = nullptr;
+  int rc = file->pMethods->xShmMap(file, 0, kWalIndexBlock, 0, &shared);
+  if (rc != SQLITE_OK) return sqlite_error(rc, "map the wal-index", connection_.handle());
+  if (!shared) return Error{ErrorKind::transient, 0, "the wal-index is not there yet"};
+  // A writer stores the second copy, a barrier, then the first: reading first, barrier, second shows a torn header as two
+  // copies that differ.
+  const auto* p = const_cast<const uint8_t*>(static_cast<volatile uint8_t*>(shared));
+  std::array<uint8_t, kWalIndexHeaderSize> copy;
+  for (int attempt = 0; attempt < 100; attempt++) {
+    std::memcpy(copy.data(), p, 48);
+    file->pMethods->xShmBarrier(file);
+    std::memcpy(copy.data() + 48, p + 48, kWalIndexHeaderSize - 48);
+    if (auto header = WalIndexHeader::parse(copy)) return WalIndexView{*header, le32(copy.data() + kWalIndexBackfillOffset)};
+  }
+  return Error{ErrorKind::transient, 0, "the wal-index is being written"};
+}
+
+Result<void> AppDatabase::read_wal(uint64_t offset, MutableBytes out) {
+  TILLSYNC_LET(sqlite3_file * file, file_handle(connection_, SQLITE_FCNTL_JOURNAL_POINTER));
+  // xRead takes a C int; a log can be longer than that.
+  constexpr size_t kChunk = 1 << 20;
+  for (size_t done = 0; done < out.size(); done += kChunk) {
+    size_t n = std::min(kChunk, out.size() - done);
+    int rc = file->pMethods->xRead(file, out.data() + done, static_cast<int>(n), static_cast<sqlite3_int64>(offset + done));
+    if (rc == SQLITE_IOERR_SHORT_READ) return Error{ErrorKind::corrupt, rc, "the write-ahead log ends before its committed frames"};
+    if (rc != SQLITE_OK) return sqlite_error(rc, "read the write-ahead log", connection_.handle());
+  }
+  return {};
+}
+
+Result<uint64_t> AppDatabase::wal_size() {
+  TILLSYNC_LET(sqlite3_file * file, file_handle(connection_, SQLITE_FCNTL_JOURNAL_POINTER));
+  sqlite3_int64 size = 0;
+  int rc = file->pMethods->xFileSize(file, &size);
+  if (rc != SQLITE_OK) return sqlite_error(rc, "size of the write-ahead log", connection_.handle());
+  return static_cast<uint64_t>(size);
+}
+
+Result<void> AppDatabase::begin_immediate() { return connection_.execute("BEGIN IMMEDIATE"); }
+void AppDatabase::rollback() { (void)connection_.execute("ROLLBACK").has_value(); }
+
+Result<std::pair<int, int>> AppDatabase::checkpoint() {
+  int log = -1, copied = -1;
+  int rc = sqlite3_wal_checkpoint_v2(connection_.handle(), "main", SQLITE_CHECKPOINT_PASSIVE, &log, &copied);
+  if (rc != SQLITE_OK) return sqlite_error(rc, "checkpoint", connection_.handle());
+  return std::pair(log, copied);
+}
+
+Result<std::unique_ptr<DatabaseReader>> DatabaseReader::create(AppDatabase& database) {
+  TILLSYNC_CHECK(database.reading());
+  auto reader = std::make_unique<DatabaseReader>();
+  Connection& connection = database.connection();
+  TILLSYNC_LET(int64_t page_size, connection.query_integer("PRAGMA page_size"));
+  TILLSYNC_LET(int64_t page_count, connection.query_integer("PRAGMA page_count"));
+  reader->page_size_ = static_cast<uint32_t>(page_size);
+  reader->page_count_ = static_cast<PageNo>(page_count);
+  TILLSYNC_LET(reader->query_, connection.prepare("SELECT data FROM sqlite_dbpage WHERE pgno=?"));
+  return reader;
+}
+
+Result<void> DatabaseReader::read(PageNo number, MutableBytes out) {
+  query_.bind(1, number);
+  TILLSYNC_LET(bool found, query_.step());
+  ByteView data = found ? query_.blob(0) : ByteView();
+  if (data.size() != out.size()) {
+    query_.reset();
+    return Error{ErrorKind::corrupt, 0, "page " + std::to_string(number) + " can't be read from the database"};
+  }
+  std::memcpy(out.data(), data.data(), out.size());
+  query_.reset();
+  return {};
+}
+
+Result<PageRef> DatabaseReader::page(PageNo number) {
+  PageRef page = PageRef::allocate(page_size_);
+  TILLSYNC_TRY(read(number, page.mutable_view()));
+  return page;
+}
+
+}  // namespace tillsync

@@ -1,0 +1,409 @@
+#include "capture/capturer.h"
+
+#include <algorithm>
+
+#include "base/checks.h"
+
+namespace tillsync {
+
+using std::chrono::milliseconds;
+
+namespace {
+// After an event, and while a checkpoint is outstanding: look again soon, then rarer. The commit becomes visible after the
+// file event, and a checkpoint by the application causes none.
+constexpr milliseconds kLookAgain[] = {milliseconds(1), milliseconds(2), milliseconds(5), milliseconds(10), milliseconds(20), milliseconds(50), milliseconds(100)};
+constexpr milliseconds kQuietBeforeCheckpoint{1000};
+constexpr milliseconds kWriterLockPatience{50};
+
+double ms_of(std::chrono::steady_clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
+}  // namespace
+
+Capturer::Capturer(Setup setup) : setup_(std::move(setup)) {
+  status_.name = setup_.name;
+  status_.path = setup_.path;
+  last_news_ = setup_.clock->steady_now();
+}
+
+Capturer::~Capturer() { stop(); }
+
+Ingest::Setup Capturer::ingest_setup() const {
+  return {setup_.files, setup_.state, setup_.clock, setup_.folder, setup_.database_id, session_id_};
+}
+
+Result<void> Capturer::open_session() {
+  auto db = setup_.state->lease();
+  TILLSYNC_LET(auto insert, db->prepare("INSERT INTO capture_sessions(database_id, uuid, started_at) VALUES(?,?,?) RETURNING id"));
+  insert.bind(1, setup_.database_id).bind(2, make_uuid_v7(*setup_.clock, *setup_.random).str()).bind(3, to_ms(setup_.clock->now()));
+  TILLSYNC_LET(bool row, insert.step());
+  TILLSYNC_CHECK(row);
+  session_id_ = insert.integer(0);
+  return insert.run();
+}
+
+milliseconds Capturer::step() {
+  auto wait = round();
+  if (wait) {
+    failures_ = 0;
+    return *wait;
+  }
+  return report(std::move(wait).error());
+}
+
+milliseconds Capturer::report(Error error) {
+  failures_++;
+  detach();
+  // An obstacle on the application's side leaves what we hold as it was at the last commit; anything else is read anew.
+  bool ours_untouched = ingest_ && ingest_->between_batches() &&
+                        (error.kind == ErrorKind::transient || error.kind == ErrorKind::not_found || error.kind == ErrorKind::denied);
+  if (!ours_untouched) {
+    if (ingest_) ingest_->invalidate_pins();
+    ingest_.reset();
+  }
+  if (error.kind == ErrorKind::cancelled) return milliseconds(0);
+  // A checkpoint or a fast writer in the way is no problem to tell anyone about, until it lasts.
+  bool tell = error.kind != ErrorKind::transient || failures_ > 20;
+  fail_requests(error);
+  if (error.kind == ErrorKind::corrupt && failures_ >= 2) rebuild_ = true;
+  if (tell) {
+    set_problem(capture_problem(error, setup_.path));
+    publish("failed");
+  }
+  if (error.kind == ErrorKind::transient) return milliseconds(std::min(20 * failures_, 1000));
+  if (error.kind == ErrorKind::corrupt && failures_ <= 3) return milliseconds(200);
+  return milliseconds(std::min(1000 * failures_, 30000));
+}
+
+Result<milliseconds> Capturer::round() {
+  if (session_id_ == 0) TILLSYNC_TRY(open_session());
+  auto now = setup_.application->stat(setup_.path);
+  if (!now) return std::move(now).error();
+  // Replaced under its name: what we have open is the old file.
+  if (tail_ && now->inode != attached_inode_) detach();
+
+  take_requests();
+  bool asked = !taken_cuts_.empty() || !taken_captures_.empty();
+  if (idle_ && !asked) {
+    TILLSYNC_LET(Identity current, identity());
+    // The application may open and close, and make an empty -wal: no reason to come back.
+    if (current == idle_identity_ || (current.same_database(idle_identity_) && current.wal_size == 0)) return milliseconds(60000);
+  }
+  if (idle_ && asked && identity_or_none() == idle_identity_) {
+    answer_requests();
+    return milliseconds(60000);
+  }
+  idle_ = false;
+  if (!ingest_) {
+    TILLSYNC_LET(ingest_, Ingest::load(ingest_setup()));
+  }
+  if (!tail_) TILLSYNC_TRY(attach());
+  if (ingest_) ingest_->log().set_dependency_floor(dependency_floor_);
+  TILLSYNC_LET(milliseconds wait, scan_mode_ ? scan_round() : wal_round());
+  set_problem(std::nullopt);
+  publish(idle_ ? "idle" : scan_mode_ ? "scan" : "wal");
+  answer_requests();
+  return wait;
+}
+
+Result<void> Capturer::attach() {
+  TILLSYNC_LET(auto info, setup_.application->stat(setup_.path));
+  // Looked at first, because opening an empty or foreign file with SQLite says less about what it is.
+  TILLSYNC_LET(auto probe, AppDatabase::open(setup_.path, AppDatabase::Use::read));
+  TILLSYNC_TRY(probe.begin_read());
+  TILLSYNC_LET(auto mode, probe.journal_mode());
+  if (info.size > 0) {
+    TILLSYNC_LET(auto reader, DatabaseReader::create(probe));
+    if (reader->page_count() > 0) {
+      TILLSYNC_LET(PageRef first, reader->page(1));
+      TILLSYNC_LET(DatabaseHeader header, DatabaseHeader::parse(first.view()));
+      std::lock_guard lock(mutex_);
+      status_.writer_sqlite_version = header.sqlite_version;
+    }
+  }
+  probe.end_read();
+  scan_mode_ = mode != "wal";
+  attached_inode_ = info.inode;
+  if (scan_mode_) return {};
+  TILLSYNC_LET(tail_, WalTail::attach(setup_.path));
+  continuous_ = false;
+  last_news_ = setup_.clock->steady_now();
+  backoff_ = 0;
+  if (!ingest_ || ingest_->position().source != CapturePosition::Source::wal || rebuild_) return {};
+  TILLSYNC_LET(continuous_, tail_->holds(ingest_->position().wal));
+  if (continuous_) return {};
+  // The database file is as it was when everything had been captured and checkpointed: whatever happened since is in the
+  // log, from its first frame on.
+  TILLSYNC_LET(auto before, stored_identity());
+  TILLSYNC_LET(Identity current, identity());
+  if (before && before->same_database(current)) {
+    TILLSYNC_LET(WalIndexView view, tail_->look());
+    CapturePosition position = ingest_->position();
+    position.wal = {{view.header.salts.salt1 - 1, 0}, 0, {}};
+    TILLSYNC_TRY(ingest_->commit(position));
+    // Checked again: a checkpoint between the two looks would have moved frames we have not seen.
+    TILLSYNC_LET(Identity again, identity());
+    continuous_ = again.same_database(current);
+  }
+  return {};
+}
+
+Result<void> Capturer::start_or_catch_up() {
+  CapturePosition position;
+  position.source = CapturePosition::Source::wal;
+  TILLSYNC_LET(position.wal, tail_->advance_exactly());
+  TILLSYNC_LET(auto reader, DatabaseReader::create(tail_->advanced()));
+  TILLSYNC_TRY(scan_into_log(*reader, position));
+  reader.reset();
+  tail_->settle();
+  continuous_ = true;
+  return {};
+}
+
+// Everything the read transaction sees: the baseline, or one transaction that catches up.
+Result<void> Capturer::scan_into_log(DatabaseReader& reader, const CapturePosition& position) {
+  bool other_size = ingest_ && ingest_->page_size() != reader.page_size();
+  if (!ingest_ || other_size || rebuild_) {
+    auto progress = [this](PageNo done, PageNo all) {
+      std::lock_guard lock(mutex_);
+      status_.baseline_percent = 100.0 * done / std::max<PageNo>(1, all);
+      return !interrupted_;
+    };
+    std::unique_ptr<Ingest> previous = std::move(ingest_);
+    TILLSYNC_LET(ingest_, Ingest::baseline(ingest_setup(), reader, position, previous.get(), progress));
+    rebuild_ = false;
+    std::lock_guard lock(mutex_);
+    status_.baseline_percent = 100;
+    if (previous) status_.catch_ups++;
+  } else {
+    class ScanPages : public PageSource {
+     public:
+      explicit ScanPages(DatabaseReader& source) : source_(source) {}
+      Result<PageRef> read(PageNo page, uint64_t) override { return source_.page(page); }
+
+     private:
+      DatabaseReader& source_;
+    } pages(reader);
+    TransactionNo before = ingest_->log().transaction();
+    TILLSYNC_TRY(ingest_->catch_up(reader, pages));
+    TILLSYNC_TRY(ingest_->commit(position));
+    std::lock_guard lock(mutex_);
+    if (ingest_->log().transaction() != before) status_.catch_ups++;
+  }
+  after_commit(true);
+  return ingest_->write_back_if_large();
+}
+
+Result<void> Capturer::capture_frames(bool& any) {
+  any = false;
+  CapturePosition position = ingest_->position();
+  TILLSYNC_LET(WalTail::Step step, tail_->advance(position.wal));
+  if (step == WalTail::Step::gap) {
+    tail_->withdraw();
+    continuous_ = false;
+    any = true;
+    return {};
+  }
+  if (step != WalTail::Step::nothing) {
+    std::vector<SourcePage> pages;
+    PageNo page_count = 0;
+    while (true) {
+      TILLSYNC_LET(bool more, tail_->next_transaction(position.wal, pages, page_count));
+      if (!more) break;
+      any = true;
+      TILLSYNC_TRY(ingest_->transaction(*tail_, pages, page_count, 0));
+      if (!ingest_->batch_full()) continue;
+      TILLSYNC_TRY(ingest_->commit(position));
+      after_commit(true);
+      TILLSYNC_TRY(ingest_->write_back_if_large());
+    }
+    TILLSYNC_TRY(ingest_->commit(position));
+    if (any) after_commit(true);
+  }
+  tail_->settle();
+  return {};
+}
+
+Result<milliseconds> Capturer::wal_round() {
+  if (!ingest_ || !continuous_) TILLSYNC_TRY(start_or_catch_up());
+  bool any = false;
+  TILLSYNC_TRY(capture_frames(any));
+  if (!continuous_) return milliseconds(0);
+  TILLSYNC_TRY(ingest_->write_back_if_large());
+  auto now = setup_.clock->steady_now();
+  TILLSYNC_LET(uint64_t wal_bytes, tail_->wal_size());
+  uint64_t used = wal_frame_offset(tail_->view().header.max_frame + 1, tail_->view().header.page_size);
+  {
+    std::lock_guard lock(mutex_);
+    status_.wal_bytes = wal_bytes;
+  }
+  if (used > setup_.wal_bytes_hard) {
+    // The till's disk comes first: let go, and catch up by a scan.
+    detach();
+    return milliseconds(0);
+  }
+  TILLSYNC_LET(WalIndexView view, tail_->look());
+  if (used > setup_.wal_bytes_max && view.backfilled < view.header.max_frame) TILLSYNC_TRY(relieve_wal());
+  if (any) {
+    last_news_ = now;
+    backoff_ = 0;
+    return milliseconds(0);
+  }
+  // Nothing new. On a mark other than 0 the application's checkpoint can't finish: look soon whether it is done otherwise.
+  TILLSYNC_LET(view, tail_->look());
+  bool backfilled = view.backfilled >= view.header.max_frame;
+  if (!backfilled && now - last_news_ > kQuietBeforeCheckpoint) {
+    auto done = tail_->checkpointer().checkpoint();
+    if (!done && done.error().kind != ErrorKind::transient) return std::move(done).error();
+    TILLSYNC_TRY(capture_frames(any));
+    TILLSYNC_LET(view, tail_->look());
+    backfilled = view.backfilled >= view.header.max_frame;
+  }
+  if (now - last_news_ >= setup_.idle_release && backfilled) {
+    TILLSYNC_TRY(release_when_idle());
+    if (idle_) return milliseconds(60000);
+  }
+  if (backoff_ < std::size(kLookAgain)) return kLookAgain[backoff_++];
+  auto until_idle = std::chrono::ceil<milliseconds>(setup_.idle_release - (now - last_news_));
+  return std::clamp(until_idle, milliseconds(1), backfilled ? milliseconds(60000) : milliseconds(100));
+}
+
+// Lets a writer restart a log that a writer without pause keeps from being restarted.
+Result<void> Capturer::relieve_wal() {
+  auto most = tail_->checkpointer().checkpoint();
+  if (!most) return most.error().kind == ErrorKind::transient ? Result<void>() : Result<void>(std::move(most).error());
+  auto start = setup_.clock->steady_now();
+  // A sleeping waiter is starved by a fast writer; a short spin is not.
+  while (true) {
+    auto locked = tail_->checkpointer().begin_immediate();
+    if (locked) break;
+    if (locked.error().kind != ErrorKind::transient) return std::move(locked).error();
+    if (setup_.clock->steady_now() - start > kWriterLockPatience) return {};
+  }
+  auto locked_at = setup_.clock->steady_now();
+  bool any = false;
+  auto rest = [&]() -> Result<void> {
+    TILLSYNC_TRY(capture_frames(any));
+    if (!continuous_) return {};
+    tail_->release();
+    auto done = tail_->spare().checkpoint();
+    // Begins in slot 0 when all is copied, so that the next writer may start the log anew.
+    TILLSYNC_TRY(tail_->hold());
+    if (!done && done.error().kind != ErrorKind::transient) return std::move(done).error();
+    return {};
+  }();
+  tail_->checkpointer().rollback();
+  double blocked = ms_of(setup_.clock->steady_now() - locked_at);
+  std::lock_guard lock(mutex_);
+  status_.pos_blocked_ms += blocked;
+  status_.pos_blocked_ms_max = std::max(status_.pos_blocked_ms_max, blocked);
+  return rest;
+}
+
+Result<void> Capturer::release_when_idle() {
+  TILLSYNC_TRY(ingest_->write_back());
+  // Once more under a fresh view: whatever came since the last look is captured before the files are let go.
+  bool any = false;
+  TILLSYNC_TRY(capture_frames(any));
+  if (any || !continuous_) return {};
+  TILLSYNC_LET(WalIndexView view, tail_->look());
+  if (view.backfilled < view.header.max_frame || view.header.max_frame != ingest_->position().wal.frame) return {};
+  WalTail::close_cleanly(std::move(tail_));
+  TILLSYNC_LET(Identity current, identity());
+  TILLSYNC_TRY(store_identity(current));
+  idle_identity_ = current;
+  idle_ = true;
+  return {};
+}
+
+Result<milliseconds> Capturer::scan_round() {
+  auto now = setup_.clock->steady_now();
+  bool asked = !taken_cuts_.empty() || !taken_captures_.empty();
+  auto due = last_scan_ == Steady::time_point{} ? now : last_scan_ + setup_.scan_interval;
+  if (now < due && !asked && ingest_) return std::chrono::ceil<milliseconds>(due - now);
+  TILLSYNC_LET(auto database, AppDatabase::open(setup_.path, AppDatabase::Use::read));
+  TILLSYNC_LET(auto mode, database.journal_mode());
+  if (mode == "wal") {
+    // The application switched: the next round attaches to the log.
+    scan_mode_ = false;
+    return milliseconds(0);
+  }
+  TILLSYNC_TRY(database.begin_read());
+  TILLSYNC_LET(auto reader, DatabaseReader::create(database));
+  CapturePosition position;
+  position.source = CapturePosition::Source::scan;
+  if (reader->page_count() > 0) {
+    TILLSYNC_LET(PageRef first, reader->page(1));
+    position.change_counter = be32(first.data() + 24);
+  }
+  last_scan_ = now;
+  bool same = ingest_ && !rebuild_ && ingest_->position().source == CapturePosition::Source::scan &&
+              ingest_->position().change_counter == position.change_counter && ingest_->replica().page_count() == reader->page_count() &&
+              attached_inode_ == scanned_inode_;
+  if (!same) {
+    TILLSYNC_TRY(scan_into_log(*reader, position));
+    scanned_inode_ = attached_inode_;
+  }
+  return setup_.scan_interval;
+}
+
+Result<Capturer::Identity> Capturer::identity() {
+  TILLSYNC_LET(auto info, setup_.application->stat(setup_.path));
+  Identity identity{info.device, info.inode, info.size, info.mtime_ns};
+  if (auto wal = setup_.application->stat(setup_.path + "-wal")) {
+    identity.wal_size = wal->size;
+    identity.wal_mtime_ns = wal->mtime_ns;
+  }
+  return identity;
+}
+
+std::optional<Capturer::Identity> Capturer::identity_or_none() {
+  auto current = identity();
+  return current ? std::optional(*current) : std::nullopt;
+}
+
+Result<void> Capturer::store_identity(const std::optional<Identity>& identity) {
+  Bytes raw;
+  if (identity) {
+    ByteWriter w(raw);
+    w.u64(identity->device);
+    w.u64(identity->inode);
+    w.u64(identity->size);
+    w.u64(static_cast<uint64_t>(identity->mtime_ns));
+  }
+  auto db = setup_.state->lease();
+  TILLSYNC_LET(auto update, db->cached("UPDATE databases SET file_identity=? WHERE id=?"));
+  identity ? update->bind(1, ByteView(raw)) : update->bind_null(1);
+  return update->bind(2, setup_.database_id).run();
+}
+
+Result<std::optional<Capturer::Identity>> Capturer::stored_identity() {
+  auto db = setup_.state->lease();
+  TILLSYNC_LET(auto query, db->cached("SELECT file_identity FROM databases WHERE id=?"));
+  query->bind(1, setup_.database_id);
+  TILLSYNC_LET(bool found, query->step());
+  std::optional<Identity> identity;
+  if (found && !query->is_null(0)) {
+    ByteReader r(query->blob(0));
+    Identity i;
+    i.device = r.u64();
+    i.inode = r.u64();
+    i.size = r.u64();
+    i.mtime_ns = static_cast<int64_t>(r.u64());
+    if (r.ok()) identity = i;
+  }
+  query->reset();
+  return identity;
+}
+
+void Capturer::detach() {
+  tail_.reset();
+  scan_mode_ = false;
+  continuous_ = false;
+}
+
+void Capturer::stop() {
+  detach();
+  if (ingest_) ingest_->invalidate_pins();
+  ingest_.reset();
+}
+
+}  // namespace tillsync

@@ -1,0 +1,140 @@
+// Follows one database: attaches, captures, lets go, comes back.
+//
+// Purpose: the loop body of a capture thread. step() does what there is to do and says how long to sleep at most; a file
+// event or a request ends the sleep. It chooses the source (WalTail, PageScan), keeps the WAL bounded, releases the
+// application's files when nothing comes, and turns every error into a problem a person can read while it keeps trying.
+// Errors: step() has none; they are in status().problem.
+// Threads: step() by one thread; status(), request_*() by any.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+#include "capture/ingest.h"
+#include "ports/change_notifier.h"
+
+namespace tillsync {
+
+struct Problem {
+  std::string code, text, remedy;
+};
+
+struct CaptureStatus {
+  std::string name, path;
+  std::string mode = "starting";  // wal, idle, scan, paused, failed; starting until the first attach
+  Sequence sequence = 0;
+  TransactionNo transaction = 0;
+  std::optional<Timestamp> last_capture_at;
+  uint32_t writer_sqlite_version = 0;
+  uint64_t wal_bytes = 0;
+  double pos_blocked_ms = 0;       // time under the writer lock that checkpoints took, since start
+  double pos_blocked_ms_max = 0;
+  uint64_t catch_ups = 0;
+  PageNo page_count = 0;
+  uint32_t page_size = 0;
+  double baseline_percent = 100;   // while the first copy is made
+  std::optional<Problem> problem;
+};
+
+class Capturer {
+ public:
+  struct Setup {
+    std::string name, path;
+    int64_t database_id = 0;
+    FileSystem* files = nullptr;        // ours
+    FileSystem* application = nullptr;  // stat of the application's files only
+    StateDb* state = nullptr;
+    Clock* clock = nullptr;
+    Random* random = nullptr;
+    std::string folder;
+    std::chrono::milliseconds scan_interval{60000};
+    std::chrono::milliseconds idle_release{10000};
+    uint64_t wal_bytes_max = 16 << 20;
+    uint64_t wal_bytes_hard = 256 << 20;
+    // Called on the capture thread after a change of schema was committed: a snapshot must follow.
+    std::function<void()> on_barrier;
+    // Called after every commit that logged something.
+    std::function<void()> on_commit;
+  };
+  explicit Capturer(Setup setup);
+  ~Capturer();
+
+  std::chrono::milliseconds step();
+  // Lets go of the application's files; state.db has everything committed.
+  void stop();
+
+  CaptureStatus status() const;
+  // The cut is made on the capture thread, after everything committed by the application before the call was captured.
+  using CutCallback = std::function<void(Result<SnapshotCut>)>;
+  void request_cut(CutCallback callback);
+  // The same without a cut: answers with the last sequence.
+  void request_capture(std::function<void(Result<Sequence>)> callback);
+  void set_dependency_floor(Sequence floor) { dependency_floor_ = floor; }
+  // Stops the first copy or a scan early.
+  void interrupt() { interrupted_ = true; }
+
+ private:
+  using Steady = std::chrono::steady_clock;
+  struct Identity {
+    uint64_t device = 0, inode = 0, size = 0;
+    int64_t mtime_ns = 0;
+    uint64_t wal_size = 0;  // 0 also when there is none
+    int64_t wal_mtime_ns = 0;
+    bool operator==(const Identity&) const = default;
+    bool same_database(const Identity& o) const { return device == o.device && inode == o.inode && size == o.size && mtime_ns == o.mtime_ns; }
+  };
+  Result<std::chrono::milliseconds> round();
+  Result<void> attach();
+  Result<void> open_session();
+  Result<std::chrono::milliseconds> wal_round();
+  Result<std::chrono::milliseconds> scan_round();
+  Result<void> capture_frames(bool& any);
+  Result<void> start_or_catch_up();
+  Result<void> scan_into_log(DatabaseReader& reader, const CapturePosition& position);
+  Result<void> relieve_wal();
+  Result<void> release_when_idle();
+  Result<Identity> identity();
+  std::optional<Identity> identity_or_none();
+  Result<void> store_identity(const std::optional<Identity>& identity);
+  Result<std::optional<Identity>> stored_identity();
+  void after_commit(bool any);
+  void take_requests();
+  void answer_requests();
+  void fail_requests(const Error& error);
+  void detach();
+  std::chrono::milliseconds report(Error error);
+  void set_problem(std::optional<Problem> problem);
+  void publish(const std::string& mode);
+  Ingest::Setup ingest_setup() const;
+
+  Setup setup_;
+  int64_t session_id_ = 0;
+  std::unique_ptr<Ingest> ingest_;
+  std::unique_ptr<WalTail> tail_;
+  bool continuous_ = false;     // every frame since the position is still in the log
+  bool scan_mode_ = false;
+  bool idle_ = false;
+  bool rebuild_ = false;        // the owner map is in doubt: next time, compare everything
+  Identity idle_identity_;
+  uint64_t attached_inode_ = 0, scanned_inode_ = 0;
+  Steady::time_point last_news_, last_scan_{};
+  size_t backoff_ = 0;
+  int failures_ = 0;
+  std::atomic<bool> interrupted_ = false;
+  std::atomic<Sequence> dependency_floor_ = 0;
+  mutable std::mutex mutex_;  // guards status_ and the requests
+  CaptureStatus status_;
+  std::vector<CutCallback> cuts_;
+  std::vector<std::function<void(Result<Sequence>)>> captures_;
+  // Requests that came before the running round began, and so are answered at its end.
+  std::vector<CutCallback> taken_cuts_;
+  std::vector<std::function<void(Result<Sequence>)>> taken_captures_;
+};
+
+// What a person should do about an error of a followed database.
+Problem capture_problem(const Error& error, const std::string& path);
+
+}  // namespace tillsync

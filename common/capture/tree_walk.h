@@ -1,0 +1,27 @@
+// Reads every row of a tree, in key order, with memory for one path and one row.
+//
+// Errors: corrupt with page number and reason; what `visit` returns stops the walk.
+// Threads: any, one walk at a time per reader.
+#pragma once
+
+#include <functional>
+
+#include "capture/tree_diff.h"
+#include "schema/schema.h"
+
+namespace tillsync {
+
+// rowid is 0 for WITHOUT ROWID. The record is valid during the call.
+using RowVisitor = std::function<Result<void>(int64_t rowid, ByteView record)>;
+Result<void> walk_tree(const Image& image, PageNo root, const RowVisitor& visit);
+
+// The rows of sqlite_schema. Empty for a database without a page.
+Result<std::vector<SchemaObject>> read_schema_objects(const Image& image, uint32_t text_encoding);
+// The same from one record of it.
+Result<SchemaObject> schema_object_of(ByteView record, uint32_t text_encoding);
+
+// Page count and usable size out of page 1; an image without pages is fine.
+Result<Image> image_of(PageReader& reader, PageNo page_count);
+Result<DatabaseHeader> header_of(const Image& image);
+
+}  // namespace tillsync

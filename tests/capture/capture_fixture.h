@@ -1,0 +1,280 @@
+// A till and its capturer in one process: the application's connection goes through SQLite's own VFS on a real folder,
+// ours through the file port.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <map>
+#include <set>
+
+#include "capture/capturer.h"
+#include "dbfile/record.h"
+#include "platform/linux/file_system_linux.h"
+#include "sqlite/file_vfs.h"
+#include "support/fake_clock.h"
+#include "support/results.h"
+#include "support/seeded_random.h"
+#include "support/temporary_directory.h"
+
+namespace tillsync::test {
+
+// One row as text: type and content of every field, exactly.
+inline std::string show(const Value& v) {
+  switch (v.type) {
+    case ValueType::null: return "n;";
+    case ValueType::integer: return "i" + std::to_string(v.integer) + ";";
+    case ValueType::real: {
+      char text[40];
+      std::snprintf(text, sizeof text, "r%.17g;", v.real);
+      return text;
+    }
+    case ValueType::text: return "t" + to_hex(v.bytes) + ";";
+    case ValueType::blob: return "b" + to_hex(v.bytes) + ";";
+  }
+  return "";
+}
+
+using Rows = std::multiset<std::string>;
+using Content = std::map<std::string, Rows>;  // table → rows
+
+struct Till {
+  TemporaryDirectory folder;
+  LinuxFileSystem files;
+  FakeClock clock;
+  SeededRandom random;
+  FileVfs vfs;
+  std::string path;
+  Connection app;
+  std::unique_ptr<StateDb> state;
+  std::unique_ptr<Capturer> capturer;
+  int64_t database_id = 1;
+  Capturer::Setup setup;
+
+  explicit Till(uint64_t seed = 1, const std::string& pragmas = "PRAGMA page_size=1024; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;")
+      : random(seed), vfs(files, clock, random), path(folder.path() + "/pos.db") {
+    app = must(Connection::open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+    run(pragmas);
+    must(files.make_directories(folder.path() + "/state"));
+    open_state();
+  }
+  ~Till() { capturer.reset(); }
+
+  void run(const std::string& sql) {
+    auto done = app.execute(sql);
+    if (!done) FAIL("SQL: " << done.error().context << " in " << sql);
+  }
+
+  void open_state() {
+    state = must(StateDb::open(folder.path() + "/state/state.db", vfs.name(), clock));
+    must(state->lease()->execute("INSERT OR IGNORE INTO databases(id, name, path, created_at) VALUES(1, 'pos', 'pos.db', 0)"));
+    setup.name = "pos";
+    setup.path = path;
+    setup.database_id = database_id;
+    setup.files = &files;
+    setup.application = &files;
+    setup.state = state.get();
+    setup.clock = &clock;
+    setup.random = &random;
+    setup.folder = folder.path() + "/state/pos";
+    capturer = std::make_unique<Capturer>(setup);
+  }
+  // As after SIGKILL: nothing is flushed, everything is opened anew.
+  void restart() {
+    capturer.reset();
+    state.reset();
+    open_state();
+  }
+
+  void capture() {
+    std::optional<Sequence> answered;
+    Error last{ErrorKind::internal, 0, "no answer"};
+    capturer->request_capture([&](Result<Sequence> r) {
+      if (r) answered = *r;
+      else last = r.error();
+    });
+    for (int i = 0; i < 50 && !answered; i++) {
+      capturer->step();
+      clock.advance(std::chrono::milliseconds(1));
+      if (auto problem = capturer->status().problem) FAIL("capture: " << problem->text);
+    }
+    if (!answered) FAIL("capture: " << last.context);
+  }
+
+  // What SQL says the tables hold. Rowids count where they name the entity.
+  Content live() {
+    Content content;
+    auto tables = must(app.prepare("SELECT m.name, l.wr FROM sqlite_schema m JOIN pragma_table_list l ON l.name=m.name AND l.schema='main'"
+                                   " WHERE m.type='table' AND l.type<>'virtual' AND m.name NOT LIKE 'sqlite\\_stat%' ESCAPE '\\'"));
+    while (must(tables.step())) {
+      std::string name = tables.text(0);
+      Rows& rows = content[name];
+      std::string columns;
+      auto info = must(app.prepare("SELECT name FROM pragma_table_xinfo(?) WHERE hidden IN (0, 3) ORDER BY cid"));
+      info.bind(1, name);
+      while (must(info.step())) columns += ", " + quote_identifier(info.text(0));
+      bool keyless = must(app.query_integer("SELECT count(*) FROM pragma_table_info('" + name + "') WHERE pk>0")) == 0;
+      auto select = must(app.prepare("SELECT " + std::string(keyless ? "rowid" : "NULL") + columns + " FROM " + quote_identifier(name)));
+      while (must(select.step())) {
+        std::string row;
+        for (int i = 0; i < sqlite3_column_count(select.handle()); i++) {
+          Value v;
+          switch (sqlite3_column_type(select.handle(), i)) {
+            case SQLITE_INTEGER: v.type = ValueType::integer; v.integer = select.integer(i); break;
+            case SQLITE_FLOAT: v.type = ValueType::real; v.real = select.real(i); break;
+            case SQLITE_TEXT: v.type = ValueType::text; v.bytes = select.blob(i); break;
+            case SQLITE_BLOB: v.type = ValueType::blob; v.bytes = select.blob(i); break;
+            default: break;
+          }
+          row += show(v);
+        }
+        rows.insert(row);
+      }
+    }
+    return content;
+  }
+
+  Schema schema() {
+    auto db = state->lease();
+    auto query = must(db->prepare("SELECT s.body FROM databases d JOIN schemas s ON s.id=d.schema_id WHERE d.id=1"));
+    REQUIRE(must(query.step()));
+    return must(Schema::decode(query.blob(0)));
+  }
+};
+
+// Baseline plus log: strict, so that an action that does not fit is found at once.
+class Model {
+ public:
+  explicit Model(Till& till) : till_(till) {}
+
+  // Takes what the tables hold now as the state after everything logged so far.
+  void start() {
+    sequence_ = last_sequence();
+    transaction_ = 0;
+    reload();
+  }
+  void reload() {
+    rows_.clear();
+    auto schema = till_.schema();
+    auto db = AppDatabase::open(till_.path, AppDatabase::Use::read);
+    auto& app = *db;
+    must(app.begin_read());
+    auto reader = must(DatabaseReader::create(app));
+    Image image = must(image_of(*reader, reader->page_count()));
+    auto objects = must(read_schema_objects(image, schema.text_encoding));
+    schema_ = must(read_schema(objects, schema.text_encoding));
+    for (auto& table : schema_.tables) {
+      if (table.is_statistics()) continue;
+      RowIdentity identity(table);
+      must(walk_tree(image, table.root, [&](int64_t rowid, ByteView record) -> Result<void> {
+        rows_[table.name][to_bytes(must(identity.key(rowid, record)))] = to_bytes(record);
+        return {};
+      }));
+    }
+  }
+
+  // Applies what was logged since; a change of schema reloads.
+  void follow() {
+    auto db = till_.state->lease();
+    auto query = must(db->prepare("SELECT a.id, a.action, t.name, a.entity_key, a.data, a.previous_data, a.transaction_no FROM action_log a"
+                                  " JOIN tracked_tables t ON t.id=a.table_id WHERE a.id > ? ORDER BY a.id"));
+    query.bind(1, scoped_id(1, sequence_));
+    bool reload_needed = false;
+    while (must(query.step())) {
+      Sequence sequence = number_of(query.integer(0));
+      CHECK(sequence == sequence_ + 1);
+      sequence_ = sequence;
+      transaction_ = query.unsigned_integer(6);
+      auto action = static_cast<ActionKind>(query.integer(1));
+      if (action == ActionKind::schema || action == ActionKind::renumber) {
+        reload_needed = true;
+        continue;
+      }
+      if (reload_needed) continue;
+      auto& table = rows_[query.text(2)];
+      Bytes key = to_bytes(query.blob(3)), after = to_bytes(query.blob(4)), before = to_bytes(query.blob(5));
+      auto at = table.find(key);
+      std::string what = "sequence " + std::to_string(sequence) + " table " + query.text(2) + " key " + to_hex(key);
+      INFO(what);
+      if (action == ActionKind::create) {
+        CHECK(at == table.end());
+        CHECK(before.empty());
+        table[key] = after;
+      } else {
+        REQUIRE(at != table.end());
+        CHECK(at->second == before);
+        if (action == ActionKind::remove) {
+          table.erase(at);
+        } else {
+          at->second = after;
+        }
+      }
+    }
+    query = {};
+    if (reload_needed) reload();
+  }
+
+  Content content() {
+    Content content;
+    for (auto& table : schema_.tables) {
+      if (table.is_statistics()) continue;
+      Rows& rows = content[table.name];
+      RowIdentity identity(table);
+      for (auto& [key, record] : rows_[table.name]) {
+        int64_t rowid = key[0] == 'r' ? rowid_of_key(key) : 0;
+        auto canonical = must(identity.canonical(record));
+        auto values = decode_record(canonical);
+        REQUIRE(values);
+        bool keyless = !table.has_declared_key();
+        Value id;
+        if (keyless) {
+          id.type = ValueType::integer;
+          id.integer = rowid;
+        }
+        std::string row = show(id);
+        for (size_t c = 0; c < table.columns.size(); c++) {
+          if (table.columns[c].virtual_generated) continue;
+          Value v = (*values)[static_cast<size_t>(table.field_of(static_cast<int>(c)))];
+          if (static_cast<int>(c) == table.rowid_alias) {
+            v.type = ValueType::integer;
+            v.integer = rowid;
+          }
+          row += show(v);
+        }
+        rows.insert(row);
+      }
+    }
+    return content;
+  }
+
+  Sequence last_sequence() {
+    auto db = till_.state->lease();
+    return static_cast<Sequence>(must(db->query_integer("SELECT sequence FROM databases WHERE id=1")));
+  }
+  TransactionNo transaction() const { return transaction_; }
+  Sequence sequence() const { return sequence_; }
+
+ private:
+  Till& till_;
+  Sequence sequence_ = 0;
+  TransactionNo transaction_ = 0;
+  Schema schema_;
+  std::map<std::string, std::map<Bytes, Bytes>> rows_;
+};
+
+inline void check_same(const Content& logged, const Content& live) {
+  for (auto& [table, rows] : live) {
+    INFO("table " << table);
+    auto other = logged.find(table);
+    REQUIRE(other != logged.end());
+    bool equal_rows = other->second == rows;
+    if (!equal_rows) {
+      for (auto& row : rows)
+        if (!other->second.contains(row)) MESSAGE("only live: " << row.substr(0, 200));
+      for (auto& row : other->second)
+        if (!rows.contains(row)) MESSAGE("only logged: " << row.substr(0, 200));
+    }
+    CHECK(equal_rows);
+  }
+}
+
+}  // namespace tillsync::test

@@ -1,0 +1,69 @@
+#include "capture/random_shop.h"
+
+using namespace tillsync;
+using namespace tillsync::test;
+
+TEST_SUITE_BEGIN("capture");
+
+namespace {
+void random_run(uint64_t seed, const std::string& pragmas, int transactions, bool restarts) {
+  SeededRandom random(seed);
+  INFO("seed " << seed << " " << pragmas);
+  Till till(seed, pragmas);
+  RandomShop shop(till, random);
+  shop.create();
+  for (int i = 0; i < 30; i++) shop.transaction();
+  till.capture();
+  Model model(till);
+  model.start();
+  check_same(model.content(), till.live());
+  for (int i = 0; i < transactions; i++) {
+    TransactionNo before = model.transaction();
+    shop.transaction();
+    if (random.below(40) == 0) till.run("VACUUM");
+    if (random.below(25) == 0) (void)till.app.execute("PRAGMA wal_checkpoint(RESTART)").has_value();
+    if (random.below(100) == 0) till.run("ALTER TABLE item ADD COLUMN c" + std::to_string(i) + " TEXT DEFAULT 'd" + std::to_string(i) + "'");
+    if (restarts && random.below(20) == 0) till.restart();
+    if (random.below(4) == 0) continue;  // several transactions at once
+    till.capture();
+    model.follow();
+    (void)before;
+    check_same(model.content(), till.live());
+  }
+  till.capture();
+  model.follow();
+  check_same(model.content(), till.live());
+  // What is kept in step equals what is made afresh.
+  auto kept = till.capturer->status();
+  CHECK(kept.sequence == model.sequence());
+}
+}  // namespace
+
+TEST_CASE("capture: random transactions, WAL, small pages: log equals the database after each") {
+  random_run(SeededRandom::seed_of_this_run(), "PRAGMA page_size=512; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;", 250, false);
+}
+TEST_CASE("capture: random transactions with auto-vacuum") {
+  random_run(SeededRandom::seed_of_this_run(), "PRAGMA page_size=1024; PRAGMA auto_vacuum=FULL; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;", 250, false);
+}
+TEST_CASE("capture: random transactions, UTF-16, the agent restarted meanwhile") {
+  random_run(SeededRandom::seed_of_this_run(), "PRAGMA encoding='UTF-16le'; PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;", 250, true);
+}
+TEST_CASE("capture: random transactions in a rollback-journal database, by scans") {
+  random_run(SeededRandom::seed_of_this_run(), "PRAGMA page_size=1024; PRAGMA synchronous=OFF;", 150, true);
+}
+TEST_CASE("capture: each transaction of the application is one of the log while attached") {
+  Till till(7);
+  till.run("CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
+  till.capture();
+  for (int i = 1; i <= 300; i++) {
+    till.run("INSERT INTO t VALUES(" + std::to_string(i) + ", 'x')");
+    if (i % 17 == 0) till.capture();
+  }
+  till.capture();
+  auto db = till.state->lease();
+  CHECK(must(db->query_integer("SELECT count(*) FROM transactions")) == 300);
+  CHECK(must(db->query_integer("SELECT count(*) FROM action_log")) == 300);
+  CHECK(must(db->query_integer("SELECT count(*) FROM transactions WHERE flags<>0")) == 0);
+}
+
+TEST_SUITE_END();

@@ -1,0 +1,210 @@
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "platform/linux/change_notifier_linux.h"
+#include "platform/linux/errno_linux.h"
+#include "platform/linux/file_system_linux.h"
+#include "platform/linux/system_clock_linux.h"
+#include "platform/linux/system_random_linux.h"
+#include "support/results.h"
+#include "support/temporary_directory.h"
+
+using namespace tillsync;
+using namespace tillsync::test;
+using namespace std::chrono_literals;
+
+TEST_SUITE("platform linux") {
+  TEST_CASE("linux files: what is written at an offset is read back, and a read past the end is short") {
+    TemporaryDirectory folder;
+    LinuxFileSystem files;
+    auto file = must(files.open(folder / "f", OpenMode::create_new));
+    must(file->write(10, as_bytes("hello")));
+    CHECK(must(file->size()) == 15);
+    Bytes out(20, 0xff);
+    CHECK(must(file->read(5, out)) == 10);
+    CHECK(as_text(ByteView(out).subspan(5, 5)) == "hello");
+    CHECK(out[0] == 0);
+    CHECK(must(file->read(100, out)) == 0);
+    must(file->truncate(12));
+    CHECK(must(file->size()) == 12);
+    must(file->sync());
+    must(files.sync_directory(folder.path()));
+  }
+
+  TEST_CASE("linux files: new files are 0600 and new folders 0700") {
+    TemporaryDirectory folder;
+    LinuxFileSystem files;
+    must(files.make_directories(folder / "a/b/c"));
+    must(files.make_directories(folder / "a/b/c"));
+    CHECK(must(files.stat(folder / "a/b")).mode == 0700);
+    must(files.open(folder / "a/b/c/f", OpenMode::create));
+    auto info = must(files.stat(folder / "a/b/c/f"));
+    CHECK(info.mode == 0600);
+    CHECK(info.type == FileType::regular);
+  }
+
+  TEST_CASE("linux files: errors say what and where, by kind") {
+    TemporaryDirectory folder;
+    LinuxFileSystem files;
+    auto missing = refused(files.open(folder / "nothing", OpenMode::read));
+    CHECK(missing.kind == ErrorKind::not_found);
+    CHECK(missing.code == ENOENT);
+    CHECK(contains(missing.context, folder / "nothing"));
+    CHECK(contains(missing.context, "No such file"));
+    must(files.open(folder / "f", OpenMode::create_new));
+    CHECK(kind_of(files.open(folder / "f", OpenMode::create_new)) == ErrorKind::conflict);
+    CHECK(kind_of(files.make_directories(folder / "f")) == ErrorKind::conflict);
+    CHECK(kind_of(files.open(folder / "f/x", OpenMode::create)) == ErrorKind::not_found);
+    CHECK(kind_of(files.list(folder / "gone")) == ErrorKind::not_found);
+    CHECK(errno_error(EROFS, "write", "/x").kind == ErrorKind::denied);
+    CHECK(errno_error(ENOSPC, "write", "/x").kind == ErrorKind::no_space);
+    CHECK(errno_error(ESTALE, "write", "/x").kind == ErrorKind::offline);
+  }
+
+  TEST_CASE("linux files: a lock excludes a second open of the same file until it is closed") {
+    TemporaryDirectory folder;
+    LinuxFileSystem files;
+    auto first = must(files.open(folder / "f", OpenMode::create));
+    must(first->lock());
+    must(first->lock());
+    auto second = must(files.open(folder / "f", OpenMode::create));
+    auto error = refused(second->lock());
+    CHECK(error.kind == ErrorKind::conflict);
+    CHECK(contains(error.context, folder / "f"));
+    first.reset();
+    must(second->lock());
+  }
+
+  TEST_CASE("linux files: rename_new never replaces, rename does") {
+    TemporaryDirectory folder;
+    LinuxFileSystem files;
+    must(must(files.open(folder / "a", OpenMode::create))->write(0, as_bytes("a")));
+    must(must(files.open(folder / "b", OpenMode::create))->write(0, as_bytes("b")));
+    CHECK(kind_of(files.rename_new(folder / "a", folder / "b")) == ErrorKind::conflict);
+    CHECK(as_text(must(read_file(files, folder / "b"))) == "b");
+    must(files.rename_new(folder / "a", folder / "c"));
+    CHECK(kind_of(files.stat(folder / "a")) == ErrorKind::not_found);
+    must(files.rename(folder / "c", folder / "b"));
+    CHECK(as_text(must(read_file(files, folder / "b"))) == "a");
+    must(files.remove(folder / "b"));
+    CHECK(kind_of(files.remove(folder / "b")) == ErrorKind::not_found);
+  }
+
+  TEST_CASE("linux files: a listing is sorted and tells files from folders and links") {
+    TemporaryDirectory folder;
+    LinuxFileSystem files;
+    must(files.make_directories(folder / "m"));
+    must(files.open(folder / "z", OpenMode::create));
+    must(files.open(folder / "A", OpenMode::create));
+    REQUIRE(::symlink("z", (folder / "l").c_str()) == 0);
+    auto entries = must(files.list(folder.path()));
+    REQUIRE(entries.size() == 4);
+    CHECK(entries[0].name == "A");
+    CHECK(entries[1].name == "l");
+    CHECK(entries[1].type == FileType::symlink);
+    CHECK(entries[2].type == FileType::directory);
+    CHECK(entries[3].name == "z");
+    CHECK(must(files.stat(folder / "l")).type == FileType::symlink);
+    CHECK(must(files.free_space(folder.path())) > 0);
+  }
+
+  TEST_CASE("linux clock and random: time moves on and randomness differs") {
+    SystemClock clock;
+    auto before = clock.steady_now();
+    clock.sleep_for(1ms);
+    CHECK(clock.steady_now() - before >= 1ms);
+    CHECK(to_ms(clock.now()) > 1'600'000'000'000);
+    SystemRandom random;
+    Bytes a(300), b(300);
+    random.fill(a);
+    random.fill(b);
+    CHECK(a != b);
+  }
+
+  struct Watched {
+    TemporaryDirectory folder;
+    LinuxFileSystem files;
+    std::string path = folder / "till.db";
+    std::unique_ptr<ChangeNotifier> notifier = must(LinuxChangeNotifierFactory().watch(path));
+    void touch(const std::string& file) { must(must(files.open(file, OpenMode::create))->write(0, as_bytes("x"))); }
+  };
+
+  TEST_CASE_FIXTURE(Watched, "linux change notifier: a burst of writes to the -wal is one event") {
+    CHECK(notifier->wait(0ms) == ChangeNotifier::Event::timeout);
+    for (int i = 0; i < 50; i++) touch(path + "-wal");
+    CHECK(notifier->wait(5s) == ChangeNotifier::Event::changed);
+    CHECK(notifier->wait(10ms) == ChangeNotifier::Event::timeout);
+  }
+
+  TEST_CASE_FIXTURE(Watched, "linux change notifier: files of other names do not wake it") {
+    touch(folder / "till.db-shm");
+    touch(folder / "till.dbx");
+    touch(folder / "other.db");
+    touch(folder / "xtill.db");
+    CHECK(notifier->wait(20ms) == ChangeNotifier::Event::timeout);
+    touch(path + "-journal");
+    CHECK(notifier->wait(5s) == ChangeNotifier::Event::changed);
+  }
+
+  TEST_CASE_FIXTURE(Watched, "linux change notifier: a database that is removed, made again and replaced is still watched") {
+    touch(path);
+    CHECK(notifier->wait(5s) == ChangeNotifier::Event::changed);
+    must(files.remove(path));
+    CHECK(notifier->wait(5s) == ChangeNotifier::Event::changed);
+    touch(path);
+    CHECK(notifier->wait(5s) == ChangeNotifier::Event::changed);
+    touch(folder / "new");
+    must(files.rename(folder / "new", path));
+    CHECK(notifier->wait(5s) == ChangeNotifier::Event::changed);
+    touch(path);
+    CHECK(notifier->wait(5s) == ChangeNotifier::Event::changed);
+  }
+
+  TEST_CASE_FIXTURE(Watched, "linux change notifier: wake ends a wait from another thread and keeps the change for the next") {
+    touch(path);
+    std::thread other([&] { notifier->wake(); });
+    other.join();
+    CHECK(notifier->wait(5s) == ChangeNotifier::Event::woken);
+    CHECK(notifier->wait(5s) == ChangeNotifier::Event::changed);
+    std::thread late([&] {
+      std::this_thread::sleep_for(20ms);
+      notifier->wake();
+    });
+    CHECK(notifier->wait(1h) == ChangeNotifier::Event::woken);
+    late.join();
+  }
+
+  TEST_CASE("linux change notifier: a folder that goes and comes back is found again") {
+    TemporaryDirectory folder;
+    LinuxFileSystem files;
+    must(files.make_directories(folder / "pos"));
+    auto notifier = must(LinuxChangeNotifierFactory().watch(folder / "pos/till.db"));
+    must(files.rename(folder / "pos", folder / "old"));
+    CHECK(notifier->wait(5s) == ChangeNotifier::Event::changed);
+    must(files.make_directories(folder / "pos"));
+    CHECK(notifier->wait(5s) == ChangeNotifier::Event::changed);
+    must(files.open(folder / "pos/till.db", OpenMode::create));
+    CHECK(notifier->wait(5s) == ChangeNotifier::Event::changed);
+  }
+
+  TEST_CASE("linux change notifier: a folder that does not exist is not found, by name") {
+    TemporaryDirectory folder;
+    auto error = refused(LinuxChangeNotifierFactory().watch(folder / "no/till.db"));
+    CHECK(error.kind == ErrorKind::not_found);
+    CHECK(contains(error.context, folder / "no"));
+  }
+
+  TEST_CASE("linux change notifier: a database behind a symlink is watched where it really is") {
+    TemporaryDirectory folder;
+    LinuxFileSystem files;
+    must(files.make_directories(folder / "data"));
+    must(files.open(folder / "data/real.db", OpenMode::create));
+    REQUIRE(::symlink("data/real.db", (folder / "till.db").c_str()) == 0);
+    auto notifier = must(LinuxChangeNotifierFactory().watch(folder / "till.db"));
+    must(files.open(folder / "data/real.db-wal", OpenMode::create));
+    CHECK(notifier->wait(5s) == ChangeNotifier::Event::changed);
+  }
+}

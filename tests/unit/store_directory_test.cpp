@@ -1,0 +1,146 @@
+#include <doctest/doctest.h>
+
+#include "platform/linux/file_system_linux.h"
+#include "store/directory_store.h"
+#include "store/open_store.h"
+#include "support/faulty_file_system.h"
+#include "support/memory_file_system.h"
+#include "support/memory_object_store.h"
+#include "support/results.h"
+
+using namespace tillsync;
+using namespace tillsync::test;
+
+namespace {
+struct Directory {
+  MemoryFileSystem memory;
+  FaultyFileSystem files{memory};
+  SeededRandom random{1};
+  Directory() { memory.add_directory("/usb/store"); }
+  Result<void> put(const std::string& key, std::string_view text) {
+    DirectoryStore store(files, random, "/usb/store");  // a new process each time
+    BytesSource source(as_bytes(text));
+    return store.put(key, source, nullptr);
+  }
+  size_t leftovers(const std::string& folder) {
+    size_t n = 0;
+    auto entries = memory.list(folder);
+    if (!entries) return 0;
+    for (auto& entry : *entries) n += entry.type == FileType::directory ? leftovers(folder + "/" + entry.name) : entry.name.ends_with(".tmp");
+    return n;
+  }
+};
+}  // namespace
+
+TEST_SUITE("store") {
+  TEST_CASE_FIXTURE(Directory, "directory store: a put that was interrupted leaves nothing under the key, and one that returned is durable") {
+    DirectoryStore reader(memory, random, "/usb/store");
+    for (uint64_t n = 1;; n++) {
+      CAPTURE(n);
+      std::string key = "t/" + std::to_string(n) + "/x.pack";
+      files.reset();
+      files.at_call(n, [&] { memory.cut_power(); });
+      bool done = put(key, "content").has_value();
+      memory.crash();
+      auto there = reader.head(key);
+      CHECK(there.has_value() == done);
+      if (there) CHECK(as_text(must(read_object(reader, key, 100))) == "content");
+      if (done) break;
+    }
+  }
+
+  TEST_CASE_FIXTURE(Directory, "directory store: a put that failed at any call leaves nothing under the key and no temporary file") {
+    DirectoryStore reader(memory, random, "/usb/store");
+    for (uint64_t n = 1;; n++) {
+      CAPTURE(n);
+      std::string key = "t/" + std::to_string(n) + "/x.pack";
+      files.reset();
+      files.fail_at(n, ErrorKind::no_space);
+      auto done = put(key, "content");
+      CAPTURE(files.failed_call());
+      if (files.failed_call().empty()) break;
+      CHECK(reader.head(key).has_value() == done.has_value());
+      CHECK(leftovers("/usb/store") == 0);
+      if (!done) CHECK(contains(done.error().context, "/usb/store"));
+    }
+  }
+
+  TEST_CASE_FIXTURE(Directory, "directory store: a conflict means that the object is durable") {
+    // Killed between the rename and the sync of its folder; the power goes after the next attempt.
+    must(put("a/b", "content"));
+    must(memory.open("/usb/store/a/new", OpenMode::create));
+    must(must(memory.open("/usb/store/a/new", OpenMode::read_write))->sync());
+    CHECK(kind_of(put("a/new", "")) == ErrorKind::conflict);
+    memory.crash();
+    CHECK(memory.stat("/usb/store/a/new").has_value());
+  }
+
+  TEST_CASE_FIXTURE(Directory, "directory store: a root that is not there is offline and is never made") {
+    DirectoryStore store(memory, random, "/usb/other");
+    BytesSource source(as_bytes("x"));
+    for (auto& error : {refused(store.put("k", source, nullptr)), refused(store.head("k")), refused(store.list("", "", 1)),
+                        refused(store.remove("k")), refused(store.replace("fleet/x", as_bytes("x")))}) {
+      CHECK(error.kind == ErrorKind::offline);
+      CHECK(contains(error.context, "/usb/other"));
+      CHECK(contains(error.context, "mount"));
+    }
+    CHECK_FALSE(memory.stat("/usb/other").has_value());
+  }
+
+  TEST_CASE_FIXTURE(Directory, "directory store: a full or read-only disk is said with its folder and its remedy") {
+    memory.set_capacity(3);
+    auto full = refused(put("a", "more than three"));
+    CHECK(full.kind == ErrorKind::no_space);
+    CHECK(contains(full.context, "/usb/store"));
+    CHECK(contains(full.context, "free some space"));
+    memory.set_capacity(1 << 20);
+    files.reset();
+    files.fail_at(1, ErrorKind::denied, true);
+    auto denied = refused(put("a", "x"));
+    CHECK(denied.kind == ErrorKind::denied);
+    CHECK(contains(denied.context, "read-only"));
+  }
+
+  TEST_CASE_FIXTURE(Directory, "directory store: leftovers of an interrupted put are not listed and cannot be keys") {
+    must(put("a/b", "x"));
+    must(memory.open("/usb/store/a/c.0123abcd.tmp", OpenMode::create));
+    DirectoryStore store(memory, random, "/usb/store");
+    CHECK(must(store.list("", "", 10)).objects.size() == 1);
+    CHECK(kind_of(put("a/c.tmp", "x")) == ErrorKind::usage);
+  }
+
+  TEST_CASE("store url: file urls are decoded, others are refused with what is supported") {
+    LinuxFileSystem files;
+    SeededRandom random(1);
+    auto root = [&](const char* url) {
+      auto store = must(make_store(url, files, random));
+      return dynamic_cast<DirectoryStore&>(*store).root();
+    };
+    CHECK(root("file:///mnt/usb%20disk/t%c3%a9") == "/mnt/usb disk/t\xc3\xa9");
+    CHECK(root("file://localhost/mnt/") == "/mnt");
+    CHECK(root("file:///") == "/");
+    for (auto* url : {"s3://bucket", "/mnt/usb", "file://nas/share", "file:relative", "file:///a%2", "file:///a%zz", "file:///a%00", ""}) {
+      CAPTURE(url);
+      auto error = refused(make_store(url, files, random));
+      CHECK(error.kind == ErrorKind::usage);
+    }
+    CHECK(contains(refused(make_store("s3://bucket", files, random)).context, "file:///"));
+  }
+
+  TEST_CASE("memory object store: errors come when they were asked for, also after the effect") {
+    MemoryObjectStore store;
+    BytesSource source(as_bytes("x"));
+    store.set_offline(true);
+    CHECK(kind_of(store.put("k", source)) == ErrorKind::offline);
+    store.set_offline(false);
+    store.fail_next(ErrorKind::throttled, 2);
+    CHECK(kind_of(store.head("k")) == ErrorKind::throttled);
+    CHECK(kind_of(store.put("k", source)) == ErrorKind::throttled);
+    store.fail_at(1, ErrorKind::timeout, true);
+    CHECK(kind_of(store.put("k", source)) == ErrorKind::timeout);
+    CHECK(kind_of(store.put("k", source)) == ErrorKind::conflict);
+    store.flip("k", 0);
+    CHECK(store.content("k")->at(0) == ('x' ^ 1));
+    CHECK(kind_of(store.replace("terminals/x", as_bytes("x"))) == ErrorKind::usage);
+  }
+}
