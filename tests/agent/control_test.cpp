@@ -193,7 +193,7 @@ TEST_CASE("control: what is no request gets an error, and the connection goes on
 TEST_CASE("control: a client that never reads is dropped, others go on") {
   TemporaryFolder folder;
   TestServer server(folder / "s");
-  std::atomic<bool> stop = false;
+  std::atomic<bool> stop = false, begun = false;
   std::thread worker;
   server.handle("flood", [&](Request, const Responder& answer) {
     worker = std::thread([&stop, answer] {
@@ -203,10 +203,12 @@ TEST_CASE("control: a client that never reads is dropped, others go on") {
         std::this_thread::sleep_for(1ms);
       }
     });
+    begun = true;
   });
   server.handle("echo", echo);
   RawClient raw(folder / "s");
   raw.send("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"flood\"}\n");
+  REQUIRE(soon([&] { return begun.load(); }));
   CHECK(soon([&] { return server.connection_count() == 0; }));
   stop = true;
   worker.join();

@@ -1,0 +1,58 @@
+#include "agent/cli/cli.h"
+#include "agent/cli/render.h"
+#include "agent/cli/target_file.h"
+
+namespace tillsync {
+
+namespace {
+
+Json restore_params(const Arguments& arguments) {
+  Json params = Json::object();
+  if (!arguments.database.empty()) params["database"] = arguments.database;
+  if (!arguments.snapshot.empty()) params["snapshot"] = arguments.snapshot;
+  if (!arguments.at.empty()) params["at"] = arguments.at;
+  if (arguments.sequence) params["sequence"] = *arguments.sequence;
+  if (arguments.transaction) params["transaction"] = *arguments.transaction;
+  if (arguments.keep_going) params["keep_going"] = true;
+  return params;
+}
+
+// The agent stages and proves in its own folder, then writes through our descriptor: it needs no right to the target.
+Result<Json> restore_by_agent(const CliContext& context, ControlClient& agent, const Json& params, int fd) {
+  TILLSYNC_LET(const Json begun, agent.call("restore", params));
+  const std::string uuid = text_in(begun, "uuid");
+  TILLSYNC_TRY(wait_for_workflow(context, agent, uuid));
+  ProgressView view(context.err(), context.progress_kind());
+  ControlClient::CallOptions options;
+  options.fd = fd;
+  options.on_notification = [&](const std::string&, const Json& progress) { view.show(progress); };
+  const Json deliver{{"uuid", uuid}};
+  return agent.call("restore.deliver", deliver, options);
+}
+
+}  // namespace
+
+Result<void> run_restore(const CliContext& context) {
+  const Arguments& arguments = context.arguments();
+  std::vector<std::string> followed;
+  for (const auto& database : context.config().databases) followed.push_back(database.path);
+  TILLSYNC_LET(auto target, TargetFile::open(arguments.target, arguments.force, followed));
+  TILLSYNC_LET(auto source, context.agent_or_store());
+  const Json params = restore_params(arguments);
+  ProgressView view(context.err(), source.agent ? ProgressView::Kind::none : context.progress_kind());
+  auto restored = source.agent ? restore_by_agent(context, *source.agent, params, target.fd())
+                               : source.store->restore(params, target.fd(), context.store_progress(view));
+  view.finish();
+  if (!restored) return std::move(restored).error();
+  // Belt and braces: nobody gets a file under the asked name that was not proven, unless he asked to keep going.
+  if (!flag_in(*restored, "proven") && !arguments.keep_going)
+    return Error{ErrorKind::corrupt, 0,
+                 "the restored data does not match its proof: " + arguments.target + " was not made"};
+  TILLSYNC_TRY(target.commit());
+  context.print(*restored, [&](const Json& document, const Style& style) {
+    return render_restore(document, arguments.target, style);
+  });
+  return {};
+}
+
+}  // namespace tillsync
