@@ -6,7 +6,7 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
+#include "base/json.h"
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,8 +16,6 @@
 
 namespace tillsync {
 
-// Keeps the order in which fields were written, so that people read documents in the order of the contract.
-using Json = nlohmann::ordered_json;
 
 inline constexpr int kNestingMax = 64;  // deeper documents are refused: copies of JSON recurse
 

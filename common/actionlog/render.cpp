@@ -9,7 +9,7 @@
 
 namespace tillsync {
 
-using nlohmann::json;
+using json = Json;
 
 json render_value(const Value& v, uint32_t encoding) {
   switch (v.type) {

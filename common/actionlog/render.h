@@ -6,7 +6,7 @@
 #pragma once
 
 #include <functional>
-#include <nlohmann/json.hpp>
+#include "base/json.h"
 
 #include "actionlog/segment.h"
 #include "dbfile/record.h"
@@ -14,9 +14,9 @@
 
 namespace tillsync {
 
-nlohmann::json render_value(const Value& value, uint32_t text_encoding);
+Json render_value(const Value& value, uint32_t text_encoding);
 // A record as an object by column name.
-nlohmann::json render_record(ByteView record, int64_t rowid, const Table& table, uint32_t text_encoding);
+Json render_record(ByteView record, int64_t rowid, const Table& table, uint32_t text_encoding);
 // One value as plain text, several as a JSON array.
 std::string render_entity_id(ByteView key, uint32_t text_encoding);
 
@@ -28,7 +28,7 @@ Uuid batch_uuid(const Lineage& lineage, TransactionNo transaction, const std::st
 struct RenderContext {
   Lineage lineage;
   std::shared_ptr<const Schema> schema;
-  nlohmann::json user_columns = nlohmann::json::object();
+  Json user_columns = Json::object();
   Sequence durable_sequence = 0;  // later actions are PENDING
 };
 
@@ -40,9 +40,9 @@ struct ActionToRender {
   uint64_t batch_rows = 1;  // rows of the same table and kind in the transaction
 };
 
-nlohmann::json render_action(const ActionToRender& action, const RenderContext& context);
+Json render_action(const ActionToRender& action, const RenderContext& context);
 // All actions of a segment whose sequence lies in [from, to]; false from sink stops.
 Result<void> render_segment(const Segment& segment, const RenderContext& context, Sequence from, Sequence to,
-                            const std::function<bool(nlohmann::json)>& sink);
+                            const std::function<bool(Json)>& sink);
 
 }  // namespace tillsync

@@ -8,7 +8,6 @@ namespace tillsync {
 
 namespace {
 
-using Json = nlohmann::json;
 constexpr size_t kJsonSizeMax = 256 << 20, kObjectSizeMax = 512 << 20;
 // 2^32 pages in runs of 64, 16 bytes each.
 constexpr size_t kMapSizeMax = (size_t{1} << 26) * 16;
@@ -207,7 +206,7 @@ Result<Manifest> Manifest::decode(ByteView object, const std::string& key, const
   return m;
 }
 
-nlohmann::json to_json(const Manifest& m, bool verified, std::optional<Timestamp> updated_at) {
+Json to_json(const Manifest& m, bool verified, std::optional<Timestamp> updated_at) {
   Json counts = Json::object();
   for (auto& t : m.tables) counts[t.name] = t.rows;
   return {{"uuid", m.uuid.str()}, {"type", to_string(m.type)}, {"name", m.name}, {"description", m.description},

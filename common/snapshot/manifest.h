@@ -5,7 +5,7 @@
 // Threads: any.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include "base/json.h"
 #include <optional>
 #include <string>
 #include <vector>
@@ -54,8 +54,8 @@ struct Manifest {
   uint64_t size = 0;          // raw bytes of the pages it holds
   uint64_t stored_bytes = 0;  // of the packs made for it
   std::vector<PackRef> packs;
-  nlohmann::json assets = nlohmann::json::array();
-  nlohmann::json configuration = nlohmann::json::object();
+  Json assets = Json::array();
+  Json configuration = Json::object();
   std::vector<RunRef> map;  // FULL only
 
   // SHA-256 of the whole object. Set by encode() and decode(); the `checksum` a person sees.
@@ -72,7 +72,7 @@ struct Manifest {
 std::string prefix_of(const Lineage& lineage);  // the database_prefix() of its objects
 
 // The element of `snapshots --json`. verified and updated_at come from the mark, if there is one.
-nlohmann::json to_json(const Manifest& manifest, bool verified, std::optional<Timestamp> updated_at = std::nullopt);
+Json to_json(const Manifest& manifest, bool verified, std::optional<Timestamp> updated_at = std::nullopt);
 
 // corrupt or not_found with the key in front.
 Result<Manifest> read_manifest(ObjectStore& store, const Lineage& lineage, const Uuid& snapshot);

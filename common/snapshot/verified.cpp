@@ -4,7 +4,6 @@
 
 namespace tillsync {
 
-using Json = nlohmann::json;
 
 Bytes VerifiedMark::encode(const Lineage& lineage, Random& random) const {
   Bytes out = ObjectHeader::make(ObjectKind::verified, lineage, random).encode();

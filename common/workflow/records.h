@@ -3,7 +3,7 @@
 // Threads: as StateDb.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include "base/json.h"
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,7 +13,6 @@
 
 namespace tillsync {
 
-using Json = nlohmann::json;
 
 enum class WorkflowType { backup, restore, migration, replay };
 enum class WorkflowStatus { pending, in_progress, completed, failed, cancelled };
