@@ -2,21 +2,30 @@
 
 #include <algorithm>
 
+#include "ports/object_keys.h"
+
 namespace tillsync {
 
 namespace {
 constexpr uint64_t kSegmentBytesMax = uint64_t{2} << 30;
 }
 
+LogReader::LogReader(ObjectStore& store, Lineage lineage)
+    : store_(store), log_prefix_(keys::log_prefix(keys::database_prefix(lineage.terminal, lineage.database, lineage.epoch))), lineage_(std::move(lineage)) {}
+
 Result<std::vector<SegmentObject>> LogReader::list() {
   std::vector<SegmentObject> all;
   TILLSYNC_TRY(for_each_object(store_, log_prefix_, [&](const ObjectInfo& object) -> Result<void> {
-    auto range = parse_segment_name(std::string_view(object.key).substr(log_prefix_.size()));
+    auto range = keys::range_of_segment(object.key);
     if (!range) return {};  // something else lies there
     all.push_back({object.key, range->first, range->second, object.size});
     return {};
   }));
   std::sort(all.begin(), all.end(), [](auto& a, auto& b) { return a.first < b.first; });
+  return all;
+}
+
+Result<void> LogReader::check_whole(std::span<const SegmentObject> all) {
   for (size_t i = 1; i < all.size(); i++) {
     Sequence expected = all[i - 1].last + 1;
     if (all[i].first == expected) continue;
@@ -24,7 +33,7 @@ Result<std::vector<SegmentObject>> LogReader::list() {
                                                : "it overlaps with " + all[i - 1].key;
     return Error{ErrorKind::corrupt, 0, all[i].key + ": " + what};
   }
-  return all;
+  return {};
 }
 
 Result<Segment> LogReader::read(const SegmentObject& object) {
@@ -50,7 +59,7 @@ Result<std::shared_ptr<const Schema>> LogReader::schema_of(const Segment& segmen
     auto carrier = std::find_if(all.begin(), all.end(), [&](auto& o) { return o.first == segment.head.schema_sequence; });
     if (carrier == all.end())
       return Error{ErrorKind::corrupt, 0, log_prefix_ + ": the segment with sequence " + std::to_string(segment.head.schema_sequence) + ", which carries the schema, is missing"};
-    LogReader other(store_, log_prefix_, lineage_);
+    LogReader other(store_, lineage_);
     TILLSYNC_LET(Segment carried, other.read(*carrier));
     encoded = carried.schema;
   }

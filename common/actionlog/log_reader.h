@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 
 #include "actionlog/segment.h"
 #include "ports/object_store.h"
@@ -20,12 +21,12 @@ struct SegmentObject {
 
 class LogReader {
  public:
-  // log_prefix: "terminals/…/log/".
-  LogReader(ObjectStore& store, std::string log_prefix, Lineage lineage)
-      : store_(store), log_prefix_(std::move(log_prefix)), lineage_(std::move(lineage)) {}
+  LogReader(ObjectStore& store, Lineage lineage);
 
-  // All segments in order, without a gap or an overlap.
+  // All segments in order, as they are named.
   Result<std::vector<SegmentObject>> list();
+  // corrupt, with the object's key, when sequences are in no segment or in two.
+  static Result<void> check_whole(std::span<const SegmentObject> segments);
   // One segment, checked against its name, and against the one read before it if that is its predecessor.
   Result<Segment> read(const SegmentObject& object);
   // The schema a segment's rows are to be read with; fetched from the segment that carries it if need be.

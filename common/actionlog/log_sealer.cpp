@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/checks.h"
+#include "ports/object_keys.h"
 
 namespace tillsync {
 
@@ -211,16 +212,16 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
   sealed.schema_id = schema_id;
   sealed.object = encode_segment(segment, lineage_, random_);
   sealed.sha256 = sha256(sealed.object);
-  sealed.name = segment_name(head.first_sequence, head.last_sequence);
+  sealed.key = keys::segment(keys::database_prefix(lineage_.terminal, lineage_.database, lineage_.epoch), head.first_sequence, head.last_sequence);
   return std::optional<SealedSegment>(std::move(sealed));
 }
 
-Result<void> LogSealer::record(Connection& state, const SealedSegment& sealed, const std::string& object_key, Timestamp now) {
+Result<void> LogSealer::record(Connection& state, const SealedSegment& sealed, Timestamp now) {
   TILLSYNC_LET(auto insert, state.cached("INSERT INTO segments(id, last_sequence, first_transaction, last_transaction, object_key, sha256, size,"
                                          " schema_sequence, schema_id, created_at) VALUES(?,?,?,?,?,?,?,?,?,?)"));
   const SegmentHead& h = sealed.head;
   insert->bind(1, scoped_id(database_id_, h.first_sequence)).bind(2, h.last_sequence).bind(3, h.first_transaction).bind(4, h.last_transaction);
-  insert->bind(5, object_key).bind(6, sealed.sha256.view()).bind(7, sealed.object.size()).bind(8, h.schema_sequence).bind(9, sealed.schema_id).bind(10, to_ms(now));
+  insert->bind(5, sealed.key).bind(6, sealed.sha256.view()).bind(7, sealed.object.size()).bind(8, h.schema_sequence).bind(9, sealed.schema_id).bind(10, to_ms(now));
   TILLSYNC_TRY(insert->run());
   TILLSYNC_LET(auto update, state.cached("UPDATE databases SET flushed_sequence=? WHERE id=?"));
   return update->bind(1, h.last_sequence).bind(2, database_id_).run();

@@ -17,7 +17,7 @@ struct SealedSegment {
   SegmentHead head;
   Digest sha256;  // of the object
   Bytes object;
-  std::string name;  // segment_name()
+  std::string key;  // of the object in the store
   int64_t schema_id = 0;
 };
 
@@ -29,7 +29,7 @@ class LogSealer {
   // The next segment after databases.flushed_sequence; nullopt when everything is sealed.
   Result<std::optional<SealedSegment>> build();
   // In the caller's state.db transaction: the row in `segments`, and flushed_sequence.
-  Result<void> record(Connection& state, const SealedSegment& sealed, const std::string& object_key, Timestamp now);
+  Result<void> record(Connection& state, const SealedSegment& sealed, Timestamp now);
 
  private:
   Result<void> add_rows(Connection& db, Segment& segment, Sequence first, Sequence last, bool& cut_short);

@@ -3,7 +3,6 @@
 #include <zstd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <map>
 
 #include "base/checks.h"
@@ -348,19 +347,6 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage) {
   }
   if (!r.at_end()) return damaged("bytes are missing or left over");
   return s;
-}
-
-std::string segment_name(Sequence first, Sequence last) {
-  char name[48];
-  std::snprintf(name, sizeof name, "%016llx-%016llx.seg", static_cast<unsigned long long>(first), static_cast<unsigned long long>(last));
-  return name;
-}
-
-Result<std::pair<Sequence, Sequence>> parse_segment_name(std::string_view name) {
-  Error no{ErrorKind::not_found, 0, std::string(name) + " is not the name of a segment"};
-  Bytes first, last;
-  if (name.size() != 37 || name[16] != '-' || name.substr(33) != ".seg" || !from_hex(name.substr(0, 16), first) || !from_hex(name.substr(17, 16), last)) return no;
-  return std::pair<Sequence, Sequence>(be64(first.data()), be64(last.data()));
 }
 
 }  // namespace tillsync

@@ -80,9 +80,4 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage);
 // Head alone: enough to walk the chain. The object's trailer is checked too.
 Result<SegmentHead> decode_segment_head(ByteView object, const Lineage& lineage);
 
-// "<16 hex>-<16 hex>.seg"
-std::string segment_name(Sequence first, Sequence last);
-// The sequences in a segment's name; not_found when it is no such name.
-Result<std::pair<Sequence, Sequence>> parse_segment_name(std::string_view name);
-
 }  // namespace tillsync

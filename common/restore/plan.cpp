@@ -1,0 +1,153 @@
+#include "restore/plan.h"
+
+#include <algorithm>
+
+#include "snapshot/manifest.h"
+
+namespace tillsync {
+
+namespace {
+
+// Finds the last transaction that still counts, by reading few segments: what `counts` says is true up to some
+// transaction and false after it.
+class Search {
+ public:
+  Search(LogReader& reader, const std::vector<SegmentObject>& segments) : reader_(reader), segments_(segments) {}
+
+  struct Found {
+    TransactionNo transaction = 0;
+    Sequence sequence = 0;
+    size_t segment = 0;
+    bool any = false;
+  };
+
+  Result<Found> last(const std::function<bool(const SegmentTransaction&, Sequence first, Sequence last)>& counts) {
+    Found found;
+    size_t low = 0, high = segments_.size();  // the first segment whose first transaction does not count lies in here
+    while (low < high) {
+      size_t middle = low + (high - low) / 2;
+      TILLSYNC_LET(Found here, last_in(middle, counts));
+      if (here.any) {
+        found = here;
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return found;
+  }
+
+ private:
+  Result<Found> last_in(size_t index, const std::function<bool(const SegmentTransaction&, Sequence, Sequence)>& counts) {
+    TILLSYNC_LET(Segment segment, reader_.read(segments_[index]));
+    Found found;
+    found.segment = index;
+    size_t at = 0;
+    for (size_t t = 0; t < segment.transactions.size(); t++) {
+      Sequence first = at < segment.actions.size() ? segment.actions[at].sequence : segment.head.last_sequence;
+      while (at < segment.actions.size() && segment.actions[at].transaction_index == t) at++;
+      Sequence last = segment.actions[at - 1].sequence;
+      bool complete = t + 1 < segment.transactions.size() || !(segment.head.flags & kEndsInside);
+      // A part of a transaction stands for the whole when it is asked whether it counts, but is never the end.
+      if (!counts(segment.transactions[t], first, last)) break;
+      found.any = true;
+      if (!complete) break;
+      found.transaction = segment.transactions[t].number;
+      found.sequence = last;
+    }
+    if (found.any && found.transaction == 0 && index > 0) {
+      // Only the first part of a large transaction: the end is in the segment before.
+      TILLSYNC_LET(Found before, last_in(index - 1, [](auto&, Sequence, Sequence) { return true; }));
+      found.transaction = before.transaction;
+      found.sequence = before.sequence;
+    }
+    return found;
+  }
+  LogReader& reader_;
+  const std::vector<SegmentObject>& segments_;
+};
+
+Error unreachable(const std::string& what) { return Error{ErrorKind::not_found, 0, what}; }
+
+}  // namespace
+
+Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, const RestoreMoment& moment) {
+  RestorePlan plan;
+  plan.lineage = lineage;
+  LogReader reader(store, lineage);
+  TILLSYNC_LET(plan.all_segments, reader.list());
+
+  Uuid start;
+  if (moment.snapshot) {
+    start = *moment.snapshot;
+    TILLSYNC_LET(plan.chain, resolve_chain(store, lineage, start));
+    plan.transaction = plan.chain.target().transaction;
+    plan.sequence = plan.chain.target().sequence;
+    return plan;
+  }
+
+  std::vector<Error> bad;
+  TILLSYNC_LET(auto manifests, list_manifests(store, lineage, &bad));
+  if (!bad.empty()) return bad.front();
+  if (manifests.empty()) return unreachable("there is no complete snapshot of database '" + lineage.database + "' in the store yet");
+  const Manifest& oldest = *std::min_element(manifests.begin(), manifests.end(), [](auto& a, auto& b) { return a.transaction < b.transaction; });
+
+  // The moment, as a transaction.
+  Search::Found found;
+  Search search(reader, plan.all_segments);
+  auto newest_snapshot = std::max_element(manifests.begin(), manifests.end(), [](auto& a, auto& b) { return a.transaction < b.transaction; });
+  if (moment.at) {
+    TILLSYNC_LET(found, search.last([&](auto& t, Sequence, Sequence) { return t.captured_at <= *moment.at; }));
+    if (!found.any && oldest.captured_at > *moment.at)
+      return unreachable("nothing was captured at or before " + to_rfc3339(*moment.at) + "; the oldest snapshot is of " + to_rfc3339(oldest.captured_at));
+  } else if (moment.sequence) {
+    TILLSYNC_LET(found, search.last([&](auto&, Sequence, Sequence last) { return last <= *moment.sequence; }));
+    Sequence newest = plan.all_segments.empty() ? newest_snapshot->sequence : plan.all_segments.back().last;
+    if (*moment.sequence > newest)
+      return unreachable("sequence " + std::to_string(*moment.sequence) + " is not in the store yet; the newest there is " + std::to_string(newest));
+  } else if (moment.transaction) {
+    TILLSYNC_LET(found, search.last([&](auto& t, Sequence, Sequence) { return t.number <= *moment.transaction; }));
+    TransactionNo newest = std::max(found.transaction, newest_snapshot->transaction);
+    if (*moment.transaction > newest)
+      return unreachable("transaction " + std::to_string(*moment.transaction) + " is not in the store yet; the newest there is " + std::to_string(newest));
+  } else {
+    TILLSYNC_LET(found, search.last([](auto&, Sequence, Sequence) { return true; }));
+  }
+  TransactionNo target = found.transaction;
+  Sequence target_sequence = found.sequence;
+  if (!found.any || (!moment.at && !moment.sequence && !moment.transaction && newest_snapshot->transaction > target)) {
+    // Before the first logged transaction there is the baseline, at transaction 0; and a log that lags behind a snapshot.
+    const Manifest* best = nullptr;
+    for (auto& m : manifests) {
+      bool counts = moment.at ? m.captured_at <= *moment.at : moment.sequence ? m.sequence <= *moment.sequence : moment.transaction ? m.transaction <= *moment.transaction : true;
+      if (counts && (!best || m.transaction > best->transaction)) best = &m;
+    }
+    if (!best) return unreachable("the asked moment lies before the oldest snapshot, at transaction " + std::to_string(oldest.transaction));
+    target = best->transaction;
+    target_sequence = best->sequence;
+  }
+  if (moment.sequence && target_sequence < *moment.sequence)
+    plan.note = "sequence " + std::to_string(*moment.sequence) + " lies inside a transaction; restored up to sequence " + std::to_string(target_sequence);
+
+  const Manifest* from = nullptr;
+  for (auto& m : manifests)
+    if (m.transaction <= target && (!from || m.transaction >= from->transaction)) from = &m;
+  if (!from)
+    return unreachable("transaction " + std::to_string(target) + " lies before the oldest snapshot, at transaction " + std::to_string(oldest.transaction));
+  TILLSYNC_LET(plan.chain, resolve_chain(store, lineage, from->uuid));
+  plan.transaction = target;
+  plan.sequence = target_sequence;
+  for (auto& segment : plan.all_segments)
+    if (segment.last > from->sequence && segment.first <= target_sequence) plan.segments.push_back(segment);
+  if (plan.sequence > from->sequence) {
+    TILLSYNC_TRY(LogReader::check_whole(plan.segments));
+    if (plan.segments.empty() || plan.segments.front().first > from->sequence + 1)
+      return Error{ErrorKind::corrupt, 0, (plan.segments.empty() ? std::string("the log") : plan.segments.front().key) + ": sequences from " +
+                                              std::to_string(from->sequence + 1) + " on are missing before it"};
+  } else {
+    plan.segments.clear();
+  }
+  return plan;
+}
+
+}  // namespace tillsync

@@ -1,0 +1,34 @@
+// Which objects bring a database to the asked moment.
+//
+// Purpose: the newest snapshot at or before the moment, and the log segments from there on. Replay never crosses a change
+// of schema: a moment after one and before its snapshot can't be reached, and the error says what can.
+// Errors: not_found (no snapshot, no such moment), schema (not reachable), corrupt with the object's key (a manifest does
+// not parse, a segment is missing). A damaged manifest is never passed over in silence: choose another snapshot by uuid.
+// Threads: one.
+#pragma once
+
+#include "actionlog/log_reader.h"
+#include "snapshot/chain.h"
+
+namespace tillsync {
+
+struct RestoreMoment {
+  std::optional<Uuid> snapshot;
+  std::optional<Timestamp> at;  // every transaction captured at or before
+  std::optional<Sequence> sequence;
+  std::optional<TransactionNo> transaction;
+};
+
+struct RestorePlan {
+  Lineage lineage;
+  SnapshotChain chain;
+  std::vector<SegmentObject> all_segments;  // of the log
+  std::vector<SegmentObject> segments;      // to be replayed, at least in part
+  TransactionNo transaction = 0;            // where the restored database will be
+  Sequence sequence = 0;
+  std::string note;                         // what was rounded, for a person; empty for nothing
+};
+
+Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, const RestoreMoment& moment);
+
+}  // namespace tillsync

@@ -1,0 +1,181 @@
+#include "restore/staging.h"
+
+#include <algorithm>
+
+#include "base/checks.h"
+#include "capture/page_cache.h"
+#include "capture/tree_walk.h"
+#include "schema/row_identity.h"
+
+namespace tillsync {
+
+namespace {
+
+// Pages of a plain database file.
+class FilePages : public PageReader {
+ public:
+  static Result<std::unique_ptr<FilePages>> open(FileSystem& files, const std::string& path) {
+    auto pages = std::make_unique<FilePages>();
+    TILLSYNC_LET(pages->file_, files.open(path, OpenMode::read));
+    TILLSYNC_LET(uint64_t size, pages->file_->size());
+    if (size == 0) return pages;
+    uint8_t first[100];
+    TILLSYNC_LET(size_t got, pages->file_->read(0, first));
+    TILLSYNC_LET(pages->header_, DatabaseHeader::parse({first, got}));
+    pages->count_ = static_cast<PageNo>(size / pages->header_.page_size);
+    return pages;
+  }
+  Result<PageRef> page(PageNo number) override {
+    if (PageRef cached = cache_.get(number)) return cached;
+    PageRef page = PageRef::allocate(header_.page_size);
+    TILLSYNC_LET(size_t got, file_->read(uint64_t{number - 1} * header_.page_size, page.mutable_view()));
+    if (got != header_.page_size) return page_error(number, "lies outside the database");
+    cache_.put(number, page);
+    return page;
+  }
+  PageNo count() const { return count_; }
+  const DatabaseHeader& header() const { return header_; }
+
+ private:
+  std::unique_ptr<File> file_;
+  DatabaseHeader header_;
+  PageNo count_ = 0;
+  PageCache cache_{1 << 20};
+};
+
+Result<Schema> schema_of(FilePages& pages) {
+  TILLSYNC_LET(Image image, image_of(pages, pages.count()));
+  uint32_t encoding = pages.count() ? pages.header().text_encoding : 1;
+  TILLSYNC_LET(auto objects, read_schema_objects(image, encoding));
+  return read_schema(std::move(objects), encoding);
+}
+
+}  // namespace
+
+Result<std::vector<TableDigest>> count_tables(FileSystem& files, const std::string& path) {
+  TILLSYNC_LET(auto pages, FilePages::open(files, path));
+  TILLSYNC_LET(Schema schema, schema_of(*pages));
+  TILLSYNC_LET(Image image, image_of(*pages, pages->count()));
+  std::vector<TableDigest> tables;
+  for (auto& table : schema.tables) {
+    if (table.is_statistics()) continue;
+    RowIdentity identity(table);
+    TableDigest counted;
+    counted.name = table.name;
+    auto walked = walk_tree(image, table.root, [&](int64_t rowid, ByteView record) -> Result<void> {
+      TILLSYNC_LET(Digest d, identity.digest(rowid, record));
+      counted.digest.add(d);
+      counted.rows++;
+      return {};
+    });
+    if (!walked) return std::move(walked).error().with("table '" + table.name + "'");
+    tables.push_back(std::move(counted));
+  }
+  std::sort(tables.begin(), tables.end());
+  return tables;
+}
+
+// The copy is opened without a WAL, which the application's mode would ask for.
+Result<void> Staging::set_journal_mode_bytes(uint8_t value) {
+  TILLSYNC_LET(auto file, files_.open(path_, OpenMode::read_write));
+  TILLSYNC_LET(uint64_t size, file->size());
+  if (size == 0) return {};
+  uint8_t both[2] = {value, value};
+  return file->write(18, both);
+}
+
+Result<void> Staging::fill(const RestorePlan& plan, const Progress& progress) {
+  // The rest of an interrupted replay would be rolled into the new content.
+  for (const char* suffix : {"", "-journal", "-wal"}) {
+    auto removed = files_.remove(path_ + suffix);
+    if (!removed && removed.error().kind != ErrorKind::not_found) return removed;
+  }
+  TILLSYNC_LET(auto file, files_.open(path_, OpenMode::create_new));
+  TILLSYNC_TRY(materialize(store_, plan.chain, *file, [&](uint64_t done, uint64_t total) { return !progress || progress(0, done, total); }));
+  uint8_t mode[1] = {1};
+  TILLSYNC_LET(size_t got, file->read(18, mode));
+  journal_mode_ = got == 1 ? mode[0] : 1;
+  TILLSYNC_LET(outcome_.bytes, file->size());
+  file.reset();
+  expected_ = plan.chain.target().tables;
+  std::sort(expected_.begin(), expected_.end());
+  outcome_.sequence = plan.chain.target().sequence;
+  outcome_.transaction = plan.chain.target().transaction;
+  return set_journal_mode_bytes(1);
+}
+
+Result<void> Staging::replay(const RestorePlan& plan, bool keep_going, const Progress& progress) {
+  if (plan.segments.empty()) return {};
+  std::shared_ptr<const Schema> schema;
+  {
+    TILLSYNC_LET(auto pages, FilePages::open(files_, path_));
+    TILLSYNC_LET(Schema read, schema_of(*pages));
+    schema = std::make_shared<const Schema>(std::move(read));
+  }
+  TILLSYNC_LET(auto db, Connection::open(path_, SQLITE_OPEN_READWRITE, vfs_));
+  // Not synced until it is proven; a crash starts again from the snapshot.
+  TILLSYNC_TRY(db.execute("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA cache_size=-8192"));
+  TILLSYNC_LET(auto replayer, Replayer::create(db, schema, expected_, outcome_.transaction, keep_going));
+  LogReader reader(store_, plan.lineage);
+  uint64_t bytes = 0, total = 0;
+  for (auto& segment : plan.segments) total += segment.size;
+  for (auto& object : plan.segments) {
+    TILLSYNC_LET(Segment segment, reader.read(object));
+    auto applied = replayer->apply(segment, plan.transaction, [&](uint64_t actions) { return !progress || progress(actions, bytes, total); });
+    if (!applied) return std::move(applied).error().with(object.key);
+    bytes += object.size;
+    // Where capture had counted the tables, the log must lead to the same.
+    bool whole = segment.head.last_transaction <= plan.transaction && segment.head.state != Digest{} && replayer->failures().empty();
+    if (whole && state_digest(replayer->digests()) != segment.head.state)
+      return Error{ErrorKind::corrupt, 0, object.key + ": its rows do not lead to the digests it states"};
+  }
+  if (replayer->position() != plan.transaction)
+    return Error{ErrorKind::corrupt, 0, "the log ends at transaction " + std::to_string(replayer->position()) + ", before the asked " + std::to_string(plan.transaction)};
+  expected_ = replayer->digests();
+  outcome_.sequence = plan.sequence;
+  outcome_.transaction = plan.transaction;
+  outcome_.actions_replayed = replayer->actions_applied();
+  outcome_.failures = replayer->failures();
+  replayer.reset();
+  db.close();
+  TILLSYNC_LET(auto info, files_.stat(path_));
+  outcome_.bytes = info.size;
+  return {};
+}
+
+Result<RestoreOutcome> Staging::prove(const Progress& progress) {
+  if (progress && !progress(0, 0, outcome_.bytes)) return Error{ErrorKind::cancelled, 0, "stopped before the proof"};
+  TILLSYNC_LET(auto counted, count_tables(files_, path_));
+  outcome_.tables.clear();
+  std::string wrong;
+  for (auto& expected : expected_) {
+    auto found = std::find_if(counted.begin(), counted.end(), [&](auto& c) { return c.name == expected.name; });
+    bool ok = found != counted.end() && *found == expected;
+    outcome_.tables.push_back({expected.name, found == counted.end() ? 0 : found->rows, ok});
+    if (ok || !wrong.empty()) continue;
+    wrong = "table '" + expected.name + "'";
+    wrong += found == counted.end()          ? " is missing"
+             : found->rows != expected.rows ? " has " + std::to_string(found->rows) + " rows instead of " + std::to_string(expected.rows)
+                                             : " has the right number of rows but another content";
+  }
+  if (wrong.empty() && counted.size() != expected_.size()) wrong = "there are tables nobody stated";
+  if (!wrong.empty()) return Error{ErrorKind::corrupt, 0, "the restored database does not match its proof: " + wrong};
+  TILLSYNC_LET(auto info, files_.stat(path_));
+  if (info.size > 0) {
+    TILLSYNC_LET(auto db, Connection::open(path_, SQLITE_OPEN_READWRITE, vfs_));
+    TILLSYNC_TRY(db.execute("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=MEMORY; PRAGMA query_only=ON; PRAGMA cache_size=-8192"));
+    TILLSYNC_LET(auto answer, db.query_text("PRAGMA integrity_check(1)"));
+    if (answer != "ok") return Error{ErrorKind::corrupt, 0, "the restored database fails integrity_check: " + answer};
+  }
+  outcome_.proven = outcome_.failures.empty();
+  return outcome_;
+}
+
+Result<void> Staging::seal() {
+  TILLSYNC_TRY(set_journal_mode_bytes(journal_mode_));
+  TILLSYNC_LET(auto file, files_.open(path_, OpenMode::read_write));
+  TILLSYNC_TRY(file->sync());
+  return files_.sync_directory(directory_of(path_));
+}
+
+}  // namespace tillsync

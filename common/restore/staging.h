@@ -1,0 +1,62 @@
+// A restored database in a file of ours: filled from a snapshot, brought forward by replay, proven.
+//
+// Purpose: the three steps of a restore that do not touch anything live. fill() writes the snapshot's pages; replay()
+// applies the log up to the moment; prove() runs integrity_check, and compares rows and digest of every table with what
+// snapshot and log say. A step that was interrupted starts again from fill(): the file is not synced before seal().
+// Memory: one block, one segment (or the rows of one transaction, if that is more); never the database.
+// Errors: corrupt when something does not match its proof, with the table or the object's key; conflict and schema from
+// the replay; those of store and files.
+// Threads: one.
+#pragma once
+
+#include "actionlog/replay.h"
+#include "restore/plan.h"
+
+namespace tillsync {
+
+struct RestoredTable {
+  std::string name;
+  uint64_t rows = 0;
+  bool digest_ok = false;
+};
+
+struct RestoreOutcome {
+  Sequence sequence = 0;
+  TransactionNo transaction = 0;
+  uint64_t bytes = 0;
+  uint64_t actions_replayed = 0;
+  std::vector<RestoredTable> tables;
+  std::vector<ReplayFailure> failures;  // only with keep_going
+  bool proven = false;
+};
+
+class Staging {
+ public:
+  // Items and bytes done, bytes in all; false stops with cancelled.
+  using Progress = std::function<bool(uint64_t items, uint64_t bytes, uint64_t bytes_total)>;
+
+  // path: our file, made or emptied by fill(). vfs: name of a FileVfs over `files`.
+  Staging(ObjectStore& store, FileSystem& files, const char* vfs, std::string path) : store_(store), files_(files), vfs_(vfs), path_(std::move(path)) {}
+
+  Result<void> fill(const RestorePlan& plan, const Progress& progress);
+  Result<void> replay(const RestorePlan& plan, bool keep_going, const Progress& progress);
+  Result<RestoreOutcome> prove(const Progress& progress);
+  // Makes it durable, with the journal mode the application had.
+  Result<void> seal();
+  const std::string& path() const { return path_; }
+
+ private:
+  Result<void> set_journal_mode_bytes(uint8_t value);
+  ObjectStore& store_;
+  FileSystem& files_;
+  const char* vfs_;
+  std::string path_;
+  uint8_t journal_mode_ = 1;  // header byte 18 as the application had it
+  std::vector<TableDigest> expected_;
+  RestoreOutcome outcome_;
+};
+
+// Rows and digest of every table of the database file at `path`, by its pages.
+Result<std::vector<TableDigest>> count_tables(FileSystem& files, const std::string& path);
+
+}  // namespace tillsync
