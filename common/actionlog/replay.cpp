@@ -9,6 +9,7 @@
 
 namespace tillsync {
 
+Replayer::Replayer(Connection& target, std::shared_ptr<const Schema> schema) : db_(target), schema_(std::move(schema)) {}
 Replayer::~Replayer() = default;
 
 Result<std::unique_ptr<Replayer>> Replayer::create(Connection& target, std::shared_ptr<const Schema> schema, std::vector<TableDigest> start,

@@ -51,7 +51,7 @@ class Replayer {
     Bytes before, after;
     std::vector<Sequence> dependencies;
   };
-  Replayer(Connection& target, std::shared_ptr<const Schema> schema) : db_(target), schema_(std::move(schema)) {}
+  Replayer(Connection& target, std::shared_ptr<const Schema> schema);
   Result<Target*> target_of(const std::string& table);
   Result<void> apply_transaction(TransactionNo number);
   Result<void> remove_before(Pending& row);
