@@ -1,0 +1,104 @@
+#include "agent/daemon/followed_database.h"
+
+#include <spdlog/spdlog.h>
+
+#include "base/checks.h"
+
+namespace tillsync {
+
+using std::chrono::milliseconds;
+
+Result<std::unique_ptr<FollowedDatabase>> FollowedDatabase::create(const Services& services, const DatabaseConfig& config, Events events) {
+  std::unique_ptr<FollowedDatabase> database(new FollowedDatabase(services, config));
+  {
+    auto db = services.state->lease();
+    TILLSYNC_LET(auto insert, db->prepare("INSERT INTO databases(name, path, epoch, created_at) VALUES(?,?,?,?) ON CONFLICT(name) DO UPDATE SET path=excluded.path RETURNING id"));
+    insert.bind(1, config.name).bind(2, config.path).bind(3, services.epoch).bind(4, to_ms(services.clock->now()));
+    TILLSYNC_LET(bool row, insert.step());
+    TILLSYNC_CHECK(row);
+    database->id_ = insert.integer(0);
+    insert.reset();
+  }
+  Capturer::Setup setup;
+  setup.name = config.name;
+  setup.path = config.path;
+  setup.database_id = database->id_;
+  setup.files = setup.application = services.files;
+  setup.state = services.state;
+  setup.clock = services.clock;
+  setup.random = services.random;
+  setup.folder = services.config->terminal.state_dir + "/databases/" + config.name;
+  setup.scan_interval = config.scan_interval;
+  setup.idle_release = config.idle_release;
+  setup.wal_bytes_max = services.config->limits.wal;
+  setup.wal_bytes_hard = services.config->limits.wal_hard;
+  setup.on_commit = std::move(events.committed);
+  setup.on_barrier = [raw = database.get(), changed = std::move(events.schema_changed)] {
+    if (changed) changed(*raw);
+  };
+  database->capturer_ = std::make_unique<Capturer>(std::move(setup));
+  return database;
+}
+
+FollowedDatabase::~FollowedDatabase() { stop(); }
+
+void FollowedDatabase::start() {
+  thread_ = std::thread([this] { run(); });
+}
+
+void FollowedDatabase::stop() {
+  if (!thread_.joinable()) return;
+  stopping_ = true;
+  capturer_->interrupt();
+  {
+    std::lock_guard lock(notifier_mutex_);
+    if (notifier_) notifier_->wake();
+  }
+  thread_.join();
+  capturer_->stop();
+}
+
+void FollowedDatabase::request_cut(Capturer::CutCallback callback) {
+  capturer_->request_cut(std::move(callback));
+  std::lock_guard lock(notifier_mutex_);
+  if (notifier_) notifier_->wake();
+}
+
+void FollowedDatabase::request_capture(std::function<void(Result<Sequence>)> callback) {
+  capturer_->request_capture(std::move(callback));
+  std::lock_guard lock(notifier_mutex_);
+  if (notifier_) notifier_->wake();
+}
+
+void FollowedDatabase::run() {
+  std::optional<std::string> told;
+  while (!stopping_) {
+    milliseconds wait(1000);
+    try {
+      if (!notifier_) {
+        auto made = services_.notifiers->watch(config_.path);
+        if (made) {
+          std::lock_guard lock(notifier_mutex_);
+          notifier_ = std::move(*made);
+        }
+        // Without it (the folder is not there yet) the loop looks once a second.
+      }
+      wait = capturer_->step();
+    } catch (const std::exception& bug) {
+      spdlog::error("{}: capture stopped by a fault and begins again: {}", config_.name, bug.what());
+      capturer_->stop();
+    }
+    auto problem = capturer_->status().problem;
+    if (problem && told != problem->text) spdlog::warn("{}: {}; {}", config_.name, problem->text, problem->remedy);
+    if (!problem && told) spdlog::info("{}: capture goes on", config_.name);
+    told = problem ? std::optional(problem->text) : std::nullopt;
+    if (stopping_) break;
+    if (notifier_) {
+      if (wait > milliseconds(0)) (void)notifier_->wait(wait);
+    } else {
+      std::this_thread::sleep_for(std::min(std::max(wait, milliseconds(10)), milliseconds(1000)));
+    }
+  }
+}
+
+}  // namespace tillsync

@@ -1,0 +1,262 @@
+#include "agent/daemon/log_shipper.h"
+
+#include <spdlog/spdlog.h>
+
+#include "actionlog/log_sealer.h"
+#include "base/checks.h"
+
+namespace tillsync {
+
+using Steady = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+Result<std::unique_ptr<SpoolSource>> SpoolSource::open(FileSystem& files, const std::string& path) {
+  auto source = std::make_unique<SpoolSource>();
+  TILLSYNC_LET(source->file_, files.open(path, OpenMode::read));
+  TILLSYNC_LET(source->size_, source->file_->size());
+  return source;
+}
+
+Result<void> put_once(ObjectStore& store, const std::string& key, ObjectSource& source) {
+  auto done = store.put(key, source);
+  if (done || done.error().kind != ErrorKind::conflict) return done;
+  TILLSYNC_LET(auto info, store.head(key));
+  Error other{ErrorKind::conflict, 0, key + ": other bytes are in the store under this name; was this state_dir copied from another till, or restored from an old disk image?"};
+  if (info.size != source.size()) return other;
+  Bytes there(1 << 20), ours(1 << 20);
+  for (uint64_t offset = 0; offset < info.size; offset += there.size()) {
+    TILLSYNC_LET(size_t a, store.read(key, offset, there));
+    TILLSYNC_LET(size_t b, source.read(offset, ours));
+    if (a != b || !equal(ByteView(there).first(a), ByteView(ours).first(b))) return other;
+  }
+  return {};
+}
+
+LogShipper::LogShipper(const Services& services, std::vector<FollowedDatabase*> databases)
+    : services_(services), databases_(std::move(databases)) {}
+
+LogShipper::~LogShipper() { stop(); }
+
+void LogShipper::start() {
+  // Whatever the last run left in the spool goes first.
+  due_ = Steady::now();
+  thread_ = std::thread([this] { run(); });
+}
+
+void LogShipper::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  signal_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void LogShipper::captured() {
+  {
+    std::lock_guard lock(mutex_);
+    if (due_) return;
+    due_ = Steady::now() + services_.config->schedule.log_flush;
+  }
+  signal_.notify_all();
+}
+
+void LogShipper::hurry() {
+  {
+    std::lock_guard lock(mutex_);
+    urgent_ = true;
+  }
+  signal_.notify_all();
+}
+
+void LogShipper::when_durable(int64_t database_id, Sequence sequence, std::function<void()> callback) {
+  {
+    std::lock_guard lock(mutex_);
+    waiters_.push_back({database_id, sequence, std::move(callback)});
+    urgent_ = true;
+  }
+  signal_.notify_all();
+}
+
+void LogShipper::run() {
+  auto next_probe = Steady::now();
+  while (true) {
+    {
+      std::unique_lock lock(mutex_);
+      auto until = due_ ? std::min(*due_, next_probe) : next_probe;
+      signal_.wait_until(lock, until, [this] { return stopping_ || urgent_; });
+      if (stopping_) return;
+      bool flush_now = urgent_ || (due_ && Steady::now() >= *due_);
+      urgent_ = false;
+      if (!flush_now && Steady::now() < next_probe) continue;
+      if (flush_now) due_.reset();
+    }
+    Result<void> done;
+    try {
+      done = flush();
+      if (done && Steady::now() >= next_probe) {
+        auto there = services_.store->list("terminals/" + services_.terminal.str() + "/", "", 1);
+        if (!there) done = std::move(there).error();
+        next_probe = Steady::now() + std::chrono::seconds(30);
+      }
+    } catch (const std::exception& bug) {
+      done = Error{ErrorKind::internal, 0, bug.what()};
+    }
+    answer_waiters();
+    report_store(done, 0);
+    std::lock_guard lock(mutex_);
+    if (done) {
+      failures_ = 0;
+      continue;
+    }
+    failures_++;
+    milliseconds wait = std::min<milliseconds>(milliseconds(30000), backoff_.wait(failures_, *services_.random));
+    due_ = Steady::now() + std::max(wait, milliseconds(100));
+    next_probe = std::max(next_probe, *due_);
+  }
+}
+
+Result<void> LogShipper::flush() {
+  bool sealed = false;
+  for (auto* database : databases_) {
+    TILLSYNC_LET(bool any, seal(*database));
+    sealed |= any;
+  }
+  // Nothing leaves the terminal before what it shows is durable here.
+  if (sealed) TILLSYNC_TRY(services_.state->make_durable());
+  return send_queue();
+}
+
+Result<bool> LogShipper::seal(FollowedDatabase& database) {
+  Json users = Json::object();
+  for (auto& [table, column] : database.config().user_column) users[table] = column;
+  LogSealer sealer(*services_.state, database.id(), database.lineage(), users.dump(), *services_.random);
+  bool any = false;
+  while (true) {
+    TILLSYNC_LET(auto sealed, sealer.build());
+    if (!sealed) return any;
+    std::string path = services_.spool_folder() + "/" + make_uuid_v7(*services_.clock, *services_.random).str() + ".seg";
+    TILLSYNC_LET(auto pending, PendingFile::create(*services_.files, path, 0));
+    TILLSYNC_TRY(pending.append(sealed->object));
+    TILLSYNC_TRY(pending.commit_new());
+    auto db = services_.state->lease();
+    TILLSYNC_LET(auto transaction, Transaction::begin(*db));
+    TILLSYNC_TRY(sealer.record(*db, *sealed, services_.clock->now()));
+    TILLSYNC_LET(auto insert, db->cached("INSERT INTO transfer_queue(lane, database_id, object_key, spool_path, size, created_at) VALUES(0,?,?,?,?,?)"));
+    insert->bind(1, database.id()).bind(2, sealed->key).bind(3, path).bind(4, sealed->object.size()).bind(5, to_ms(services_.clock->now()));
+    TILLSYNC_TRY(insert->run());
+    TILLSYNC_TRY(transaction.commit());
+    any = true;
+  }
+}
+
+Result<void> LogShipper::send_queue() {
+  while (true) {
+    int64_t id, database_id;
+    std::string key, path;
+    {
+      auto db = services_.state->lease();
+      TILLSYNC_LET(auto next, db->cached("SELECT id, database_id, object_key, spool_path FROM transfer_queue ORDER BY lane, id LIMIT 1"));
+      TILLSYNC_LET(bool found, next->step());
+      if (!found) return {};
+      id = next->integer(0);
+      database_id = next->integer(1);
+      key = next->text(2);
+      path = next->text(3);
+      next->reset();
+    }
+    auto sent = send(id, database_id, key, path);
+    if (!sent) {
+      auto db = services_.state->lease();
+      TILLSYNC_LET(auto failed, db->cached("UPDATE transfer_queue SET retry_count=retry_count+1, error=? WHERE id=?"));
+      (void)failed->bind(1, sent.error().context).bind(2, id).run().has_value();
+      return sent;
+    }
+    std::lock_guard lock(mutex_);
+    if (stopping_) return {};
+  }
+}
+
+Result<void> LogShipper::send(int64_t id, int64_t database_id, const std::string& key, const std::string& path) {
+  TILLSYNC_LET(auto source, SpoolSource::open(*services_.files, path));
+  TILLSYNC_TRY(put_once(*services_.store, key, *source));
+  report_store({}, source->size());
+  {
+    auto db = services_.state->lease();
+    TILLSYNC_LET(auto transaction, Transaction::begin(*db));
+    TILLSYNC_LET(auto done, db->cached("DELETE FROM transfer_queue WHERE id=?"));
+    TILLSYNC_TRY(done->bind(1, id).run());
+    TILLSYNC_LET(auto segment, db->cached("UPDATE segments SET durable_at=? WHERE object_key=?"));
+    TILLSYNC_TRY(segment->bind(1, to_ms(services_.clock->now())).bind(2, key).run());
+    TILLSYNC_LET(auto durable, db->cached("UPDATE databases SET durable_sequence=max(durable_sequence, coalesce((SELECT last_sequence FROM segments"
+                                          " WHERE object_key=?), 0)) WHERE id=?"));
+    TILLSYNC_TRY(durable->bind(1, key).bind(2, database_id).run());
+    TILLSYNC_TRY(transaction.commit());
+  }
+  source.reset();
+  // A leftover is swept at the next start.
+  (void)services_.files->remove(path).has_value();
+  return {};
+}
+
+void LogShipper::answer_waiters() {
+  std::map<int64_t, Sequence> durable;
+  for (auto* database : databases_) {
+    auto db = services_.state->lease();
+    auto query = db->query_integer("SELECT durable_sequence FROM databases WHERE id=" + std::to_string(database->id()));
+    if (query) durable[database->id()] = static_cast<Sequence>(*query);
+  }
+  std::vector<Waiter> ready;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto it = waiters_.begin(); it != waiters_.end();) {
+      if (it->sequence <= durable[it->database_id]) {
+        ready.push_back(std::move(*it));
+        it = waiters_.erase(it);
+      } else {
+        ++it;
+      }
+    }
+  }
+  for (auto& waiter : ready) waiter.callback();
+}
+
+void LogShipper::report_store(const Result<void>& outcome, uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  if (outcome) {
+    status_.reachable = true;
+    status_.last_success_at = services_.clock->now();
+    status_.last_error.reset();
+    status_.sent_bytes += bytes;
+    if (bytes) recent_.emplace_back(Steady::now(), bytes);
+    return;
+  }
+  if (!status_.last_error || status_.last_error->context != outcome.error().context) spdlog::warn("store: {}", outcome.error().context);
+  status_.errors++;
+  status_.last_error = outcome.error();
+  if (outcome.error().kind != ErrorKind::conflict) status_.reachable = false;
+}
+
+TransferStatus LogShipper::status() {
+  TransferStatus status;
+  {
+    std::lock_guard lock(mutex_);
+    while (!recent_.empty() && Steady::now() - recent_.front().first > std::chrono::seconds(10)) recent_.pop_front();
+    uint64_t bytes = 0;
+    for (auto& [at, n] : recent_) bytes += n;
+    status_.rate_bytes_per_second = static_cast<double>(bytes) / 10;
+    status = status_;
+  }
+  auto db = services_.state->lease();
+  auto query = db->cached("SELECT count(*), coalesce(sum(size), 0) FROM transfer_queue");
+  if (query) {
+    if (auto row = (*query)->step(); row && *row) {
+      status.queued = (*query)->unsigned_integer(0);
+      status.queued_bytes = (*query)->unsigned_integer(1);
+    }
+    (*query)->reset();
+  }
+  return status;
+}
+
+}  // namespace tillsync

@@ -1,0 +1,88 @@
+// Sends the log: seals what was captured into segments, spools them, and puts them into the store.
+//
+// Purpose: a captured transaction waits at most log_flush before its segment is sent. Order of one flush: segments are
+// sealed and synced to the spool, recorded in state.db, state.db is made durable, and only then are they sent; a segment
+// that is in the spool after a restart is sent as it is.
+// Errors: kept for status; a store that can't be reached is tried again with back-off, for ever.
+// Threads: its own; calls from any.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "agent/daemon/followed_database.h"
+#include "ports/backoff.h"
+
+namespace tillsync {
+
+struct TransferStatus {
+  uint64_t queued = 0, queued_bytes = 0, active = 0, sent_bytes = 0, errors = 0;
+  double rate_bytes_per_second = 0;
+  bool reachable = false;
+  std::optional<Timestamp> last_success_at;
+  std::optional<Error> last_error;
+};
+
+class LogShipper {
+ public:
+  LogShipper(const Services& services, std::vector<FollowedDatabase*> databases);
+  ~LogShipper();
+  void start();
+  void stop();
+
+  void captured();  // something new is in a log
+  // Calls back once everything of that database up to the sequence is durable in the store.
+  void when_durable(int64_t database_id, Sequence sequence, std::function<void()> callback);
+  // Sends now, without waiting for log_flush; also ends a wait after an error.
+  void hurry();
+  // Another part of the agent reached the store, or did not.
+  void report_store(const Result<void>& outcome, uint64_t bytes);
+  TransferStatus status();
+
+ private:
+  struct Waiter {
+    int64_t database_id;
+    Sequence sequence;
+    std::function<void()> callback;
+  };
+  void run();
+  Result<void> flush();
+  Result<bool> seal(FollowedDatabase& database);
+  Result<void> send_queue();
+  Result<void> send(int64_t id, int64_t database_id, const std::string& key, const std::string& path);
+  void answer_waiters();
+
+  Services services_;
+  std::vector<FollowedDatabase*> databases_;
+  Backoff backoff_;
+  std::mutex mutex_;
+  std::condition_variable signal_;
+  bool stopping_ = false, urgent_ = false;
+  std::optional<std::chrono::steady_clock::time_point> due_;
+  uint32_t failures_ = 0;
+  std::vector<Waiter> waiters_;
+  TransferStatus status_;
+  std::deque<std::pair<std::chrono::steady_clock::time_point, uint64_t>> recent_;
+  std::thread thread_;
+};
+
+// Bytes of a spooled file as the source of a put.
+class SpoolSource : public ObjectSource {
+ public:
+  static Result<std::unique_ptr<SpoolSource>> open(FileSystem& files, const std::string& path);
+  uint64_t size() const override { return size_; }
+  Result<size_t> read(uint64_t offset, MutableBytes out) override { return file_->read(offset, out); }
+
+ private:
+  std::unique_ptr<File> file_;
+  uint64_t size_ = 0;
+};
+
+// put(), where a key that is taken by the very same bytes is success: the answer to an earlier put was lost.
+// conflict: other bytes are there.
+Result<void> put_once(ObjectStore& store, const std::string& key, ObjectSource& source);
+
+}  // namespace tillsync

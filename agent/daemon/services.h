@@ -1,0 +1,36 @@
+// What the parts of the agent share, built once by Agent and passed down.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "agent/config/config.h"
+#include "crypto/object_header.h"
+#include "ports/change_notifier.h"
+#include "ports/clock.h"
+#include "ports/files.h"
+#include "ports/object_store.h"
+#include "ports/random.h"
+#include "sqlite/file_vfs.h"
+#include "state/state_db.h"
+
+namespace tillsync {
+
+struct Services {
+  const Config* config = nullptr;
+  FileSystem* files = nullptr;
+  Clock* clock = nullptr;
+  Random* random = nullptr;
+  ChangeNotifierFactory* notifiers = nullptr;
+  FileVfs* vfs = nullptr;
+  StateDb* state = nullptr;
+  ObjectStore* store = nullptr;
+  Uuid terminal;
+  uint64_t epoch = 1;
+
+  std::string spool_folder() const { return config->terminal.state_dir + "/spool"; }
+  std::string staging_folder() const { return config->terminal.state_dir + "/staging"; }
+  Lineage lineage(const std::string& database) const { return {terminal, database, epoch}; }
+};
+
+}  // namespace tillsync
