@@ -26,7 +26,7 @@ struct CliEnvironment {
   std::ostream& err;
   bool out_is_terminal = false;
   bool err_is_terminal = false;
-  bool colour = false;  // may be used where the stream is a terminal
+  bool colour = false;       // may be used where the stream is a terminal
   std::string program = {};  // path of the running binary; demo finds tillsyncd beside it
   std::function<bool()> is_interrupted = [] { return false; };
   OpenStoreCommands open_store = {};  // empty: this build has none

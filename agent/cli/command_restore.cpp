@@ -45,13 +45,16 @@ Result<void> run_restore(const CliContext& context) {
   view.finish();
   if (!restored) return std::move(restored).error();
   // Belt and braces: nobody gets a file under the asked name that was not proven, unless he asked to keep going.
-  if (!flag_in(*restored, "proven") && !arguments.keep_going)
+  const bool proven = flag_in(*restored, "proven");
+  if (!proven && !arguments.keep_going)
     return Error{ErrorKind::corrupt, 0,
                  "the restored data does not match its proof: " + arguments.target + " was not made"};
   TILLSYNC_TRY(target.commit());
   context.print(*restored, [&](const Json& document, const Style& style) {
     return render_restore(document, arguments.target, style);
   });
+  if (!proven)
+    return Error{ErrorKind::corrupt, 0, arguments.target + " was made as --keep-going asks, but it is not proven"};
   return {};
 }
 

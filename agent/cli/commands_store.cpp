@@ -1,5 +1,6 @@
 // Commands that read the store: through the agent where there is one, else directly.
 #include <ostream>
+#include <thread>
 
 #include "agent/cli/cli.h"
 #include "agent/cli/render.h"
@@ -9,6 +10,7 @@ namespace tillsync {
 namespace {
 
 constexpr int kPage = 1000;
+constexpr auto kPollPause = std::chrono::milliseconds(100);
 
 Json database_params(const Arguments& arguments) {
   Json params = Json::object();
@@ -34,6 +36,7 @@ Result<void> log_from_agent(const CliContext& context, ControlClient& agent, Jso
   bool caught_up = false;
   while (true) {
     if (caught_up) params["wait"] = true;
+    const auto asked = std::chrono::steady_clock::now();
     TILLSYNC_LET(const Json page, agent.call("log", params));
     for (const auto& action : member(page, "actions")) {
       print_action(context, action);
@@ -47,6 +50,9 @@ Result<void> log_from_agent(const CliContext& context, ControlClient& agent, Jso
       if (!context.arguments().follow) return {};
       caught_up = true;
     }
+    // An agent that does not hold the call back must not be asked in a spin.
+    const bool at_once = std::chrono::steady_clock::now() - asked < kPollPause;
+    if (caught_up && at_once && member(page, "actions").empty()) std::this_thread::sleep_for(kPollPause);
   }
 }
 

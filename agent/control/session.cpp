@@ -153,24 +153,34 @@ void ControlSession::enqueue(std::string line) {
   if (outgoing_.size() == 1) write_next();
 }
 
-void ControlSession::write_next() {
+void ControlSession::expect_progress() {
   stall_.expires_after(options_.send_stall_max);
   stall_.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
     if (error) return;
     if (auto self = weak.lock()) self->close();
   });
+}
+
+void ControlSession::write_next() {
+  constexpr size_t kChunk = 64 << 10;
   // Held by the handler, not by outgoing_: close() may clear that while the write is under way.
   auto line = std::make_shared<const std::string>(std::move(outgoing_.front()));
-  asio::async_write(socket_, asio::buffer(*line),
-                    [self = shared_from_this(), line](const boost::system::error_code& error, size_t) {
-                      self->stall_.cancel();
-                      if (!self->open_) return;
-                      if (error) return self->close();
-                      self->outgoing_bytes_ -= line->size();
-                      self->outgoing_.pop_front();
-                      if (!self->outgoing_.empty()) self->write_next();
-                      self->close_if_done();
-                    });
+  asio::async_write(
+      socket_, asio::buffer(*line),
+      [self = shared_from_this()](const boost::system::error_code& error, size_t) -> size_t {
+        if (error || !self->open_) return 0;
+        self->expect_progress();  // asked again after each chunk that the client took
+        return kChunk;
+      },
+      [self = shared_from_this(), line](const boost::system::error_code& error, size_t) {
+        self->stall_.cancel();
+        if (!self->open_) return;
+        if (error) return self->close();
+        self->outgoing_bytes_ -= line->size();
+        self->outgoing_.pop_front();
+        if (!self->outgoing_.empty()) self->write_next();
+        self->close_if_done();
+      });
 }
 
 void ControlSession::close_if_done() {

@@ -39,6 +39,7 @@ class ControlSession : public Responder::Channel, public std::enable_shared_from
   void handle_line(std::string_view line);
   void enqueue(std::string line);
   void write_next();
+  void expect_progress();
   void close_if_done();
 
   Socket socket_;

@@ -217,6 +217,8 @@ TEST_CASE("cli: restore writes through a descriptor, and the file appears whole 
     prove = false;
     CHECK(cli.run({"restore", "--to", target}).status == 4);
     CHECK_FALSE(std::filesystem::exists(target));
+    CHECK(cli.run({"restore", "--to", target, "--keep-going"}).status == 4);
+    CHECK(text_of(target) == "restored");
   }
   SUBCASE("a failure leaves nothing behind") {
     server.handle("restore", fails(ErrorKind::not_found));
