@@ -2,8 +2,11 @@
 
 #include <spdlog/spdlog.h>
 
+#include <map>
+
 #include "actionlog/log_sealer.h"
 #include "base/checks.h"
+#include "base/json.h"
 
 namespace tillsync {
 

@@ -1,0 +1,239 @@
+#include "agent/daemon/agent.h"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/post.hpp>
+#include <csignal>
+#include <set>
+
+#include "agent/daemon/control_methods.h"
+#include "ports/object_keys.h"
+#include "store/open_store.h"
+
+namespace tillsync {
+
+namespace asio = boost::asio;
+
+Result<std::unique_ptr<Agent>> Agent::create(const Config& config, const Ports& ports) {
+  // The WAL-reset bug is the checkpointer's, and we checkpoint (docs/architecture.md).
+  if (sqlite3_libversion_number() < 3051003)
+    return Error{ErrorKind::usage, 0, std::string("SQLite ") + sqlite3_libversion() + " can lose frames in a checkpoint; at least 3.51.3 is needed"};
+  std::unique_ptr<Agent> agent(new Agent(config, ports));
+  TILLSYNC_TRY(agent->open());
+  return agent;
+}
+
+Result<void> Agent::prepare_folders() {
+  const std::string& folder = config_.terminal.state_dir;
+  for (const char* part : {"", "/spool", "/staging", "/databases"}) TILLSYNC_TRY(ports_.files->make_directories(folder + part).with("state_dir"));
+  TILLSYNC_LET(state_lock_, ports_.files->open(folder + "/lock", OpenMode::create));
+  auto locked = state_lock_->lock();
+  if (!locked && locked.error().kind == ErrorKind::conflict)
+    return Error{ErrorKind::conflict, 0, folder + ": another agent runs on this state_dir; stop it first, or give this one a state_dir of its own"};
+  return locked;
+}
+
+// What no record names was left by a process that ended before it could record it.
+Result<void> Agent::sweep_leftovers() {
+  std::set<std::string> wanted;
+  {
+    auto db = state_->lease();
+    TILLSYNC_LET(auto queued, db->prepare("SELECT spool_path FROM transfer_queue"));
+    while (true) {
+      TILLSYNC_LET(bool row, queued.step());
+      if (!row) break;
+      wanted.insert(queued.text(0));
+    }
+    TILLSYNC_LET(auto steps, db->prepare("SELECT s.data, w.uuid FROM workflow_steps s JOIN workflows w ON w.id=s.workflow_id WHERE w.status IN ('PENDING', 'IN_PROGRESS')"));
+    while (true) {
+      TILLSYNC_LET(bool row, steps.step());
+      if (!row) break;
+      auto data = Json::parse(steps.text(0), nullptr, false);
+      wanted.insert(services_.staging_folder() + "/" + steps.text(1) + ".db");
+      if (!data.is_object()) continue;
+      for (const char* key : {"draft", "manifest"})
+        if (data.contains(key) && data[key].is_string()) wanted.insert(data[key]);
+      if (data.contains("packs") && data["packs"].is_array())
+        for (auto& pack : data["packs"])
+          if (pack.contains("path")) wanted.insert(pack["path"]);
+    }
+  }
+  for (auto& folder : {services_.spool_folder(), services_.staging_folder()}) {
+    TILLSYNC_LET(auto entries, ports_.files->list(folder));
+    for (auto& entry : entries) {
+      std::string path = folder + "/" + entry.name;
+      if (entry.type == FileType::regular && !wanted.contains(path)) (void)ports_.files->remove(path).has_value();
+    }
+  }
+  return {};
+}
+
+Result<void> Agent::establish_identity() {
+  TILLSYNC_LET(auto known, state_->setting("terminal_id"));
+  if (!known) {
+    known = make_uuid_v7(*ports_.clock, *ports_.random).str();
+    TILLSYNC_TRY(state_->set_setting("terminal_id", *known));
+    // The id names everything in the store: it must not change in a power cut.
+    TILLSYNC_TRY(state_->make_durable());
+  }
+  TILLSYNC_LET(services_.terminal, Uuid::parse(*known));
+  TILLSYNC_LET(auto epoch, state_->setting("epoch"));
+  services_.epoch = epoch ? std::stoull(*epoch) : 1;
+  if (!epoch) TILLSYNC_TRY(state_->set_setting("epoch", "1"));
+  return {};
+}
+
+// terminal.json, the epoch and the name. The store may be away: they are put when it is there.
+void Agent::announce() {
+  auto put = [&]() -> Result<void> {
+    Json identity{{"id", services_.terminal.str()}, {"name", config_.terminal.name}, {"created_at", to_rfc3339(ports_.clock->now())}};
+    std::string text = identity.dump();
+    BytesSource terminal(as_bytes(text));
+    auto done = store_->put(keys::terminal_json(services_.terminal), terminal);
+    if (!done && done.error().kind != ErrorKind::conflict) return done;
+    std::string epoch = Json{{"epoch", services_.epoch}, {"terminal", services_.terminal.str()}}.dump();
+    BytesSource number(as_bytes(epoch));
+    done = store_->put(keys::epoch(services_.terminal, services_.epoch), number);
+    if (!done && done.error().kind != ErrorKind::conflict) return done;
+    std::string name = Json{{"id", services_.terminal.str()}}.dump();
+    auto there = read_object(*store_, keys::terminal_name(config_.terminal.name), 4096);
+    if (there && as_text(*there) == name) return {};
+    return store_->replace(keys::terminal_name(config_.terminal.name), as_bytes(name));
+  }();
+  if (put) return;
+  // Tried again later; log and snapshots do not need it.
+  auto timer = std::make_shared<asio::steady_timer>(loop_, std::chrono::seconds(10));
+  timer->async_wait([this, timer](boost::system::error_code cancelled) {
+    if (!cancelled) asio::post(*queries_, [this] { announce(); });
+  });
+}
+
+Result<void> Agent::open() {
+  TILLSYNC_TRY(prepare_folders());
+  vfs_ = std::make_unique<FileVfs>(*ports_.files, *ports_.clock, *ports_.random);
+  TILLSYNC_LET(state_, StateDb::open(config_.terminal.state_dir + "/state.db", vfs_->name(), *ports_.clock));
+  TILLSYNC_LET(store_, make_store(config_.store.url, *ports_.files, *ports_.random));
+  services_ = Services{&config_, ports_.files, ports_.clock, ports_.random, ports_.notifiers, vfs_.get(), state_.get(), store_.get(), {}, 1};
+  TILLSYNC_TRY(establish_identity());
+  TILLSYNC_TRY(sweep_leftovers());
+  workers_ = std::make_unique<asio::thread_pool>(2);
+  queries_ = std::make_unique<asio::thread_pool>(2);
+  engine_ = std::make_unique<WorkflowEngine>(*state_, *ports_.clock, *ports_.random);
+  runner_ = std::make_unique<WorkflowRunner>(loop_, *workers_, *engine_, *ports_.clock);
+  std::vector<FollowedDatabase*> all;
+  for (auto& config : config_.databases) {
+    FollowedDatabase::Events events;
+    events.committed = [this] { shipper_->captured(); };
+    events.schema_changed = [this](FollowedDatabase& database) { snapshot_after_schema_change(database); };
+    TILLSYNC_LET(auto database, FollowedDatabase::create(services_, config, std::move(events)));
+    all.push_back(database.get());
+    databases_.push_back(std::move(database));
+  }
+  shipper_ = std::make_unique<LogShipper>(services_, all);
+  backups_ = std::make_unique<BackupWorkflow>(services_, all, *shipper_);
+  restores_ = std::make_unique<RestoreWorkflow>(services_, all);
+  engine_->define(WorkflowType::backup, backups_->steps());
+  engine_->define(WorkflowType::restore, restores_->steps());
+  {
+    auto db = state_->lease();
+    for (auto* database : all) {
+      TILLSYNC_LET(int64_t floor, db->query_integer("SELECT coalesce(max(sequence), 0) FROM snapshots WHERE is_complete AND database_id=" + std::to_string(database->id())));
+      database->set_dependency_floor(static_cast<Sequence>(floor));
+    }
+  }
+  ControlOptions options;
+  options.path = config_.terminal.control;
+  TILLSYNC_LET(control_, ControlServer::listen(loop_, options));
+  methods_ = std::make_unique<ControlMethods>(*this);
+  methods_->install(*control_);
+  return {};
+}
+
+Agent::Agent(const Config& config, const Ports& ports) : config_(config), ports_(ports) {}
+Agent::~Agent() = default;
+
+Result<Uuid> Agent::start_backup(const BackupWorkflow::Request& request, Uuid& snapshot) {
+  TILLSYNC_LET(WorkflowRequest workflow, backups_->request(request, snapshot));
+  TILLSYNC_LET(Uuid uuid, engine_->create(workflow));
+  runner_->start(uuid);
+  return uuid;
+}
+
+void Agent::snapshot_after_schema_change(FollowedDatabase& database) {
+  asio::post(loop_, [this, &database] {
+    asio::post(*queries_, [this, &database] {
+      {
+        // Without any snapshot there is nothing a replay could start from, before or after the change.
+        auto db = state_->lease();
+        auto any = db->query_integer("SELECT count(*) FROM snapshots WHERE is_complete AND database_id=" + std::to_string(database.id()));
+        if (!any || *any == 0) return;
+      }
+      Uuid snapshot;
+      BackupWorkflow::Request request;
+      request.type = "INCREMENTAL";
+      request.database = database.config().name;
+      request.description = "after a change of schema";
+      auto started = start_backup(request, snapshot);
+      if (!started) spdlog::warn("{}: no snapshot after a change of schema: {}", database.config().name, started.error().context);
+    });
+  });
+}
+
+// The interval of the schedule; times of day and week come with the scheduler.
+void Agent::schedule_incremental() {
+  const ScheduleRule& rule = config_.schedule.incremental;
+  if (rule.kind != ScheduleRule::Kind::every) return;
+  incremental_timer_.expires_after(rule.every);
+  incremental_timer_.async_wait([this](boost::system::error_code cancelled) {
+    if (cancelled) return;
+    asio::post(*queries_, [this] {
+      for (auto& database : databases_) {
+        Uuid snapshot;
+        BackupWorkflow::Request request;
+        request.database = database->config().name;
+        request.description = "scheduled";
+        auto started = start_backup(request, snapshot);
+        if (!started) spdlog::warn("{}: scheduled snapshot: {}", database->config().name, started.error().context);
+      }
+    });
+    schedule_incremental();
+  });
+}
+
+void Agent::run() {
+  signals_.add(SIGTERM);
+  signals_.add(SIGINT);
+  signals_.async_wait([this](boost::system::error_code cancelled, int) {
+    if (!cancelled) stop();
+  });
+  for (auto& database : databases_) database->start();
+  shipper_->start();
+  asio::post(*queries_, [this] { announce(); });
+  auto resumed = runner_->resume();
+  if (!resumed) spdlog::error("workflows can't go on: {}", resumed.error().context);
+  schedule_incremental();
+  spdlog::info("terminal {} ({}) follows {} database(s); store {}", services_.terminal.str(), config_.terminal.name, databases_.size(), config_.store.url);
+  loop_.run();
+  // Control is gone; what runs ends at its next safe point, and capture commits what it has.
+  runner_->stop();
+  for (auto& database : databases_) database->stop();
+  shipper_->stop();
+  workers_->stop();
+  workers_->join();
+  queries_->stop();
+  queries_->join();
+  auto durable = state_->make_durable();
+  if (!durable) spdlog::warn("state.db: {}", durable.error().context);
+  spdlog::info("stopped");
+}
+
+void Agent::stop() {
+  asio::post(loop_, [this] {
+    incremental_timer_.cancel();
+    methods_->stop();
+    control_->stop();
+    loop_.stop();
+  });
+}
+
+}  // namespace tillsync

@@ -1,0 +1,69 @@
+// The agent: builds every part, in the order in which they need each other, and runs until it is told to stop.
+//
+// Order: state lock, folders and sweep of leftovers, state.db, store, identity, databases, log shipper, workflows, control.
+// Errors: create() says what is wrong and what to do; a failing database or store never stops the agent.
+// Threads: create(), run() on the main thread; stop() from any.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <memory>
+
+#include "agent/control/server.h"
+#include "agent/daemon/backup_workflow.h"
+#include "agent/daemon/restore_workflow.h"
+#include "agent/daemon/workflow_runner.h"
+
+namespace tillsync {
+
+class Agent {
+ public:
+  struct Ports {
+    FileSystem* files = nullptr;
+    Clock* clock = nullptr;
+    Random* random = nullptr;
+    ChangeNotifierFactory* notifiers = nullptr;
+  };
+  static Result<std::unique_ptr<Agent>> create(const Config& config, const Ports& ports);
+  ~Agent();
+  // Until SIGTERM, SIGINT or stop().
+  void run();
+  void stop();
+
+ private:
+  friend class ControlMethods;
+  Agent(const Config& config, const Ports& ports);
+  Result<void> open();
+  Result<void> prepare_folders();
+  Result<void> sweep_leftovers();
+  Result<void> establish_identity();
+  void announce();
+  void schedule_incremental();
+  void snapshot_after_schema_change(FollowedDatabase& database);
+  Result<Uuid> start_backup(const BackupWorkflow::Request& request, Uuid& snapshot);
+
+  Config config_;
+  Ports ports_;
+  std::unique_ptr<File> state_lock_;
+  std::unique_ptr<FileVfs> vfs_;
+  std::unique_ptr<StateDb> state_;
+  std::unique_ptr<ObjectStore> store_;
+  Services services_;
+  std::vector<std::unique_ptr<FollowedDatabase>> databases_;
+  std::unique_ptr<LogShipper> shipper_;
+  std::unique_ptr<BackupWorkflow> backups_;
+  std::unique_ptr<RestoreWorkflow> restores_;
+  std::unique_ptr<WorkflowEngine> engine_;
+  boost::asio::io_context loop_;
+  boost::asio::signal_set signals_{loop_};
+  boost::asio::steady_timer incremental_timer_{loop_};
+  std::unique_ptr<boost::asio::thread_pool> workers_;
+  std::unique_ptr<boost::asio::thread_pool> queries_;
+  std::unique_ptr<WorkflowRunner> runner_;
+  std::unique_ptr<ControlServer> control_;
+  std::unique_ptr<class ControlMethods> methods_;
+};
+
+}  // namespace tillsync

@@ -1,0 +1,307 @@
+#include "agent/daemon/backup_workflow.h"
+
+#include <spdlog/spdlog.h>
+#include <strings.h>
+
+#include <cstring>
+#include <future>
+
+#include "capture/app_database.h"
+#include "ports/object_keys.h"
+#include "snapshot/builder.h"
+
+namespace tillsync {
+
+namespace {
+
+// Waits for something another thread will say, and for a cancellation.
+template <class T>
+Result<T> wait_for(StepContext& context, std::future<T> future) {
+  while (future.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready)
+    if (context.cancelled()) return context.cancelled_error();
+  return future.get();
+}
+
+std::string prefix(FollowedDatabase& database) {
+  auto lineage = database.lineage();
+  return keys::database_prefix(lineage.terminal, lineage.database, lineage.epoch);
+}
+
+}  // namespace
+
+BackupWorkflow::BackupWorkflow(const Services& services, std::vector<FollowedDatabase*> databases, LogShipper& shipper)
+    : services_(services), databases_(std::move(databases)), shipper_(shipper) {}
+
+std::vector<StepDefinition> BackupWorkflow::steps() {
+  auto step = [this](const char* type, SessionPhase phase, Result<Json> (BackupWorkflow::*run)(StepContext&)) {
+    return StepDefinition{type, phase, [this, run](StepContext& context) { return (this->*run)(context); }};
+  };
+  return {
+      step("INITIALIZE_BACKUP", SessionPhase::initializing, &BackupWorkflow::initialize),
+      step("CAPTURE_ENTITY_UUIDS", SessionPhase::capturing, &BackupWorkflow::count_entities),
+      step("CAPTURE_TABLE_DATA", SessionPhase::capturing, &BackupWorkflow::capture_pages),
+      step("CAPTURE_ACTION_LOG", SessionPhase::capturing, &BackupWorkflow::capture_log),
+      step("CREATE_SNAPSHOT", SessionPhase::processing, &BackupWorkflow::create_snapshot),
+      step("UPLOAD", SessionPhase::completing, &BackupWorkflow::upload),
+      step("VALIDATE_SNAPSHOT", SessionPhase::completing, &BackupWorkflow::validate),
+  };
+}
+
+Result<WorkflowRequest> BackupWorkflow::request(const Request& wanted, Uuid& snapshot) {
+  FollowedDatabase* database = nullptr;
+  for (auto* candidate : databases_)
+    if (candidate->config().name == wanted.database) database = candidate;
+  if (!database) return Error{ErrorKind::usage, 0, "there is no database '" + wanted.database + "' in the configuration"};
+  snapshot = make_uuid_v7(*services_.clock, *services_.random);
+  WorkflowRequest request;
+  request.type = WorkflowType::backup;
+  request.name = "backup of " + wanted.database;
+  request.data = {{"database", wanted.database}, {"type", wanted.type},   {"name", wanted.name},
+                  {"description", wanted.description}, {"dedup", wanted.dedup}, {"snapshot_uuid", snapshot.str()}};
+  request.backup = BackupSession{database->id()};
+  return request;
+}
+
+Result<FollowedDatabase*> BackupWorkflow::database_of(const StepContext& context) {
+  std::string name = context.data().at("database");
+  for (auto* database : databases_)
+    if (database->config().name == name) return database;
+  return Error{ErrorKind::usage, 0, "database '" + name + "' is no longer in the configuration"};
+}
+
+Result<Json> BackupWorkflow::initialize(StepContext& context) {
+  TILLSYNC_LET(auto database, database_of(context));
+  std::string type = context.data().at("type");
+  auto db = services_.state->lease();
+  auto newest = [&](const char* only) -> Result<std::string> {
+    TILLSYNC_LET(auto query, db->prepare(std::string("SELECT uuid FROM snapshots WHERE database_id=? AND epoch=? AND is_complete") + only + " ORDER BY sequence DESC, captured_at DESC, uuid DESC LIMIT 1"));
+    query.bind(1, database->id()).bind(2, services_.epoch);
+    TILLSYNC_LET(bool found, query.step());
+    return found ? query.text(0) : std::string();
+  };
+  TILLSYNC_LET(std::string parent, newest(""));
+  TILLSYNC_LET(std::string full, newest(" AND snapshot_type='FULL'"));
+  std::string note;
+  if (type.empty()) type = parent.empty() ? "FULL" : "INCREMENTAL";
+  if (type != "FULL" && full.empty()) {
+    note = "a FULL was made instead: there is no complete one yet to go on from";
+    type = "FULL";
+  }
+  return Json{{"type", type}, {"from", type == "INCREMENTAL" ? parent : type == "DIFFERENTIAL" ? full : ""}, {"parent", parent}, {"note", note}};
+}
+
+Result<Json> BackupWorkflow::count_entities(StepContext& context) {
+  TILLSYNC_LET(auto database, database_of(context));
+  auto db = services_.state->lease();
+  TILLSYNC_LET(int64_t entities, db->query_integer("SELECT count(*) FROM entity_uuids e JOIN tracked_tables t ON t.id=e.table_id WHERE NOT e.deleted AND t.database_id=" +
+                                                   std::to_string(database->id())));
+  return Json{{"entity_uuid_count", entities}};
+}
+
+Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
+  TILLSYNC_LET(auto database, database_of(context));
+  // Leftovers of an attempt that was interrupted have no record; the sweep at the next start takes them.
+  auto promise = std::make_shared<std::promise<std::shared_ptr<Result<SnapshotCut>>>>();
+  auto future = promise->get_future();
+  database->request_cut([promise](Result<SnapshotCut> cut) { promise->set_value(std::make_shared<Result<SnapshotCut>>(std::move(cut))); });
+  TILLSYNC_LET(auto answer, wait_for(context, std::move(future)));
+  if (!*answer) return std::move(*answer).error().with("database '" + database->config().name + "'");
+  SnapshotCut& cut = **answer;
+
+  const Json& plan = context.result("INITIALIZE_BACKUP");
+  SnapshotPlan what;
+  Manifest& m = what.metadata;
+  TILLSYNC_LET(m.uuid, Uuid::parse(context.data().at("snapshot_uuid").get<std::string>()));
+  std::string type = plan.at("type");
+  std::optional<Manifest> from;
+  if (!plan.at("from").get<std::string>().empty()) {
+    TILLSYNC_LET(Uuid uuid, Uuid::parse(plan.at("from").get<std::string>()));
+    TILLSYNC_LET(from, read_manifest(*services_.store, database->lineage(), uuid));
+    // Pages of another size: what was changed can't be told by page number.
+    if (from->page_size != cut.image->page_size()) {
+      type = "FULL";
+      from.reset();
+    }
+  }
+  m.type = type == "FULL" ? SnapshotType::full : type == "INCREMENTAL" ? SnapshotType::incremental : SnapshotType::differential;
+  m.created_at = services_.clock->now();
+  m.captured_at = cut.captured_at;
+  m.name = context.data().at("name");
+  if (m.name.empty()) m.name = database->config().name + " " + to_rfc3339(m.created_at);
+  m.description = context.data().at("description");
+  m.lineage = database->lineage();
+  m.sequence = cut.sequence;
+  m.transaction = cut.transaction;
+  m.generation = cut.generation;
+  m.schema_version = cut.user_version;
+  if (database->config().schema_version != "PRAGMA user_version") {
+    TILLSYNC_LET(m.schema_version, ask_integer(*database, database->config().schema_version));
+  }
+  TILLSYNC_LET(m.app_version, ask_app_version(*database));
+  for (auto& object : cut.schema->objects)
+    if (object.sql) m.schema.push_back(*object.sql);
+  m.tables = cut.tables;
+  m.entity_uuid_count = context.result("CAPTURE_ENTITY_UUIDS").at("entity_uuid_count");
+  m.action_log_count = cut.sequence - (from ? from->sequence : 0);
+  what.from = from ? &*from : nullptr;
+  if (m.type == SnapshotType::differential && !plan.at("parent").get<std::string>().empty()) {
+    TILLSYNC_LET(m.parent, Uuid::parse(plan.at("parent").get<std::string>()));
+  }
+  if (context.data().at("dedup").get<bool>() && m.type == SnapshotType::full) {
+    what.lookup = [this, id = database->id()](const Digest& name) -> Result<std::optional<StoredBlock>> {
+      auto db = services_.state->lease();
+      TILLSYNC_LET(auto query, db->cached("SELECT pack_key, block FROM stored_blocks WHERE database_id=? AND sha256=?"));
+      query->bind(1, id).bind(2, name.view());
+      TILLSYNC_LET(bool found, query->step());
+      std::optional<StoredBlock> block;
+      if (found) block = StoredBlock{query->text(0), static_cast<uint32_t>(query->integer(1)), 0};
+      query->reset();
+      return block;
+    };
+  }
+  uint32_t page_size = cut.image->page_size();
+  what.progress = [&](uint64_t done, uint64_t total) {
+    context.progress(done, done * page_size, total * page_size);
+    return !context.cancelled();
+  };
+  TILLSYNC_LET(auto built, build_snapshot(what, *cut.image, *services_.files, services_.spool_folder(), *services_.random));
+  cut.image.reset();
+
+  Json packs = Json::array();
+  for (auto& pack : built.packs) {
+    Json runs = Json::array();
+    for (auto& run : pack.runs) runs.push_back(run.hex());
+    packs.push_back({{"key", pack.ref.key}, {"path", pack.path}, {"size", pack.ref.size}, {"runs", runs}});
+  }
+  std::string draft = services_.spool_folder() + "/" + m.uuid.str() + ".draft";
+  TILLSYNC_TRY(spool(draft, built.manifest_bytes));
+  return Json{{"type", std::string(to_string(built.manifest.type))}, {"sequence", cut.sequence}, {"transaction", cut.transaction}, {"generation", cut.generation},
+              {"packs", packs}, {"draft", draft}, {"manifest_key", built.manifest_key}};
+}
+
+Result<void> BackupWorkflow::spool(const std::string& path, ByteView bytes) {
+  TILLSYNC_LET(auto pending, PendingFile::create(*services_.files, path, 0));
+  TILLSYNC_TRY(pending.append(bytes));
+  return pending.commit();
+}
+
+Result<int64_t> BackupWorkflow::ask_integer(FollowedDatabase& database, const std::string& sql) {
+  TILLSYNC_LET(auto app, AppDatabase::open(database.config().path, AppDatabase::Use::read));
+  auto answer = app.connection().query_integer(sql);
+  if (!answer) return Error{ErrorKind::usage, 0, "schema_version of database '" + database.config().name + "': " + answer.error().context};
+  return *answer;
+}
+
+// A query is told from a literal by how it begins.
+Result<std::string> BackupWorkflow::ask_app_version(FollowedDatabase& database) {
+  const std::string& text = database.config().app_version;
+  auto begins = [&](const char* word) { return strncasecmp(text.c_str(), word, strlen(word)) == 0; };
+  if (!begins("SELECT ") && !begins("PRAGMA ") && !begins("WITH ")) return text;
+  TILLSYNC_LET(auto app, AppDatabase::open(database.config().path, AppDatabase::Use::read));
+  auto answer = app.connection().query_text(text);
+  if (!answer) return Error{ErrorKind::usage, 0, "app_version of database '" + database.config().name + "': " + answer.error().context};
+  return *answer;
+}
+
+Result<Json> BackupWorkflow::capture_log(StepContext& context) {
+  TILLSYNC_LET(auto database, database_of(context));
+  Sequence sequence = context.result("CAPTURE_TABLE_DATA").at("sequence");
+  auto promise = std::make_shared<std::promise<bool>>();
+  auto future = promise->get_future();
+  shipper_.when_durable(database->id(), sequence, [promise] { promise->set_value(true); });
+  TILLSYNC_LET(bool durable, wait_for(context, std::move(future)));
+  return Json{{"durable", durable}, {"sequence", sequence}};
+}
+
+Result<Json> BackupWorkflow::create_snapshot(StepContext& context) {
+  TILLSYNC_LET(auto database, database_of(context));
+  const Json& captured = context.result("CAPTURE_TABLE_DATA");
+  TILLSYNC_LET(Bytes draft, read_file(*services_.files, captured.at("draft"), uint64_t{1} << 30));
+  std::string key = captured.at("manifest_key");
+  TILLSYNC_LET(Manifest m, Manifest::decode(draft, key, database->lineage()));
+  m.configuration = {{"database", database->config().name}, {"path", database->config().path}, {"user_column", database->config().user_column},
+                     {"schema_version", database->config().schema_version}, {"tillsync_version", TILLSYNC_VERSION}};
+  Bytes final_bytes = m.encode(*services_.random);
+  std::string path = services_.spool_folder() + "/" + m.uuid.str() + ".manifest";
+  TILLSYNC_TRY(spool(path, final_bytes));
+  context.set_snapshot(m.uuid);
+  Json counts = Json::object();
+  for (auto& table : m.tables) counts[table.name] = table.rows;
+  context.on_commit([m, key, counts, id = database->id(), now = to_ms(services_.clock->now())](Connection& db) -> Result<void> {
+    TILLSYNC_LET(auto insert, db.prepare("INSERT OR REPLACE INTO snapshots(uuid, database_id, epoch, name, description, snapshot_type, parent_uuid, base_uuid, sequence, transaction_no,"
+                                         " generation, captured_at, schema_version, app_version, checksum, size, stored_bytes, table_counts, action_log_count, entity_uuid_count,"
+                                         " manifest_key, created_at, updated_at) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+    std::optional<std::string> parent, base;
+    if (m.parent) parent = m.parent->str();
+    if (m.base) base = m.base->str();
+    insert.bind(1, m.uuid.str()).bind(2, id).bind(3, m.lineage.epoch).bind(4, m.name).bind(5, m.description).bind(6, to_string(m.type));
+    insert.bind(7, parent).bind(8, base).bind(9, m.sequence).bind(10, m.transaction).bind(11, m.generation).bind(12, to_ms(m.captured_at));
+    insert.bind(13, m.schema_version).bind(14, m.app_version).bind(15, m.checksum.hex()).bind(16, m.size).bind(17, m.stored_bytes).bind(18, counts.dump());
+    insert.bind(19, m.action_log_count).bind(20, m.entity_uuid_count).bind(21, key).bind(22, to_ms(m.created_at)).bind(23, now);
+    return insert.run();
+  });
+  return Json{{"manifest", path}, {"checksum", m.checksum.hex()}};
+}
+
+Result<Json> BackupWorkflow::upload(StepContext& context) {
+  TILLSYNC_LET(auto database, database_of(context));
+  const Json& captured = context.result("CAPTURE_TABLE_DATA");
+  // What goes into the store shows content of state.db: that is durable first.
+  TILLSYNC_TRY(services_.state->make_durable());
+  uint64_t total = 0, sent = 0;
+  for (auto& pack : captured.at("packs")) total += pack.at("size").get<uint64_t>();
+  for (auto& pack : captured.at("packs")) {
+    if (context.cancelled()) return context.cancelled_error();
+    TILLSYNC_LET(auto source, SpoolSource::open(*services_.files, pack.at("path")));
+    auto done = put_once(*services_.store, pack.at("key"), *source);
+    shipper_.report_store(done, source->size());
+    TILLSYNC_TRY(std::move(done));
+    sent += source->size();
+    context.progress(0, sent, total);
+  }
+  // The manifest is put last: what has a manifest is complete.
+  TILLSYNC_LET(auto manifest, SpoolSource::open(*services_.files, context.result("CREATE_SNAPSHOT").at("manifest")));
+  auto done = put_once(*services_.store, captured.at("manifest_key"), *manifest);
+  shipper_.report_store(done, manifest->size());
+  TILLSYNC_TRY(std::move(done));
+  std::string uuid = context.data().at("snapshot_uuid");
+  context.on_commit([captured, uuid, id = database->id(), now = to_ms(services_.clock->now())](Connection& db) -> Result<void> {
+    TILLSYNC_LET(auto complete, db.prepare("UPDATE snapshots SET is_complete=1, updated_at=? WHERE uuid=?"));
+    TILLSYNC_TRY(complete.bind(1, now).bind(2, uuid).run());
+    TILLSYNC_LET(auto block, db.prepare("INSERT OR IGNORE INTO stored_blocks(database_id, sha256, pack_key, block) VALUES(?,?,?,?)"));
+    for (auto& pack : captured.at("packs")) {
+      int64_t number = 0;
+      for (auto& run : pack.at("runs")) {
+        TILLSYNC_LET(Digest name, Digest::parse(run.get<std::string>()));
+        TILLSYNC_TRY(block.bind(1, id).bind(2, name.view()).bind(3, pack.at("key").get<std::string>()).bind(4, number++).run());
+      }
+    }
+    return {};
+  });
+  return Json{{"sent_bytes", sent + manifest->size()}};
+}
+
+Result<Json> BackupWorkflow::validate(StepContext& context) {
+  TILLSYNC_LET(auto database, database_of(context));
+  const Json& captured = context.result("CAPTURE_TABLE_DATA");
+  TILLSYNC_LET(Uuid uuid, Uuid::parse(context.data().at("snapshot_uuid").get<std::string>()));
+  TILLSYNC_LET(Manifest m, read_manifest(*services_.store, database->lineage(), uuid));
+  if (m.checksum.hex() != context.result("CREATE_SNAPSHOT").at("checksum"))
+    return Error{ErrorKind::corrupt, 0, captured.at("manifest_key").get<std::string>() + ": the store gives back another manifest than was put"};
+  for (auto& pack : captured.at("packs")) {
+    TILLSYNC_LET(auto info, services_.store->head(pack.at("key")));
+    if (info.size != pack.at("size").get<uint64_t>())
+      return Error{ErrorKind::corrupt, 0, info.key + ": has " + std::to_string(info.size) + " bytes in the store, " + pack.at("size").dump() + " were put"};
+  }
+  database->set_dependency_floor(m.sequence);
+  // Everything is in the store; the spool may go.
+  for (auto& pack : captured.at("packs")) (void)services_.files->remove(pack.at("path")).has_value();
+  (void)services_.files->remove(captured.at("draft")).has_value();
+  (void)services_.files->remove(context.result("CREATE_SNAPSHOT").at("manifest")).has_value();
+  Json document = to_json(m, false);
+  if (auto note = context.result("INITIALIZE_BACKUP").at("note").get<std::string>(); !note.empty()) document["note"] = note;
+  spdlog::info("{}: snapshot {} {} at sequence {}: {} bytes, {} stored", database->config().name, document["type"].get<std::string>(), uuid.str(), m.sequence, m.size, m.stored_bytes);
+  return document;
+}
+
+}  // namespace tillsync

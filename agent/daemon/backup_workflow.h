@@ -1,0 +1,47 @@
+// BACKUP: the steps that make a snapshot, under the names of the requirements.
+//
+// Each step is safe to repeat. The image is cut and packed in CAPTURE_TABLE_DATA; what that made lies in the spool,
+// synced, and is named in the step's result, so that a restarted agent goes on with the same bytes.
+// Workflow data: {database, type, name, description, dedup, snapshot_uuid}.
+// Threads: steps run on the workers.
+#pragma once
+
+#include <map>
+
+#include "agent/daemon/log_shipper.h"
+#include "workflow/engine.h"
+
+namespace tillsync {
+
+class BackupWorkflow {
+ public:
+  BackupWorkflow(const Services& services, std::vector<FollowedDatabase*> databases, LogShipper& shipper);
+  std::vector<StepDefinition> steps();
+  // What a newest complete snapshot makes possible: INCREMENTAL needs one, else FULL.
+  struct Request {
+    std::string type;  // FULL, INCREMENTAL, DIFFERENTIAL, or empty for the default
+    std::string database, name, description;
+    bool dedup = true;
+  };
+  Result<WorkflowRequest> request(const Request& request, Uuid& snapshot);
+
+ private:
+  Result<FollowedDatabase*> database_of(const StepContext& context);
+  Result<Json> initialize(StepContext& context);
+  Result<Json> count_entities(StepContext& context);
+  Result<Json> capture_pages(StepContext& context);
+  Result<Json> capture_log(StepContext& context);
+  Result<Json> create_snapshot(StepContext& context);
+  Result<Json> upload(StepContext& context);
+  Result<Json> validate(StepContext& context);
+
+  Result<void> spool(const std::string& path, ByteView bytes);
+  Result<int64_t> ask_integer(FollowedDatabase& database, const std::string& sql);
+  Result<std::string> ask_app_version(FollowedDatabase& database);
+
+  Services services_;
+  std::vector<FollowedDatabase*> databases_;
+  LogShipper& shipper_;
+};
+
+}  // namespace tillsync

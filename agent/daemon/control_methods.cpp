@@ -1,0 +1,245 @@
+#include "agent/daemon/control_methods.h"
+
+#include <boost/asio/post.hpp>
+
+#include "actionlog/log_query.h"
+#include "snapshot/verified.h"
+
+namespace tillsync {
+
+namespace asio = boost::asio;
+
+namespace {
+Result<std::optional<std::string>> text(const Json& params, const char* key) {
+  if (!params.contains(key) || params.at(key).is_null()) return std::optional<std::string>();
+  if (!params.at(key).is_string()) return Error{ErrorKind::usage, 0, std::string(key) + ": a text was expected"};
+  return std::optional(params.at(key).get<std::string>());
+}
+Result<std::optional<uint64_t>> number(const Json& params, const char* key) {
+  if (!params.contains(key) || params.at(key).is_null()) return std::optional<uint64_t>();
+  if (!params.at(key).is_number_integer() || params.at(key) < 0) return Error{ErrorKind::usage, 0, std::string(key) + ": a number from 0 on was expected"};
+  return std::optional(params.at(key).get<uint64_t>());
+}
+}  // namespace
+
+void ControlMethods::query(ControlServer& server, const std::string& method, Work work) {
+  server.handle(method, [this, work = std::move(work)](Request request, Responder responder) {
+    asio::post(*agent_.queries_, [work, params = std::move(request.params), responder] {
+      try {
+        responder.reply(work(params));
+      } catch (const std::exception& bug) {
+        responder.error(Error{ErrorKind::internal, 0, bug.what()});
+      }
+    });
+  });
+}
+
+void ControlMethods::install(ControlServer& server) {
+  query(server, "status", [this](const Json&) { return status(); });
+  query(server, "backup", [this](const Json& params) { return backup(params); });
+  query(server, "snapshots", [this](const Json& params) { return snapshots(params); });
+  query(server, "restore", [this](const Json& params) { return restore(params); });
+  query(server, "workflows", [this](const Json& params) { return workflows(params); });
+  query(server, "store.info", [this](const Json&) -> Result<Json> {
+    return Json{{"terminal_id", agent_.services_.terminal.str()}, {"terminal_name", agent_.config_.terminal.name}, {"url", agent_.config_.store.url}};
+  });
+  server.handle("flush", [this](Request request, Responder responder) { flush(request.params, responder); });
+  server.handle("workflow.wait", [this](Request request, Responder responder) {
+    auto uuid = Uuid::parse(request.params.value("uuid", ""));
+    if (!uuid) return responder.error(uuid.error());
+    asio::post(*agent_.queries_, [this, uuid = *uuid, responder] { agent_.runner_->watch(uuid, responder); });
+  });
+  server.handle("restore.deliver", [this](Request request, Responder responder) {
+    auto uuid = Uuid::parse(request.params.value("uuid", ""));
+    if (!uuid) return responder.error(uuid.error());
+    if (!request.fd) return responder.error(Error{ErrorKind::usage, 0, "restore.deliver needs a descriptor to write to"});
+    auto fd = std::make_shared<UniqueFd>(std::move(request.fd));
+    asio::post(*agent_.workers_, [this, uuid = *uuid, fd, responder] { responder.reply(agent_.restores_->deliver(*agent_.engine_, uuid, fd->get())); });
+  });
+  server.handle("log", [this](Request request, Responder responder) {
+    follow_log(std::move(request.params), responder, std::chrono::steady_clock::now() + std::chrono::seconds(30));
+  });
+}
+
+void ControlMethods::stop() { *alive_ = false; }
+
+Result<FollowedDatabase*> ControlMethods::database_of(const Json& params) {
+  TILLSYNC_LET(auto name, text(params, "database"));
+  if (!name) {
+    if (agent_.databases_.size() == 1) return agent_.databases_.front().get();
+    return Error{ErrorKind::usage, 0, "several databases are followed: say which with --database"};
+  }
+  for (auto& database : agent_.databases_)
+    if (database->config().name == *name) return database.get();
+  return Error{ErrorKind::usage, 0, "there is no database '" + *name + "' in the configuration"};
+}
+
+Result<Json> ControlMethods::backup(const Json& params) {
+  BackupWorkflow::Request request;
+  TILLSYNC_LET(auto type, text(params, "type"));
+  if (type) {
+    if (*type != "full" && *type != "incremental" && *type != "differential")
+      return Error{ErrorKind::usage, 0, "type: full, incremental or differential was expected"};
+    for (char c : *type) request.type.push_back(static_cast<char>(c - 32));
+  }
+  TILLSYNC_LET(auto database, database_of(params));
+  request.database = database->config().name;
+  TILLSYNC_LET(auto name, text(params, "name"));
+  TILLSYNC_LET(auto description, text(params, "description"));
+  request.name = name.value_or("");
+  request.description = description.value_or("");
+  request.dedup = params.value("dedup", true);
+  Uuid snapshot;
+  TILLSYNC_LET(Uuid uuid, agent_.start_backup(request, snapshot));
+  return Json{{"uuid", uuid.str()}, {"snapshot_uuid", snapshot.str()}};
+}
+
+void ControlMethods::flush(const Json& params, Responder responder) {
+  bool wait = params.value("wait", false);
+  std::vector<FollowedDatabase*> wanted;
+  if (params.contains("database") && !params["database"].is_null()) {
+    auto database = database_of(params);
+    if (!database) return responder.error(database.error());
+    wanted.push_back(*database);
+  } else {
+    for (auto& database : agent_.databases_) wanted.push_back(database.get());
+  }
+  struct Collected {
+    std::mutex mutex;
+    size_t open;
+    Json databases = Json::array();
+    bool failed = false;
+  };
+  auto collected = std::make_shared<Collected>();
+  collected->open = wanted.size();
+  auto done = [this, collected, responder](FollowedDatabase* database, Sequence sequence) {
+    Sequence durable = 0;
+    {
+      auto db = agent_.state_->lease();
+      auto value = db->query_integer("SELECT durable_sequence FROM databases WHERE id=" + std::to_string(database->id()));
+      if (value) durable = static_cast<Sequence>(*value);
+    }
+    std::lock_guard lock(collected->mutex);
+    collected->databases.push_back({{"name", database->config().name}, {"sequence", sequence}, {"durable_sequence", durable}});
+    if (--collected->open == 0 && !collected->failed) responder.result({{"databases", collected->databases}});
+  };
+  for (auto* database : wanted) {
+    database->request_capture([this, database, wait, done, collected, responder](Result<Sequence> captured) {
+      if (!captured) {
+        std::lock_guard lock(collected->mutex);
+        if (!std::exchange(collected->failed, true)) responder.error(std::move(captured).error().with("database '" + database->config().name + "'"));
+        return;
+      }
+      if (!wait) {
+        agent_.shipper_->hurry();
+        return done(database, *captured);
+      }
+      agent_.shipper_->when_durable(database->id(), *captured, [done, database, sequence = *captured] { done(database, sequence); });
+    });
+  }
+}
+
+Result<Json> ControlMethods::snapshots(const Json& params) {
+  Json all = Json::array();
+  for (auto& database : agent_.databases_) {
+    if (params.contains("database") && !params["database"].is_null() && params["database"] != database->config().name) continue;
+    std::vector<Error> bad;
+    TILLSYNC_LET(auto manifests, list_manifests(*agent_.store_, database->lineage(), &bad));
+    if (!bad.empty()) return bad.front();
+    for (auto& manifest : manifests) {
+      TILLSYNC_LET(auto mark, read_verified(*agent_.store_, manifest));
+      all.push_back(to_json(manifest, mark.has_value(), mark ? std::optional(mark->verified_at) : std::nullopt));
+    }
+  }
+  return all;
+}
+
+Result<Json> ControlMethods::log(const Json& params) {
+  TILLSYNC_LET(auto database, database_of(params));
+  LogFilter filter;
+  TILLSYNC_LET(filter.table, text(params, "table"));
+  TILLSYNC_LET(filter.entity, text(params, "entity"));
+  TILLSYNC_LET(filter.from, number(params, "from"));
+  TILLSYNC_LET(filter.to, number(params, "to"));
+  TILLSYNC_LET(auto since, text(params, "since"));
+  if (since) {
+    TILLSYNC_LET(filter.since, parse_rfc3339(*since));
+  }
+  TILLSYNC_LET(auto after, number(params, "after"));
+  TILLSYNC_LET(auto limit, number(params, "limit"));
+  filter.after = after.value_or(0);
+  filter.limit = std::clamp<uint64_t>(limit.value_or(1000), 1, 1000);
+  Json users = Json::object();
+  for (auto& [table, column] : database->config().user_column) users[table] = column;
+  TILLSYNC_LET(LogPage page, query_log(*agent_.state_, database->id(), database->lineage(), users, filter));
+  Json document{{"actions", Json::array()}, {"next", nullptr}};
+  for (auto& action : page.actions) document["actions"].push_back(std::move(action));
+  if (page.next) document["next"] = *page.next;
+  // One who follows goes on after the last action that was given.
+  if (params.value("wait", false) && !page.next)
+    document["next"] = document["actions"].empty() ? Json(filter.after) : document["actions"].back()["sequence"];
+  return document;
+}
+
+void ControlMethods::follow_log(Json params, Responder responder, std::chrono::steady_clock::time_point until) {
+  asio::post(*agent_.queries_, [this, params = std::move(params), responder, until, alive = alive_] {
+    Result<Json> page = Error{ErrorKind::internal, 0, ""};
+    try {
+      page = log(params);
+    } catch (const std::exception& bug) {
+      page = Error{ErrorKind::internal, 0, bug.what()};
+    }
+    bool wait = params.value("wait", false) && page && (*page)["actions"].empty() && std::chrono::steady_clock::now() < until && responder.is_wanted();
+    if (!wait) return responder.reply(page);
+    asio::post(agent_.loop_, [this, params, responder, until, alive] {
+      if (!*alive) return;
+      auto timer = std::make_shared<asio::steady_timer>(agent_.loop_, std::chrono::milliseconds(200));
+      timer->async_wait([this, params, responder, until, timer, alive](boost::system::error_code cancelled) {
+        if (!cancelled && *alive) follow_log(params, responder, until);
+      });
+    });
+  });
+}
+
+Result<Json> ControlMethods::restore(const Json& params) {
+  TILLSYNC_LET(WorkflowRequest request, agent_.restores_->request(params));
+  TILLSYNC_LET(Uuid uuid, agent_.engine_->create(request));
+  agent_.runner_->start(uuid);
+  return Json{{"uuid", uuid.str()}};
+}
+
+Result<Json> ControlMethods::workflows(const Json& params) {
+  TILLSYNC_LET(auto uuid, text(params, "uuid"));
+  std::vector<WorkflowRecord> records;
+  if (uuid) {
+    TILLSYNC_LET(Uuid id, Uuid::parse(*uuid));
+    TILLSYNC_LET(auto one, agent_.engine_->describe(id));
+    records.push_back(std::move(one));
+  } else {
+    TILLSYNC_LET(records, agent_.engine_->list());
+  }
+  Json all = Json::array();
+  for (auto& record : records) {
+    Json one = to_json(record);
+    // What the command line shows beside the stored fields.
+    one["database"] = record.data.value("database", "");
+    one["attempts"] = record.retry_count;
+    size_t completed = 0;
+    one["step"] = nullptr;
+    for (size_t i = 0; i < record.steps.size(); i++) {
+      auto& step = record.steps[i];
+      one["steps"][i]["name"] = step.type;
+      one["steps"][i]["attempts"] = step.retry_count;
+      one["steps"][i]["ended_at"] = step.completed_at ? Json(to_rfc3339(*step.completed_at)) : Json(nullptr);
+      bool over = step.status == StepStatus::completed || step.status == StepStatus::skipped;
+      if (over) completed++;
+      if (!over && one["step"].is_null()) one["step"] = step.type;
+    }
+    one["percent"] = record.steps.empty() ? 100.0 : 100.0 * static_cast<double>(completed) / static_cast<double>(record.steps.size());
+    if (auto progress = agent_.engine_->progress(record.uuid)) one["percent"] = progress->percent;
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+}  // namespace tillsync

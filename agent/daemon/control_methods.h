@@ -1,0 +1,33 @@
+// The methods of local control (docs/control-protocol.md) on top of the agent's parts.
+//
+// Threads: install() and the handlers on the loop; work that may wait goes to the query threads.
+#pragma once
+
+#include "agent/daemon/agent.h"
+
+namespace tillsync {
+
+class ControlMethods {
+ public:
+  explicit ControlMethods(Agent& agent) : agent_(agent) {}
+  void install(ControlServer& server);
+  void stop();
+
+ private:
+  using Work = std::function<Result<Json>(const Json& params)>;
+  void query(ControlServer& server, const std::string& method, Work work);
+  Result<Json> status();
+  Result<Json> backup(const Json& params);
+  Result<Json> snapshots(const Json& params);
+  Result<Json> log(const Json& params);
+  Result<Json> restore(const Json& params);
+  Result<Json> workflows(const Json& params);
+  void flush(const Json& params, Responder responder);
+  void follow_log(Json params, Responder responder, std::chrono::steady_clock::time_point until);
+  Result<FollowedDatabase*> database_of(const Json& params);
+  Json database_status(FollowedDatabase& database, Json& problems);
+  Agent& agent_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace tillsync

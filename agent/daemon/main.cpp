@@ -1,0 +1,70 @@
+// tillsyncd: the agent, in the foreground until SIGTERM or SIGINT.
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "agent/daemon/agent.h"
+#include "platform/linux/change_notifier_linux.h"
+#include "platform/linux/file_system_linux.h"
+#include "platform/linux/system_clock_linux.h"
+#include "platform/linux/system_random_linux.h"
+
+namespace {
+
+using namespace tillsync;
+
+int fail(const Error& error) {
+  std::fprintf(stderr, "tillsyncd: %s\n", error.context.c_str());
+  return error.kind == ErrorKind::usage ? 2 : error.kind == ErrorKind::denied ? 5 : 1;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"tillsyncd: follows the till's databases and keeps them in the store"};
+  std::string config_file, level = "info";
+  bool check_only = false;
+  app.add_option("--config", config_file, "configuration (default: $TILLSYNC_CONFIG, else " + std::string(kDefaultConfigPath) + ")");
+  app.add_flag("--check-config", check_only, "check the configuration and end");
+  app.add_option("--log-level", level, "trace, debug, info, warn, error")->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
+  app.set_version_flag("--version", std::string("tillsyncd ") + TILLSYNC_VERSION);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  auto config = load_config(config_path(config_file));
+  if (!config) return fail(config.error());
+  if (auto usable = check_agent_config(*config); !usable) return fail(usable.error());
+  if (check_only) {
+    std::printf("%s: ok\n", config->file.c_str());
+    return 0;
+  }
+  // journald adds the time; a person in a terminal wants it.
+  auto logger = spdlog::stderr_logger_mt("tillsyncd");
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
+  logger->set_level(spdlog::level::from_str(level));
+  spdlog::set_default_logger(logger);
+  ::signal(SIGPIPE, SIG_IGN);
+
+  LinuxFileSystem files;
+  SystemClock clock;
+  SystemRandom random;
+  LinuxChangeNotifierFactory notifiers;
+  auto agent = Agent::create(*config, {&files, &clock, &random, &notifiers});
+  if (!agent) return fail(agent.error());
+  (*agent)->run();
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& bug) {
+    std::fprintf(stderr, "tillsyncd: a fault of the program: %s\n", bug.what());
+    return 1;
+  }
+}

@@ -1,0 +1,134 @@
+#include "agent/daemon/workflow_runner.h"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/post.hpp>
+
+namespace tillsync {
+
+namespace asio = boost::asio;
+constexpr std::chrono::milliseconds kProgressInterval{250};
+
+Json progress_json(const Uuid& workflow, const Progress& p) {
+  Json j{{"uuid", workflow.str()}, {"step", p.step}, {"percent", p.percent}, {"bytes", p.bytes}, {"items", p.items}, {"rate", nullptr}, {"eta_ms", nullptr}};
+  if (p.rate_bytes_per_second > 0) j["rate"] = p.rate_bytes_per_second;
+  if (p.eta) j["eta_ms"] = p.eta->count();
+  return j;
+}
+
+WorkflowRunner::WorkflowRunner(asio::io_context& loop, asio::thread_pool& workers, WorkflowEngine& engine, Clock& clock)
+    : loop_(loop), workers_(workers), backups_(workers.get_executor()), engine_(engine), clock_(clock), ticker_(loop) {}
+
+Result<void> WorkflowRunner::resume() {
+  TILLSYNC_LET(auto unfinished, engine_.resume_unfinished());
+  for (auto& workflow : unfinished) {
+    spdlog::info("workflow {} goes on where it stopped", workflow.uuid.str());
+    start(workflow.uuid);
+  }
+  return {};
+}
+
+void WorkflowRunner::start(const Uuid& workflow) {
+  auto record = engine_.describe(workflow);
+  bool backup = record && record->type == WorkflowType::backup;
+  auto work = [this, workflow] { run(workflow); };
+  if (backup) {
+    asio::post(backups_, work);
+  } else {
+    asio::post(workers_, work);
+  }
+}
+
+void WorkflowRunner::run(const Uuid& workflow) {
+  Timestamp again = clock_.now() + std::chrono::seconds(5);
+  try {
+    auto outcome = engine_.run(workflow);
+    if (outcome) {
+      if (outcome->state == RunOutcome::State::interrupted) return;
+      if (outcome->state != RunOutcome::State::waiting) {
+        if (outcome->error) spdlog::warn("workflow {}: {}", workflow.str(), outcome->error->context);
+        return finished(workflow);
+      }
+      if (outcome->error) spdlog::info("workflow {} tries again at {}: {}", workflow.str(), to_rfc3339(outcome->not_before), outcome->error->context);
+      again = outcome->not_before;
+    } else {
+      spdlog::warn("workflow {}: {}", workflow.str(), outcome.error().context);
+    }
+  } catch (const std::exception& bug) {
+    spdlog::error("workflow {} stopped by a fault and begins again: {}", workflow.str(), bug.what());
+  }
+  auto wait = std::max(again - clock_.now(), std::chrono::milliseconds(1));
+  auto timer = std::make_shared<asio::steady_timer>(loop_, wait);
+  std::lock_guard lock(mutex_);
+  if (stopping_) return;
+  waiting_[workflow] = timer;
+  timer->async_wait([this, workflow, timer](boost::system::error_code cancelled) {
+    if (!cancelled) start(workflow);
+  });
+}
+
+void WorkflowRunner::answer(const Uuid& workflow, const Responder& responder) {
+  auto record = engine_.describe(workflow);
+  if (!record) return responder.error(record.error());
+  Json document{{"status", std::string(to_string(record->status))}};
+  if (record->status == WorkflowStatus::completed) {
+    document["result"] = record->steps.empty() ? Json(nullptr) : record->steps.back().data;
+  } else {
+    document["error"] = {{"kind", std::string(to_string(record->error_kind.value_or(ErrorKind::cancelled)))}, {"message", record->error.value_or("cancelled")}};
+  }
+  responder.result(document);
+}
+
+void WorkflowRunner::finished(const Uuid& workflow) {
+  std::vector<Responder> done;
+  {
+    std::lock_guard lock(mutex_);
+    auto [from, to] = watchers_.equal_range(workflow);
+    for (auto it = from; it != to; ++it) done.push_back(it->second);
+    watchers_.erase(from, to);
+    waiting_.erase(workflow);
+  }
+  for (auto& responder : done) answer(workflow, responder);
+}
+
+void WorkflowRunner::watch(const Uuid& workflow, Responder responder) {
+  {
+    std::lock_guard lock(mutex_);
+    watchers_.emplace(workflow, responder);
+  }
+  auto record = engine_.describe(workflow);
+  // It may have ended before it was watched.
+  if (!record || is_final(record->status)) return finished(workflow);
+  asio::post(loop_, [this] {
+    if (!std::exchange(ticking_, true)) tick();
+  });
+}
+
+void WorkflowRunner::tick() {
+  {
+    std::lock_guard lock(mutex_);
+    std::erase_if(watchers_, [](auto& entry) { return !entry.second.is_wanted(); });
+    if (watchers_.empty() || stopping_) {
+      ticking_ = false;
+      return;
+    }
+    for (auto& [workflow, responder] : watchers_)
+      if (auto progress = engine_.progress(workflow)) responder.notify("progress", progress_json(workflow, *progress));
+  }
+  ticker_.expires_after(kProgressInterval);
+  ticker_.async_wait([this](boost::system::error_code cancelled) {
+    if (!cancelled) tick();
+  });
+}
+
+void WorkflowRunner::stop() {
+  engine_.stop();
+  std::lock_guard lock(mutex_);
+  stopping_ = true;
+  for (auto& [workflow, timer] : waiting_) timer->cancel();
+  waiting_.clear();
+  watchers_.clear();
+  ticker_.cancel();
+}
+
+}  // namespace tillsync
