@@ -7,7 +7,6 @@
 #include <future>
 
 #include "capture/app_database.h"
-#include "ports/object_keys.h"
 #include "snapshot/builder.h"
 
 namespace tillsync {
@@ -20,11 +19,6 @@ Result<T> wait_for(StepContext& context, std::future<T> future) {
   while (future.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready)
     if (context.cancelled()) return context.cancelled_error();
   return future.get();
-}
-
-std::string prefix(FollowedDatabase& database) {
-  auto lineage = database.lineage();
-  return keys::database_prefix(lineage.terminal, lineage.database, lineage.epoch);
 }
 
 }  // namespace

@@ -53,6 +53,9 @@ void LogShipper::stop() {
   }
   signal_.notify_all();
   if (thread_.joinable()) thread_.join();
+  // Whoever waited on the control socket must be let go while its loop is still there.
+  std::lock_guard lock(mutex_);
+  waiters_.clear();
 }
 
 void LogShipper::captured() {

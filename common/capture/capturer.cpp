@@ -402,6 +402,9 @@ void Capturer::detach() {
 
 void Capturer::stop() {
   detach();
+  take_requests();
+  taken_cuts_.clear();
+  taken_captures_.clear();
   if (ingest_) ingest_->invalidate_pins();
   ingest_.reset();
 }
