@@ -7,6 +7,7 @@
 #include "platform/linux/system_clock_linux.h"
 #include "platform/linux/system_random_linux.h"
 #include "restore/staging.h"
+#include "sqlite/file_vfs.h"
 #include "store/open_store.h"
 
 using namespace tillsync;
