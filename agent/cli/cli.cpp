@@ -12,15 +12,16 @@ struct Command {
   const char* name;
   Result<void> (*run)(const CliContext&);
   bool needs_configuration;
+  bool reads_store;  // takes --store
 };
 
 constexpr Command kCommands[] = {
-    {"status", run_status, true},         {"backup", run_backup, true},
-    {"flush", run_flush, true},           {"snapshots", run_snapshots, true},
-    {"workflows", run_workflows, true},   {"log", run_log, true},
-    {"log verify", run_log_verify, true}, {"verify", run_verify, true},
-    {"restore", run_restore, true},       {"demo", run_demo, false},
-    {"demo-shop", run_demo_shop, false},
+    {"status", run_status, true, false},       {"backup", run_backup, true, false},
+    {"flush", run_flush, true, false},         {"snapshots", run_snapshots, true, true},
+    {"workflows", run_workflows, true, false}, {"log", run_log, true, true},
+    {"log verify", run_log_verify, true, true}, {"verify", run_verify, true, true},
+    {"restore", run_restore, true, true},      {"demo", run_demo, false, false},
+    {"demo-shop", run_demo_shop, false, false},
 };
 
 // Nobody must write a file only to ask an agent in its usual place; but a file that was named has to be there.
@@ -33,6 +34,8 @@ Result<Config> find_config(const Arguments& arguments) {
 }
 
 Result<void> run(const Command& command, const Arguments& arguments, const CliEnvironment& environment) {
+  if (!arguments.store.empty() && !command.reads_store)
+    return Error{ErrorKind::usage, 0, std::string(command.name) + " asks the agent and reads no store: leave out --store"};
   Config config = default_config();
   if (command.needs_configuration) {
     TILLSYNC_LET(config, find_config(arguments));

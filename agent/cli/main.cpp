@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "agent/cli/cli.h"
+#include "agent/cli/direct_store.h"
 
 namespace {
 
@@ -41,6 +42,7 @@ int main(int argc, char** argv) {
   std::error_code unknown;
   environment.program = std::filesystem::read_symlink("/proc/self/exe", unknown).string();
   environment.is_interrupted = [] { return interrupted != 0; };
+  environment.open_store = tillsync::open_store_directly;
   try {
     return tillsync::run_cli(std::vector<std::string>(argv + 1, argv + argc), environment);
   } catch (const std::exception& bug) {

@@ -126,7 +126,8 @@ Result<void> Replayer::insert_after(Pending& row) {
                            render_record(row.after, rowid, target->table(), schema_->text_encoding).dump());
   }
   auto done = target->insert(rowid, row.after);
-  if (!done && done.error().kind == ErrorKind::conflict) return failed(row, "a constraint of the table refuses the row: " + done.error().context);
+  constexpr int kPrimaryCode = 0xff;  // the rest of an extended code says which constraint
+  if (!done && (done.error().code & kPrimaryCode) == SQLITE_CONSTRAINT) return failed(row, "a constraint of the table refuses the row: " + done.error().context);
   return done;
 }
 

@@ -161,9 +161,10 @@ Result<SegmentHead> parse_head(ByteView body, uint64_t& raw, uint64_t& stored) {
   auto state = r.bytes(32);
   raw = r.u64();
   stored = r.u64();
-  r.u64();
-  r.u64();
+  uint64_t zero = r.u64();
+  zero |= r.u64();
   if (!r.ok()) return damaged("it ends in its head");
+  if (zero != 0) return damaged("a field that is kept for later is not zero");
   std::copy(previous.begin(), previous.end(), h.previous.bytes.begin());
   std::copy(state.begin(), state.end(), h.state.bytes.begin());
   if (h.first_sequence == 0 || h.last_sequence < h.first_sequence || h.last_transaction < h.first_transaction) return damaged("its sequences run backwards");

@@ -67,6 +67,19 @@ class Search {
   const std::vector<SegmentObject>& segments_;
 };
 
+// Those of all_segments that lie between the chain's target and the plan's moment, without a gap.
+Result<void> choose_segments(RestorePlan& plan) {
+  const Sequence from = plan.chain.target().sequence;
+  plan.segments.clear();
+  if (plan.sequence <= from) return {};
+  for (auto& segment : plan.all_segments)
+    if (segment.last > from && segment.first <= plan.sequence) plan.segments.push_back(segment);
+  TILLSYNC_TRY(LogReader::check_whole(plan.segments));
+  if (!plan.segments.empty() && plan.segments.front().first <= from + 1) return {};
+  return Error{ErrorKind::corrupt, 0, (plan.segments.empty() ? std::string("the log") : plan.segments.front().key) + ": sequences from " +
+                                          std::to_string(from + 1) + " on are missing before it"};
+}
+
 Error unreachable(const std::string& what) { return Error{ErrorKind::not_found, 0, what}; }
 
 }  // namespace
@@ -98,34 +111,36 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
   auto newest_snapshot = std::max_element(manifests.begin(), manifests.end(), [](auto& a, auto& b) { return a.transaction < b.transaction; });
   if (moment.at) {
     TILLSYNC_LET(found, search.last([&](auto& t, Sequence, Sequence) { return t.captured_at <= *moment.at; }));
-    if (!found.any && oldest.captured_at > *moment.at)
-      return unreachable("nothing was captured at or before " + to_rfc3339(*moment.at) + "; the oldest snapshot is of " + to_rfc3339(oldest.captured_at));
   } else if (moment.sequence) {
     TILLSYNC_LET(found, search.last([&](auto&, Sequence, Sequence last) { return last <= *moment.sequence; }));
-    Sequence newest = plan.all_segments.empty() ? newest_snapshot->sequence : plan.all_segments.back().last;
+    Sequence newest = newest_snapshot->sequence;
+    if (!plan.all_segments.empty()) newest = std::max(newest, plan.all_segments.back().last);
     if (*moment.sequence > newest)
       return unreachable("sequence " + std::to_string(*moment.sequence) + " is not in the store yet; the newest there is " + std::to_string(newest));
   } else if (moment.transaction) {
     TILLSYNC_LET(found, search.last([&](auto& t, Sequence, Sequence) { return t.number <= *moment.transaction; }));
-    TransactionNo newest = std::max(found.transaction, newest_snapshot->transaction);
-    if (*moment.transaction > newest)
-      return unreachable("transaction " + std::to_string(*moment.transaction) + " is not in the store yet; the newest there is " + std::to_string(newest));
   } else {
     TILLSYNC_LET(found, search.last([](auto&, Sequence, Sequence) { return true; }));
   }
   TransactionNo target = found.transaction;
   Sequence target_sequence = found.sequence;
-  if (!found.any || (!moment.at && !moment.sequence && !moment.transaction && newest_snapshot->transaction > target)) {
-    // Before the first logged transaction there is the baseline, at transaction 0; and a log that lags behind a snapshot.
-    const Manifest* best = nullptr;
-    for (auto& m : manifests) {
-      bool counts = moment.at ? m.captured_at <= *moment.at : moment.sequence ? m.sequence <= *moment.sequence : moment.transaction ? m.transaction <= *moment.transaction : true;
-      if (counts && (!best || m.transaction > best->transaction)) best = &m;
-    }
-    if (!best) return unreachable("the asked moment lies before the oldest snapshot, at transaction " + std::to_string(oldest.transaction));
-    target = best->transaction;
-    target_sequence = best->sequence;
+  // Before the first logged transaction there is the baseline, at transaction 0; and the log may lag behind a snapshot.
+  bool reached = found.any;
+  for (auto& m : manifests) {
+    bool counts = moment.at ? m.captured_at <= *moment.at : moment.sequence ? m.sequence <= *moment.sequence : moment.transaction ? m.transaction <= *moment.transaction : true;
+    if (!counts || (reached && m.transaction <= target)) continue;
+    reached = true;
+    target = m.transaction;
+    target_sequence = m.sequence;
   }
+  if (!reached) {
+    if (moment.at)
+      return unreachable("nothing was captured at or before " + to_rfc3339(*moment.at) + "; the oldest snapshot is of " + to_rfc3339(oldest.captured_at));
+    return unreachable("the asked moment lies before the oldest snapshot, at transaction " + std::to_string(oldest.transaction));
+  }
+  if (moment.transaction && *moment.transaction != target)
+    return unreachable("transaction " + std::to_string(*moment.transaction) + " is not in the store" + (*moment.transaction > target ? " yet" : "") +
+                       "; the newest there up to it is " + std::to_string(target));
   if (moment.sequence && target_sequence < *moment.sequence)
     plan.note = "sequence " + std::to_string(*moment.sequence) + " lies inside a transaction; restored up to sequence " + std::to_string(target_sequence);
 
@@ -137,17 +152,22 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
   TILLSYNC_LET(plan.chain, resolve_chain(store, lineage, from->uuid));
   plan.transaction = target;
   plan.sequence = target_sequence;
-  for (auto& segment : plan.all_segments)
-    if (segment.last > from->sequence && segment.first <= target_sequence) plan.segments.push_back(segment);
-  if (plan.sequence > from->sequence) {
-    TILLSYNC_TRY(LogReader::check_whole(plan.segments));
-    if (plan.segments.empty() || plan.segments.front().first > from->sequence + 1)
-      return Error{ErrorKind::corrupt, 0, (plan.segments.empty() ? std::string("the log") : plan.segments.front().key) + ": sequences from " +
-                                              std::to_string(from->sequence + 1) + " on are missing before it"};
-  } else {
-    plan.segments.clear();
-  }
+  TILLSYNC_TRY(choose_segments(plan));
   return plan;
+}
+
+Result<std::optional<RestorePlan>> plan_between(ObjectStore& store, const Lineage& lineage, SnapshotChain from, const Manifest& to) {
+  RestorePlan plan;
+  plan.lineage = lineage;
+  plan.chain = std::move(from);
+  plan.transaction = to.transaction;
+  plan.sequence = to.sequence;
+  if (plan.chain.target().sequence >= to.sequence) return std::optional<RestorePlan>();
+  LogReader reader(store, lineage);
+  TILLSYNC_LET(plan.all_segments, reader.list());
+  if (plan.all_segments.empty() || plan.all_segments.back().last < to.sequence) return std::optional<RestorePlan>();
+  TILLSYNC_TRY(choose_segments(plan));
+  return std::optional<RestorePlan>(std::move(plan));
 }
 
 }  // namespace tillsync

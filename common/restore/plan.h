@@ -31,4 +31,8 @@ struct RestorePlan {
 
 Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, const RestoreMoment& moment);
 
+// From the snapshot `from` to the snapshot `to` by the log alone; nullopt when the log does not reach so far (yet), or
+// nothing lies between them.
+Result<std::optional<RestorePlan>> plan_between(ObjectStore& store, const Lineage& lineage, SnapshotChain from, const Manifest& to);
+
 }  // namespace tillsync

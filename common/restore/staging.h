@@ -40,10 +40,13 @@ class Staging {
 
   Result<void> fill(const RestorePlan& plan, const Progress& progress);
   Result<void> replay(const RestorePlan& plan, bool keep_going, const Progress& progress);
+  // After failures that keep_going let pass, a table that differs is in the outcome and no error.
   Result<RestoreOutcome> prove(const Progress& progress);
   // Makes it durable, with the journal mode the application had.
   Result<void> seal();
   const std::string& path() const { return path_; }
+  // What snapshot and log say the tables hold; prove() compares with it.
+  const std::vector<TableDigest>& expected() const { return expected_; }
 
  private:
   Result<void> set_journal_mode_bytes(uint8_t value);

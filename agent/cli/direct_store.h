@@ -1,0 +1,48 @@
+// StoreCommands straight over an object store, without an agent, on any machine.
+//
+// Purpose: open_store_directly() goes into CliEnvironment::open_store. Restores and proofs are made in a private
+// temporary folder that is gone afterwards, whatever happened; the asked file gets only what was proven.
+// Temporary folder: in $TMPDIR if that is set, else beside the file to be restored, else in the system's own.
+// Errors: see store_commands.h.
+// Threads: one at a time.
+#pragma once
+
+#include "agent/cli/store_commands.h"
+#include "crypto/object_header.h"
+#include "platform/linux/file_system_linux.h"
+#include "platform/linux/system_clock_linux.h"
+#include "platform/linux/system_random_linux.h"
+#include "ports/object_store.h"
+#include "sqlite/file_vfs.h"
+
+namespace tillsync {
+
+Result<std::unique_ptr<StoreCommands>> open_store_directly(const StoreAccess& access);
+
+class DirectStore : public StoreCommands {
+ public:
+  DirectStore() : vfs_(files_, clock_, random_) {}
+  // Opens the store and finds the terminal in it.
+  Result<void> open(const StoreAccess& access);
+
+  Result<Json> snapshots(const Json& params) override;
+  Result<void> log(const Json& params, const Sink& sink) override;
+  Result<Json> restore(const Json& params, int fd, const Progress& progress) override;
+  Result<Json> verify(const Json& params, const Progress& progress) override;
+  Result<Json> log_verify(const Json& params, const Progress& progress) override;
+
+ private:
+  Result<std::vector<Lineage>> databases(const Json& params);
+  Result<Lineage> database(const Json& params);
+  Result<void> verify_database(const Lineage& lineage, const Json& params, const Progress& progress, Json& snapshots);
+  Result<void> log_verify_database(const Lineage& lineage, const Progress& progress, Json& result);
+
+  LinuxFileSystem files_;
+  SystemClock clock_;
+  SystemRandom random_;
+  FileVfs vfs_;
+  std::unique_ptr<ObjectStore> store_;
+  Uuid terminal_;
+};
+
+}  // namespace tillsync

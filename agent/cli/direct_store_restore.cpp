@@ -1,0 +1,124 @@
+// restore: staged and proven in a folder of ours, then written to the caller's file.
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "agent/cli/direct_store.h"
+#include "agent/cli/private_folder.h"
+#include "agent/cli/step_progress.h"
+#include "agent/cli/text.h"
+#include "platform/linux/errno_linux.h"
+#include "restore/staging.h"
+#include "snapshot/pack_reader.h"
+
+namespace tillsync {
+
+namespace {
+
+constexpr size_t kCopyBytes = 1 << 20;
+
+Error stopped() { return Error{ErrorKind::cancelled, 0, "interrupted"}; }
+
+Result<RestoreMoment> moment_of(const Json& params) {
+  RestoreMoment moment;
+  if (const auto text = text_in(params, "snapshot"); !text.empty()) {
+    TILLSYNC_LET(moment.snapshot, Uuid::parse(text));
+  }
+  if (const auto text = text_in(params, "at"); !text.empty()) {
+    TILLSYNC_LET(moment.at, parse_rfc3339(text));
+  }
+  if (member(params, "sequence").is_number()) moment.sequence = count_in(params, "sequence");
+  if (member(params, "transaction").is_number()) moment.transaction = count_in(params, "transaction");
+  return moment;
+}
+
+// That every pack is there, of its size and with a whole index, before anything is written. Their blocks are read while
+// the database is written, so that no pack needs room of its own.
+Result<void> look_at_packs(ObjectStore& store, const RestorePlan& plan, StepProgress& progress) {
+  uint64_t items = 0, bytes = 0;
+  const uint64_t total = plan.chain.stored_bytes();
+  for (const auto& link : plan.chain.links) {
+    for (const auto& pack : link.packs) {
+      TILLSYNC_TRY(PackReader::open(store, pack.key, plan.lineage, pack.size));
+      items++;
+      bytes += pack.size;
+      if (!progress.show(items, bytes, total)) return stopped();
+    }
+  }
+  return {};
+}
+
+Result<void> write_all(int fd, ByteView bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno_error(errno, "write", "the restored file");
+    bytes = bytes.subspan(static_cast<size_t>(n));
+  }
+  return {};
+}
+
+Result<void> copy_to(FileSystem& files, const std::string& path, int fd, StepProgress& progress) {
+  TILLSYNC_LET(auto file, files.open(path, OpenMode::read));
+  TILLSYNC_LET(const uint64_t size, file->size());
+  Bytes buffer(kCopyBytes);
+  for (uint64_t at = 0; at < size;) {
+    TILLSYNC_LET(const size_t got, file->read(at, buffer));
+    if (got == 0) return Error{ErrorKind::internal, 0, path + ": ends before its size"};
+    TILLSYNC_TRY(write_all(fd, ByteView(buffer).first(got)));
+    at += got;
+    if (!progress.show(0, at, size)) return stopped();
+  }
+  return {};
+}
+
+Json document_of(const RestorePlan& plan, const RestoreOutcome& outcome) {
+  Json tables = Json::array();
+  for (const auto& table : outcome.tables) tables.push_back({{"name", table.name}, {"rows", table.rows}, {"digest_ok", table.digest_ok}});
+  Json document{{"sequence", outcome.sequence}, {"transaction", outcome.transaction}, {"tables", std::move(tables)},
+                {"bytes", outcome.bytes},       {"elapsed_ms", 0},                    {"proven", outcome.proven}};
+  if (!plan.note.empty()) document["note"] = plan.note;
+  if (outcome.failures.empty()) return document;
+  Json failures = Json::array();
+  for (const auto& failure : outcome.failures)
+    failures.push_back({{"sequence", failure.sequence}, {"table", failure.table}, {"entity_id", failure.entity}, {"reason", failure.reason}});
+  document["failures"] = std::move(failures);
+  return document;
+}
+
+}  // namespace
+
+Result<Json> DirectStore::restore(const Json& params, int fd, const Progress& tell) {
+  const auto begun = clock_.steady_now();
+  StepProgress progress(tell, clock_);
+  const auto show = [&](uint64_t items, uint64_t bytes, uint64_t total) { return progress.show(items, bytes, total); };
+  TILLSYNC_LET(const RestoreMoment moment, moment_of(params));
+  TILLSYNC_LET(const Lineage lineage, database(params));
+
+  if (!progress.begin("VALIDATE_SNAPSHOT")) return stopped();
+  TILLSYNC_LET(const RestorePlan plan, plan_restore(*store_, lineage, moment));
+  TILLSYNC_LET(const auto folder, PrivateFolder::make(PrivateFolder::parent_for(fd)));
+  const uint64_t needed = uint64_t{plan.chain.target().page_count} * plan.chain.target().page_size;
+  TILLSYNC_LET(const uint64_t there, files_.free_space(folder.path()));
+  if (there < needed)
+    return Error{ErrorKind::no_space, 0, "the restore needs " + human_size(needed) + " in " + directory_of(folder.path()) + ", where " + human_size(there) +
+                                             " are free; TMPDIR names another folder"};
+
+  if (!progress.begin("FETCH_PACKS")) return stopped();
+  TILLSYNC_TRY(look_at_packs(*store_, plan, progress));
+  Staging staging(*store_, files_, vfs_.name(), folder.path() + "/database");
+  if (!progress.begin("RESTORE_DATABASE")) return stopped();
+  TILLSYNC_TRY(staging.fill(plan, show));
+  if (!progress.begin("REPLAY_ACTION_LOG")) return stopped();
+  TILLSYNC_TRY(staging.replay(plan, flag_in(params, "keep_going"), show));
+  if (!progress.begin("FINAL_VALIDATION")) return stopped();
+  TILLSYNC_LET(const RestoreOutcome outcome, staging.prove(show));
+  TILLSYNC_TRY(staging.seal());
+  TILLSYNC_TRY(copy_to(files_, staging.path(), fd, progress));
+
+  Json document = document_of(plan, outcome);
+  document["elapsed_ms"] = std::chrono::duration_cast<Milliseconds>(clock_.steady_now() - begun).count();
+  return document;
+}
+
+}  // namespace tillsync

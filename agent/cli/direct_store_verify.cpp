@@ -1,0 +1,116 @@
+// verify and log verify: what is in the store, against its proofs.
+#include "actionlog/log_verifier.h"
+#include "agent/cli/direct_store.h"
+#include "agent/cli/private_folder.h"
+#include "agent/cli/step_progress.h"
+#include "agent/cli/text.h"
+#include "restore/verification.h"
+
+namespace tillsync {
+
+namespace {
+
+Json entry_of(const SnapshotVerdict& verdict) {
+  Json entry{{"uuid", verdict.snapshot.str()}, {"type", nullptr}, {"ok", !verdict.error}, {"bytes", verdict.bytes_read}};
+  if (verdict.type) entry["type"] = to_string(*verdict.type);
+  if (verdict.error) entry["error"] = verdict.error->context;
+  return entry;
+}
+
+// The log's digests start from what snapshots say; a manifest that can't be read is `verify`'s to report.
+Result<KnownStates> states_of(ObjectStore& store, const Lineage& lineage, Sequence& first_needed) {
+  KnownStates known;
+  std::vector<Error> bad;
+  TILLSYNC_LET(auto manifests, list_manifests(store, lineage, &bad));
+  first_needed = 0;
+  for (auto& manifest : manifests) {
+    if (first_needed == 0 || manifest.sequence + 1 < first_needed) first_needed = manifest.sequence + 1;
+    std::sort(manifest.tables.begin(), manifest.tables.end());
+    known[manifest.sequence] = std::move(manifest.tables);
+  }
+  return known;
+}
+
+bool all_ok(const Json& entries) {
+  for (const auto& entry : entries)
+    if (!flag_in(entry, "ok")) return false;
+  return true;
+}
+
+}  // namespace
+
+Result<void> DirectStore::verify_database(const Lineage& lineage, const Json& params, const Progress& tell, Json& snapshots) {
+  const std::string asked = text_in(params, "snapshot");
+  const bool data = flag_in(params, "data");
+  std::vector<Uuid> uuids;
+  if (asked.empty()) {
+    TILLSYNC_LET(uuids, list_snapshots(*store_, lineage));
+  } else {
+    TILLSYNC_LET(const Uuid one, Uuid::parse(asked));
+    uuids.push_back(one);
+  }
+  TILLSYNC_LET(const auto folder, PrivateFolder::make(data ? PrivateFolder::parent_for(-1) : ""));
+  SnapshotVerifier verifier(*store_, lineage, files_, vfs_.name(), folder.path() + "/database");
+  StepProgress progress(tell, clock_);
+  for (const auto& uuid : uuids) {
+    if (!progress.begin("VERIFY_SNAPSHOT " + uuid.str())) return Error{ErrorKind::cancelled, 0, "interrupted"};
+    const auto show = [&](uint64_t bytes, uint64_t total) { return progress.show(snapshots.size(), bytes, total); };
+    TILLSYNC_LET(const SnapshotVerdict verdict, data ? verifier.prove(uuid, show) : verifier.check(uuid));
+    Json entry = entry_of(verdict);
+    if (data && !verdict.error) {
+      TILLSYNC_LET(const Manifest manifest, read_manifest(*store_, lineage, uuid));
+      VerifiedMark mark{uuid, manifest.checksum, clock_.now(), verdict.replay_proven ? "replay" : "read-back", verdict.bytes_read};
+      entry["method"] = mark.method;
+      auto marked = put_verified(*store_, manifest, mark, random_);
+      // Who may only read the store has still proven it.
+      if (!marked && marked.error().kind != ErrorKind::denied) return marked;
+      entry["marked"] = marked.has_value();
+    }
+    snapshots.push_back(std::move(entry));
+  }
+  return {};
+}
+
+Result<Json> DirectStore::verify(const Json& params, const Progress& progress) {
+  TILLSYNC_LET(auto lineages, databases(params));
+  const std::string asked = text_in(params, "snapshot");
+  if (!asked.empty() && lineages.size() > 1) {
+    // The one that has it; if none has, the error is that of the first.
+    TILLSYNC_LET(const Uuid uuid, Uuid::parse(asked));
+    Lineage owner = lineages.front();
+    for (const auto& lineage : lineages) {
+      TILLSYNC_LET(const auto uuids, list_snapshots(*store_, lineage));
+      if (std::find(uuids.begin(), uuids.end(), uuid) != uuids.end()) owner = lineage;
+    }
+    lineages = {owner};
+  }
+  Json snapshots = Json::array();
+  for (const auto& lineage : lineages) TILLSYNC_TRY(verify_database(lineage, params, progress, snapshots));
+  const bool ok = all_ok(snapshots);
+  return Json{{"ok", ok}, {"snapshots", std::move(snapshots)}};
+}
+
+Result<void> DirectStore::log_verify_database(const Lineage& lineage, const Progress& tell, Json& result) {
+  StepProgress progress(tell, clock_);
+  if (!progress.begin("VERIFY_LOG " + lineage.database)) return Error{ErrorKind::cancelled, 0, "interrupted"};
+  Sequence first_needed = 0;
+  TILLSYNC_LET(const KnownStates known, states_of(*store_, lineage, first_needed));
+  TILLSYNC_LET(const LogVerdict verdict,
+               verify_log(*store_, lineage, known, first_needed, [&](uint64_t items, uint64_t bytes, uint64_t total) { return progress.show(items, bytes, total); }));
+  for (const auto& segment : verdict.segments) {
+    Json entry{{"key", segment.key}, {"ok", !segment.error}, {"proven", segment.proven}};
+    if (segment.error) entry["error"] = segment.error->context;
+    result["segments"].push_back(std::move(entry));
+  }
+  return {};
+}
+
+Result<Json> DirectStore::log_verify(const Json& params, const Progress& progress) {
+  TILLSYNC_LET(const auto lineages, databases(params));
+  Json result{{"ok", true}, {"segments", Json::array()}, {"problems", Json::array()}};
+  for (const auto& lineage : lineages) TILLSYNC_TRY(log_verify_database(lineage, progress, result));
+  result["ok"] = all_ok(result["segments"]);
+  return result;
+}
+
+}  // namespace tillsync
