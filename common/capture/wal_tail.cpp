@@ -39,7 +39,10 @@ Result<WalTail::Step> WalTail::advance(const WalPosition& position) {
     if (view_.header.max_frame < position.frame) return Step::gap;
     return view_.header.max_frame == position.frame ? Step::nothing : Step::frames;
   }
-  if (salts.salt1 == position.salts.salt1 + 1) return view_.header.max_frame == 0 ? Step::nothing : Step::new_generation;
+  // The salts of an empty log are replaced by random ones when its first frame is written. A mark on an empty log is slot 0,
+  // so it can't have been more than one generation since.
+  bool successor = salts.salt1 == position.salts.salt1 + 1 || position.frame == 0;
+  if (successor) return view_.header.max_frame == 0 ? Step::nothing : Step::new_generation;
   return Step::gap;
 }
 

@@ -66,4 +66,19 @@ TEST_CASE("capture: each transaction of the application is one of the log while 
   CHECK(must(db->query_integer("SELECT count(*) FROM transactions WHERE flags<>0")) == 0);
 }
 
+TEST_CASE("capture: the first frames of a log that was empty are no gap") {
+  Till till(8);
+  till.run("CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
+  till.run("PRAGMA wal_checkpoint(TRUNCATE)");
+  // As after the application's last close: no frame, no salts.
+  till.app.close();
+  till.capture();
+  till.app = must(Connection::open(till.path, SQLITE_OPEN_READWRITE));
+  for (int i = 1; i <= 3; i++) till.run("INSERT INTO t VALUES(" + std::to_string(i) + ", 'x')");
+  till.capture();
+  auto db = till.state->lease();
+  CHECK(must(db->query_integer("SELECT count(*) FROM transactions")) == 3);
+  CHECK(must(db->query_integer("SELECT count(*) FROM transactions WHERE flags<>0")) == 0);
+}
+
 TEST_SUITE_END();
