@@ -97,6 +97,8 @@ void Replica::remove_files(FileSystem& files, const std::string& folder, int64_t
 
 Result<std::shared_ptr<Replica>> Replica::create(const Setup& setup, uint32_t page_size, PageNo page_count) {
   TILLSYNC_TRY(setup.files->make_directories(setup.folder));
+  // The folder's own name: without it a power cut takes the folder away from under a state.db that says it is whole.
+  TILLSYNC_TRY(setup.files->sync_directory(directory_of(setup.folder)));
   remove_files(*setup.files, setup.folder, setup.number);
   std::shared_ptr<Replica> replica(new Replica(setup));
   replica->page_size_ = page_size;
