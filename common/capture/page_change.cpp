@@ -2,6 +2,13 @@
 
 namespace tillsync {
 
+void whole_page_change(ByteView now, Bytes& out) {
+  out.clear();
+  ByteWriter w(out);
+  w.u8(0);
+  w.bytes(now);
+}
+
 void encode_page_change(ByteView base, ByteView now, Bytes& out) {
   out.clear();
   ByteWriter w(out);
@@ -20,12 +27,7 @@ void encode_page_change(ByteView base, ByteView now, Bytes& out) {
     w.uvar(end - at);
     w.bytes(now.subspan(at, end - at));
     last_end = at = end;
-    if (out.size() > size * 3 / 4) {
-      out.clear();
-      w.u8(0);
-      w.bytes(now);
-      return;
-    }
+    if (out.size() > size * 3 / 4) return whole_page_change(now, out);
   }
 }
 

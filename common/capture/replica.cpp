@@ -97,6 +97,8 @@ void Replica::remove_files(FileSystem& files, const std::string& folder, int64_t
 
 Result<std::shared_ptr<Replica>> Replica::create(const Setup& setup, uint32_t page_size, PageNo page_count) {
   TILLSYNC_TRY(setup.files->make_directories(setup.folder));
+  // The folder's own name: without it a power cut takes the folder away from under a state.db that says it is whole.
+  TILLSYNC_TRY(setup.files->sync_directory(directory_of(setup.folder)));
   remove_files(*setup.files, setup.folder, setup.number);
   std::shared_ptr<Replica> replica(new Replica(setup));
   replica->page_size_ = page_size;
@@ -216,6 +218,7 @@ Result<void> Replica::finish_baseline(uint32_t generation) {
   }
   TILLSYNC_TRY(pages_->sync());
   TILLSYNC_TRY(map_->sync());
+  files_in_doubt_ = false;
   return setup_.files->sync_directory(setup_.folder);
 }
 
@@ -244,7 +247,11 @@ Result<void> Replica::write_redo(Connection& state, uint32_t generation) {
   for (auto& [number, where] : pending_) {
     TILLSYNC_LET(PageRef now, page(number));
     TILLSYNC_TRY(read_base(number, base));
-    encode_page_change(base, now.view(), body);
+    if (files_in_doubt_) {
+      whole_page_change(now.view(), body);
+    } else {
+      encode_page_change(base, now.view(), body);
+    }
     put->bind(1, scoped_id(setup_.database_id, number)).bind(2, owners_.raw(number)).bind(3, generation).bind_static(4, body);
     TILLSYNC_TRY(put->run());
     Change& change = written_[number];
@@ -322,6 +329,7 @@ Result<void> Replica::write_back() {
   order.reserve(overlay_.size());
   for (auto& entry : overlay_) order.push_back(entry.first);
   std::sort(order.begin(), order.end());
+  files_in_doubt_ = true;
   for (PageNo number : order) TILLSYNC_TRY(write_page_and_entry(number, overlay_[number]));
   if (shrinks) {
     std::lock_guard lock(pin_mutex_);
@@ -331,6 +339,7 @@ Result<void> Replica::write_back() {
   }
   TILLSYNC_TRY(pages_->sync());
   TILLSYNC_TRY(map_->sync());
+  files_in_doubt_ = false;
   auto state = setup_.state->lease();
   TILLSYNC_LET(auto drop, state->cached("DELETE FROM redo WHERE id BETWEEN ? AND ?"));
   drop->bind(1, scoped_id(setup_.database_id, 0)).bind(2, scoped_id(setup_.database_id, ~0u));

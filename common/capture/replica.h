@@ -104,6 +104,9 @@ class Replica : public PageReader, public std::enable_shared_from_this<Replica> 
   std::unordered_map<PageNo, Change> overlay_;
   size_t overlay_bytes_ = 0;
   bool spilled_ = false;
+  // The page file may hold content that a power cut takes back: a write-back failed half-way, in this run or before this
+  // start. A change relative to such content would be lost with it, so redo then holds whole pages.
+  bool files_in_doubt_ = true;
   PageSource* source_ = nullptr;
   std::unordered_map<PageNo, uint64_t> pending_;  // page → where the source has it
   std::vector<PageNo> pending_owners_;
@@ -115,6 +118,7 @@ class Replica : public PageReader, public std::enable_shared_from_this<Replica> 
 // Change of a page as absolute bytes: 0 and the whole page, or 1 and runs of (gap, length, bytes). Applying it twice, or to
 // a page of which a part was changed already, gives the same page.
 void encode_page_change(ByteView base, ByteView now, Bytes& out);
+void whole_page_change(ByteView now, Bytes& out);
 Result<void> apply_page_change(ByteView change, MutableBytes page);
 
 }  // namespace tillsync

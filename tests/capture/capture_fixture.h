@@ -42,6 +42,8 @@ struct Till {
   LinuxFileSystem files;
   FakeClock clock;
   SeededRandom random;
+  FileSystem& ours;       // state.db and replica; the application's files are always real
+  std::string our_folder;
   FileVfs vfs;
   std::string path;
   Connection app;
@@ -51,11 +53,15 @@ struct Till {
   Capturer::Setup setup;
 
   explicit Till(uint64_t seed = 1, const std::string& pragmas = "PRAGMA page_size=1024; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;")
-      : random(seed), vfs(files, clock, random), path(folder.path() + "/pos.db") {
-    app = must(Connection::open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
-    run(pragmas);
-    must(files.make_directories(folder.path() + "/state"));
+      : random(seed), ours(files), our_folder(folder.path() + "/state"), vfs(ours, clock, random), path(folder.path() + "/pos.db") {
+    open_application(pragmas);
+    must(files.make_directories(our_folder));
     open_state();
+  }
+  // Our files somewhere else, e.g. where the power can be cut; their folder exists. The state is not opened yet.
+  Till(uint64_t seed, const std::string& pragmas, FileSystem& our_files, const std::string& folder_of_ours)
+      : random(seed), ours(our_files), our_folder(folder_of_ours), vfs(ours, clock, random), path(folder.path() + "/pos.db") {
+    open_application(pragmas);
   }
   ~Till() { capturer.reset(); }
 
@@ -64,19 +70,25 @@ struct Till {
     if (!done) FAIL("SQL: " << done.error().context << " in " << sql);
   }
 
-  void open_state() {
-    state = must(StateDb::open(folder.path() + "/state/state.db", vfs.name(), clock));
-    must(state->lease()->execute("INSERT OR IGNORE INTO databases(id, name, path, created_at) VALUES(1, 'pos', 'pos.db', 0)"));
+  void open_application(const std::string& pragmas) {
+    app = must(Connection::open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+    run(pragmas);
+  }
+  void open_state() { must(try_open_state()); }
+  Result<void> try_open_state() {
+    TILLSYNC_LET(state, StateDb::open(our_folder + "/state.db", vfs.name(), clock));
+    TILLSYNC_TRY(state->lease()->execute("INSERT OR IGNORE INTO databases(id, name, path, created_at) VALUES(1, 'pos', 'pos.db', 0)"));
     setup.name = "pos";
     setup.path = path;
     setup.database_id = database_id;
-    setup.files = &files;
+    setup.files = &ours;
     setup.application = &files;
     setup.state = state.get();
     setup.clock = &clock;
     setup.random = &random;
-    setup.folder = folder.path() + "/state/pos";
+    setup.folder = our_folder + "/pos";
     capturer = std::make_unique<Capturer>(setup);
+    return {};
   }
   // As after SIGKILL: nothing is flushed, everything is opened anew.
   void restart() {
@@ -144,7 +156,7 @@ struct Till {
 // Baseline plus log: strict, so that an action that does not fit is found at once.
 class Model {
  public:
-  explicit Model(Till& till) : till_(till) {}
+  explicit Model(Till& till) : till_(&till) {}
 
   // Takes what the tables hold now as the state after everything logged so far.
   void start() {
@@ -154,8 +166,8 @@ class Model {
   }
   void reload() {
     rows_.clear();
-    auto schema = till_.schema();
-    auto db = AppDatabase::open(till_.path, AppDatabase::Use::read);
+    auto schema = till_->schema();
+    auto db = AppDatabase::open(till_->path, AppDatabase::Use::read);
     auto& app = *db;
     must(app.begin_read());
     auto reader = must(DatabaseReader::create(app));
@@ -174,7 +186,7 @@ class Model {
 
   // Applies what was logged since; a change of schema reloads.
   void follow() {
-    auto db = till_.state->lease();
+    auto db = till_->state->lease();
     auto query = must(db->prepare("SELECT a.id, a.action, t.name, a.entity_key, a.data, a.previous_data, a.transaction_no FROM action_log a"
                                   " JOIN tracked_tables t ON t.id=a.table_id WHERE a.id > ? ORDER BY a.id"));
     query.bind(1, scoped_id(1, sequence_));
@@ -247,14 +259,14 @@ class Model {
   }
 
   Sequence last_sequence() {
-    auto db = till_.state->lease();
+    auto db = till_->state->lease();
     return static_cast<Sequence>(must(db->query_integer("SELECT sequence FROM databases WHERE id=1")));
   }
   TransactionNo transaction() const { return transaction_; }
   Sequence sequence() const { return sequence_; }
 
  private:
-  Till& till_;
+  Till* till_;
   Sequence sequence_ = 0;
   TransactionNo transaction_ = 0;
   Schema schema_;

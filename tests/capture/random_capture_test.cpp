@@ -1,4 +1,5 @@
 #include "capture/random_shop.h"
+#include "capture/replica_checks.h"
 
 using namespace tillsync;
 using namespace tillsync::test;
@@ -18,7 +19,6 @@ void random_run(uint64_t seed, const std::string& pragmas, int transactions, boo
   model.start();
   check_same(model.content(), till.live());
   for (int i = 0; i < transactions; i++) {
-    TransactionNo before = model.transaction();
     shop.transaction();
     if (random.below(40) == 0) till.run("VACUUM");
     if (random.below(25) == 0) (void)till.app.execute("PRAGMA wal_checkpoint(RESTART)").has_value();
@@ -27,8 +27,8 @@ void random_run(uint64_t seed, const std::string& pragmas, int transactions, boo
     if (random.below(4) == 0) continue;  // several transactions at once
     till.capture();
     model.follow();
-    (void)before;
     check_same(model.content(), till.live());
+    if (i % 10 == 9) check_replica(till);
   }
   till.capture();
   model.follow();
@@ -36,6 +36,7 @@ void random_run(uint64_t seed, const std::string& pragmas, int transactions, boo
   // What is kept in step equals what is made afresh.
   auto kept = till.capturer->status();
   CHECK(kept.sequence == model.sequence());
+  check_replica(till);
 }
 }  // namespace
 
