@@ -12,6 +12,10 @@ if(MOLD_PROGRAM)
   add_link_options(-fuse-ld=mold)
 endif()
 
+# Line tables are enough for a backtrace, and cost a third of what full debug information does to build.
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
+set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O2 -g1")
+
 # Sanitizers apply to everything that is compiled here, SQLite included.
 if(TILLSYNC_SANITIZE)
   add_compile_options(-fsanitize=${TILLSYNC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
