@@ -99,7 +99,12 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
   auto future = promise->get_future();
   database->request_cut([promise](Result<SnapshotCut> cut) { promise->set_value(std::make_shared<Result<SnapshotCut>>(std::move(cut))); });
   TILLSYNC_LET(auto answer, wait_for(context, std::move(future)));
-  if (!*answer) return std::move(*answer).error().with("database '" + database->config().name + "'");
+  if (!*answer) {
+    Error error = std::move(*answer).error().with("database '" + database->config().name + "'");
+    // The file may come back; what a workflow does not find in the store will not.
+    if (error.kind == ErrorKind::not_found) error.kind = ErrorKind::transient;
+    return error;
+  }
   SnapshotCut& cut = **answer;
 
   const Json& plan = context.result("INITIALIZE_BACKUP");

@@ -94,7 +94,7 @@ void FollowedDatabase::run() {
     told = problem ? std::optional(problem->text) : std::nullopt;
     if (stopping_) break;
     if (notifier_) {
-      if (wait > milliseconds(0)) (void)notifier_->wait(wait);
+      if (wait > milliseconds(0) && notifier_->wait(wait) == ChangeNotifier::Event::changed) capturer_->changed();
     } else {
       std::this_thread::sleep_for(std::min(std::max(wait, milliseconds(10)), milliseconds(1000)));
     }

@@ -108,7 +108,7 @@ json render_action(const ActionToRender& what, const RenderContext& context) {
   bool batch = row && what.batch_rows > 1;
   j["action"] = (batch ? std::string("BATCH_") : std::string()) + to_string(a.kind);
   j["table"] = *what.table;
-  j["entity_id"] = j["entity_uuid"] = j["data"] = j["previous_data"] = j["user_id"] = nullptr;
+  for (const char* field : {"entity_id", "entity_uuid", "data", "previous_data"}) j[field] = nullptr;
   if (row) {
     if (const Table* table = context.schema->find(*what.table)) {
       int64_t rowid = a.rowid.value_or(0), previous = a.previous_rowid.value_or(rowid);
@@ -143,6 +143,7 @@ json render_action(const ActionToRender& what, const RenderContext& context) {
     show(a.before, j["previous_data"]);
     show(a.after, j["data"]);
   }
+  if (!j.contains("user_id")) j["user_id"] = nullptr;
   j["timestamp"] = to_rfc3339(what.transaction.captured_at);
   j["session_id"] = what.session.str();
   j["sequence"] = a.sequence;

@@ -14,6 +14,7 @@ namespace {
 constexpr milliseconds kLookAgain[] = {milliseconds(1), milliseconds(2), milliseconds(5), milliseconds(10), milliseconds(20), milliseconds(50), milliseconds(100)};
 constexpr milliseconds kQuietBeforeCheckpoint{1000};
 constexpr milliseconds kWriterLockPatience{50};
+constexpr milliseconds kJournalPatience{2000};
 
 double ms_of(std::chrono::steady_clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
 }  // namespace
@@ -92,12 +93,23 @@ Result<milliseconds> Capturer::round() {
     return milliseconds(60000);
   }
   idle_ = false;
+  if (scan_mode_ && ingest_ && !asked) {
+    // Events of a database without a WAL come in the middle of the application's own transaction: a look now would hold a
+    // lock it needs. Only the interval counts.
+    auto due = last_scan_ + setup_.scan_interval, at = setup_.clock->steady_now();
+    if (at < due) return std::chrono::ceil<milliseconds>(due - at);
+    // A journal is there: someone is writing this moment.
+    auto journal = setup_.application->stat(setup_.path + "-journal");
+    if (journal && journal->size > 0 && at < due + kJournalPatience) return milliseconds(20);
+  }
   if (!ingest_) {
     TILLSYNC_LET(ingest_, Ingest::load(ingest_setup()));
   }
   if (!tail_) TILLSYNC_TRY(attach());
   if (ingest_) ingest_->log().set_dependency_floor(dependency_floor_);
   TILLSYNC_LET(milliseconds wait, scan_mode_ ? scan_round() : wal_round());
+  // Let go, or a gap: nothing was captured in this round, and nobody's request is answered by it.
+  if (!scan_mode_ && !idle_ && !(tail_ && continuous_)) return wait;
   set_problem(std::nullopt);
   publish(idle_ ? "idle" : scan_mode_ ? "scan" : "wal");
   answer_requests();
@@ -342,6 +354,8 @@ Result<milliseconds> Capturer::scan_round() {
     TILLSYNC_TRY(scan_into_log(*reader, position));
     scanned_inode_ = attached_inode_;
   }
+  reader.reset();
+  database.end_read();
   return setup_.scan_interval;
 }
 

@@ -63,6 +63,8 @@ class Capturer {
   ~Capturer();
 
   std::chrono::milliseconds step();
+  // A file event came: the commit it belongs to may become visible only a little later, without another event.
+  void changed() { backoff_ = 0; }
   // Lets go of the application's files; state.db has everything committed.
   void stop();
 

@@ -35,6 +35,7 @@ constexpr bool is_retriable(ErrorKind kind) {
     case ErrorKind::usage:
     case ErrorKind::denied:
     case ErrorKind::schema:
+    case ErrorKind::not_found:
     case ErrorKind::cancelled:
       return false;
     default:
