@@ -346,6 +346,10 @@ Result<milliseconds> Capturer::scan_round() {
     TILLSYNC_LET(PageRef first, reader->page(1));
     position.change_counter = be32(first.data() + 24);
   }
+  if (reader->page_count() == 0 && ingest_ && ingest_->replica().page_count() > 0) {
+    // A file without a page is one that is being made: deleted and made anew, or put back. What it becomes is captured.
+    return milliseconds(200);
+  }
   last_scan_ = now;
   bool same = ingest_ && !rebuild_ && ingest_->position().source == CapturePosition::Source::scan &&
               ingest_->position().change_counter == position.change_counter && ingest_->replica().page_count() == reader->page_count() &&

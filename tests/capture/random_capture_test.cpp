@@ -67,6 +67,29 @@ TEST_CASE("capture: each transaction of the application is one of the log while 
   CHECK(must(db->query_integer("SELECT count(*) FROM transactions WHERE flags<>0")) == 0);
 }
 
+TEST_CASE("capture: a database that was deleted and made anew is captured as the next transaction") {
+  Till till(9, "PRAGMA synchronous=OFF;");
+  till.run("CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1, 'old')");
+  till.capture();
+  Model model(till);
+  model.start();
+  till.app.close();
+  must(till.files.remove(till.path));
+  CHECK(till.capturer->step() > std::chrono::milliseconds(0));
+  CHECK(till.capturer->status().problem->code == "database_missing");
+  // Made, and empty for a moment.
+  till.app = must(Connection::open(till.path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+  till.run("PRAGMA user_version");
+  (void)till.files.open(till.path, OpenMode::create).has_value();
+  till.capturer->request_capture([](Result<Sequence>) {});
+  till.capturer->step();
+  till.run("CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(7, 'new')");
+  till.capture();
+  model.follow();
+  check_same(model.content(), till.live());
+  CHECK(model.sequence() == 2);
+}
+
 TEST_CASE("capture: the first frames of a log that was empty are no gap") {
   Till till(8);
   till.run("CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
