@@ -351,12 +351,14 @@ Result<milliseconds> Capturer::scan_round() {
     return milliseconds(200);
   }
   last_scan_ = now;
+  // The change counter alone does not tell a file that was made anew: it may have the same number of changes behind it.
+  TILLSYNC_LET(Identity current, identity());
   bool same = ingest_ && !rebuild_ && ingest_->position().source == CapturePosition::Source::scan &&
               ingest_->position().change_counter == position.change_counter && ingest_->replica().page_count() == reader->page_count() &&
-              attached_inode_ == scanned_inode_;
+              scanned_ && scanned_->same_database(current);
   if (!same) {
     TILLSYNC_TRY(scan_into_log(*reader, position));
-    scanned_inode_ = attached_inode_;
+    scanned_ = current;
   }
   reader.reset();
   database.end_read();

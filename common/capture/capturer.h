@@ -121,7 +121,8 @@ class Capturer {
   bool idle_ = false;
   bool rebuild_ = false;        // the owner map is in doubt: next time, compare everything
   Identity idle_identity_;
-  uint64_t attached_inode_ = 0, scanned_inode_ = 0;
+  uint64_t attached_inode_ = 0;
+  std::optional<Identity> scanned_;
   Steady::time_point last_news_, last_scan_{};
   size_t backoff_ = 0;
   int failures_ = 0;

@@ -236,6 +236,8 @@ void Replica::apply(PageSource& source, const std::vector<SourcePage>& pages, Pa
     pending_.erase(page);
     cache_.erase(page);
   }
+  // A page that was cut off and comes back without a frame must not keep the owner it had.
+  for (PageNo page = page_count_ + 1; page <= page_count_after; page++) pending_owners_.push_back(page);
   page_count_ = page_count_after;
 }
 
