@@ -76,8 +76,7 @@ void ChildProcess::kill() {
   if (pid_ == 0) return;
   ::kill(pid_, SIGKILL);
   int status = 0;
-  while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-  }
+  while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {}
   status_ = 128 + SIGKILL;
   pid_ = 0;
 }

@@ -16,11 +16,11 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
-    {"status", run_status, true, false},       {"backup", run_backup, true, false},
-    {"flush", run_flush, true, false},         {"snapshots", run_snapshots, true, true},
-    {"workflows", run_workflows, true, false}, {"log", run_log, true, true},
+    {"status", run_status, true, false},        {"backup", run_backup, true, false},
+    {"flush", run_flush, true, false},          {"snapshots", run_snapshots, true, true},
+    {"workflows", run_workflows, true, false},  {"log", run_log, true, true},
     {"log verify", run_log_verify, true, true}, {"verify", run_verify, true, true},
-    {"restore", run_restore, true, true},      {"demo", run_demo, false, false},
+    {"restore", run_restore, true, true},       {"demo", run_demo, false, false},
     {"demo-shop", run_demo_shop, false, false},
 };
 
@@ -35,7 +35,8 @@ Result<Config> find_config(const Arguments& arguments) {
 
 Result<void> run(const Command& command, const Arguments& arguments, const CliEnvironment& environment) {
   if (!arguments.store.empty() && !command.reads_store)
-    return Error{ErrorKind::usage, 0, std::string(command.name) + " asks the agent and reads no store: leave out --store"};
+    return Error{ErrorKind::usage, 0,
+                 std::string(command.name) + " asks the agent and reads no store: leave out --store"};
   Config config = default_config();
   if (command.needs_configuration) {
     TILLSYNC_LET(config, find_config(arguments));
@@ -48,16 +49,11 @@ Result<void> run(const Command& command, const Arguments& arguments, const CliEn
 int exit_status(const Error& error) {
   if (is_agent_absent(error)) return 3;
   switch (error.kind) {
-    case ErrorKind::usage:
-      return 2;
-    case ErrorKind::corrupt:
-      return 4;
-    case ErrorKind::denied:
-      return 5;
-    case ErrorKind::cancelled:
-      return 130;
-    default:
-      return 1;
+    case ErrorKind::usage: return 2;
+    case ErrorKind::corrupt: return 4;
+    case ErrorKind::denied: return 5;
+    case ErrorKind::cancelled: return 130;
+    default: return 1;
   }
 }
 

@@ -110,7 +110,8 @@ Result<void> DirectStore::log(const Json& params, const Sink& sink) {
     if (!schema) return std::move(schema).error().with(object.key);
     context.schema = *schema;
     context.user_columns = Json::parse(segment.user_columns.empty() ? "{}" : segment.user_columns, nullptr, false);
-    if (!context.user_columns.is_object()) return Error{ErrorKind::corrupt, 0, object.key + ": its user columns are not a JSON object"};
+    if (!context.user_columns.is_object())
+      return Error{ErrorKind::corrupt, 0, object.key + ": its user columns are not a JSON object"};
     Result<void> told;
     TILLSYNC_TRY(render_segment(segment, context, filter.from, filter.to, [&](const Json& action) {
       // Times have one form, so that text order is time order.

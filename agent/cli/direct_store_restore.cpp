@@ -74,14 +74,22 @@ Result<void> copy_to(FileSystem& files, const std::string& path, int fd, StepPro
 
 Json document_of(const RestorePlan& plan, const RestoreOutcome& outcome) {
   Json tables = Json::array();
-  for (const auto& table : outcome.tables) tables.push_back({{"name", table.name}, {"rows", table.rows}, {"digest_ok", table.digest_ok}});
-  Json document{{"sequence", outcome.sequence}, {"transaction", outcome.transaction}, {"tables", std::move(tables)},
-                {"bytes", outcome.bytes},       {"elapsed_ms", 0},                    {"proven", outcome.proven}};
+  for (const auto& table : outcome.tables)
+    tables.push_back({{"name", table.name}, {"rows", table.rows}, {"digest_ok", table.digest_ok}});
+  Json document{{"sequence", outcome.sequence},
+                {"transaction", outcome.transaction},
+                {"tables", std::move(tables)},
+                {"bytes", outcome.bytes},
+                {"elapsed_ms", 0},
+                {"proven", outcome.proven}};
   if (!plan.note.empty()) document["note"] = plan.note;
   if (outcome.failures.empty()) return document;
   Json failures = Json::array();
   for (const auto& failure : outcome.failures)
-    failures.push_back({{"sequence", failure.sequence}, {"table", failure.table}, {"entity_id", failure.entity}, {"reason", failure.reason}});
+    failures.push_back({{"sequence", failure.sequence},
+                        {"table", failure.table},
+                        {"entity_id", failure.entity},
+                        {"reason", failure.reason}});
   document["failures"] = std::move(failures);
   return document;
 }
@@ -101,8 +109,9 @@ Result<Json> DirectStore::restore(const Json& params, int fd, const Progress& te
   const uint64_t needed = uint64_t{plan.chain.target().page_count} * plan.chain.target().page_size;
   TILLSYNC_LET(const uint64_t there, files_.free_space(folder.path()));
   if (there < needed)
-    return Error{ErrorKind::no_space, 0, "the restore needs " + human_size(needed) + " in " + directory_of(folder.path()) + ", where " + human_size(there) +
-                                             " are free; TMPDIR names another folder"};
+    return Error{ErrorKind::no_space, 0,
+                 "the restore needs " + human_size(needed) + " in " + directory_of(folder.path()) + ", where " +
+                     human_size(there) + " are free; TMPDIR names another folder"};
 
   if (!progress.begin("FETCH_PACKS")) return stopped();
   TILLSYNC_TRY(look_at_packs(*store_, plan, progress));

@@ -11,7 +11,8 @@ namespace tillsync {
 namespace {
 
 Json entry_of(const SnapshotVerdict& verdict) {
-  Json entry{{"uuid", verdict.snapshot.str()}, {"type", nullptr}, {"ok", !verdict.error}, {"bytes", verdict.bytes_read}};
+  Json entry{
+      {"uuid", verdict.snapshot.str()}, {"type", nullptr}, {"ok", !verdict.error}, {"bytes", verdict.bytes_read}};
   if (verdict.type) entry["type"] = to_string(*verdict.type);
   if (verdict.error) entry["error"] = verdict.error->context;
   return entry;
@@ -39,7 +40,8 @@ bool all_ok(const Json& entries) {
 
 }  // namespace
 
-Result<void> DirectStore::verify_database(const Lineage& lineage, const Json& params, const Progress& tell, Json& snapshots) {
+Result<void> DirectStore::verify_database(const Lineage& lineage, const Json& params, const Progress& tell,
+                                          Json& snapshots) {
   const std::string asked = text_in(params, "snapshot");
   const bool data = flag_in(params, "data");
   std::vector<Uuid> uuids;
@@ -59,7 +61,8 @@ Result<void> DirectStore::verify_database(const Lineage& lineage, const Json& pa
     Json entry = entry_of(verdict);
     if (data && !verdict.error) {
       TILLSYNC_LET(const Manifest manifest, read_manifest(*store_, lineage, uuid));
-      VerifiedMark mark{uuid, manifest.checksum, clock_.now(), verdict.replay_proven ? "replay" : "read-back", verdict.bytes_read};
+      VerifiedMark mark{uuid, manifest.checksum, clock_.now(), verdict.replay_proven ? "replay" : "read-back",
+                        verdict.bytes_read};
       entry["method"] = mark.method;
       auto marked = put_verified(*store_, manifest, mark, random_);
       // Who may only read the store has still proven it.
@@ -96,7 +99,9 @@ Result<void> DirectStore::log_verify_database(const Lineage& lineage, const Prog
   Sequence first_needed = 0;
   TILLSYNC_LET(const KnownStates known, states_of(*store_, lineage, first_needed));
   TILLSYNC_LET(const LogVerdict verdict,
-               verify_log(*store_, lineage, known, first_needed, [&](uint64_t items, uint64_t bytes, uint64_t total) { return progress.show(items, bytes, total); }));
+               verify_log(*store_, lineage, known, first_needed, [&](uint64_t items, uint64_t bytes, uint64_t total) {
+                 return progress.show(items, bytes, total);
+               }));
   for (const auto& segment : verdict.segments) {
     Json entry{{"key", segment.key}, {"ok", !segment.error}, {"proven", segment.proven}};
     if (segment.error) entry["error"] = segment.error->context;

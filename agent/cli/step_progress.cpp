@@ -22,7 +22,8 @@ bool StepProgress::tell(uint64_t items, uint64_t bytes, uint64_t bytes_total) {
   told_ = clock_.steady_now();
   const double seconds = std::chrono::duration<double>(told_ - begun_).count();
   const double rate = seconds > 0.2 ? static_cast<double>(bytes) / seconds : 0;
-  Json document{{"step", step_}, {"percent", nullptr}, {"bytes", bytes}, {"items", items}, {"rate", nullptr}, {"eta_ms", nullptr}};
+  Json document{{"step", step_},  {"percent", nullptr}, {"bytes", bytes},
+                {"items", items}, {"rate", nullptr},    {"eta_ms", nullptr}};
   if (bytes_total > 0) document["percent"] = std::min<uint64_t>(100, bytes * 100 / bytes_total);
   if (rate > 0) document["rate"] = static_cast<uint64_t>(rate);
   if (rate > 0 && bytes_total >= bytes)

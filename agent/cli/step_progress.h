@@ -1,8 +1,8 @@
-// Progress of a command that works on a store itself, in the shape of docs/control-protocol.md: step, percent, rate, time
-// left.
+// Progress of a command that works on a store itself, in the shape of docs/control-protocol.md: step, percent, rate,
+// time left.
 //
-// Units: bytes; rate in bytes a second since the step began; percent of the step. Calls the callback at most ten times a
-// second and at the start of each step. Threads: one.
+// Units: bytes; rate in bytes a second since the step began; percent of the step. Calls the callback at most ten times
+// a second and at the start of each step. Threads: one.
 #pragma once
 
 #include <string>

@@ -118,9 +118,11 @@ Result<Uuid> find_terminal(ObjectStore& store, const std::string& asked, const s
   if (matches == 1) return match->id;
   if (!asked.empty())
     return Error{matches > 1 ? ErrorKind::usage : ErrorKind::not_found, 0,
-                 (matches > 1 ? "several terminals are called '" : "the store knows no terminal '") + asked + "'; it holds " + listed(terminals)};
+                 (matches > 1 ? "several terminals are called '" : "the store knows no terminal '") + asked +
+                     "'; it holds " + listed(terminals)};
   if (terminals.size() == 1) return terminals.front().id;
-  return Error{ErrorKind::usage, 0, "the store holds several terminals: choose one with --terminal: " + listed(terminals)};
+  return Error{ErrorKind::usage, 0,
+               "the store holds several terminals: choose one with --terminal: " + listed(terminals)};
 }
 
 Result<std::vector<Lineage>> list_databases(ObjectStore& store, const Uuid& terminal) {
@@ -140,18 +142,23 @@ Result<std::vector<Lineage>> list_databases(ObjectStore& store, const Uuid& term
 
 Result<std::vector<Lineage>> find_databases(ObjectStore& store, const Uuid& terminal, const std::string& name) {
   TILLSYNC_LET(auto databases, list_databases(store, terminal));
-  if (databases.empty()) return Error{ErrorKind::not_found, 0, "the store holds no database of terminal " + terminal.str() + " yet"};
+  if (databases.empty())
+    return Error{ErrorKind::not_found, 0, "the store holds no database of terminal " + terminal.str() + " yet"};
   if (name.empty()) return databases;
-  const auto found = std::find_if(databases.begin(), databases.end(), [&](const Lineage& d) { return d.database == name; });
+  const auto found =
+      std::find_if(databases.begin(), databases.end(), [&](const Lineage& d) { return d.database == name; });
   if (found == databases.end())
-    return Error{ErrorKind::not_found, 0, "terminal " + terminal.str() + " has no database '" + name + "' in the store; it has " + listed(databases)};
+    return Error{
+        ErrorKind::not_found, 0,
+        "terminal " + terminal.str() + " has no database '" + name + "' in the store; it has " + listed(databases)};
   return std::vector<Lineage>{*found};
 }
 
 Result<Lineage> find_database(ObjectStore& store, const Uuid& terminal, const std::string& name) {
   TILLSYNC_LET(const auto databases, find_databases(store, terminal, name));
   if (databases.size() == 1) return databases.front();
-  return Error{ErrorKind::usage, 0, "the terminal has several databases: choose one with --database: " + listed(databases)};
+  return Error{ErrorKind::usage, 0,
+               "the terminal has several databases: choose one with --database: " + listed(databases)};
 }
 
 }  // namespace tillsync

@@ -1,10 +1,10 @@
 // What a store holds: terminals, their databases, and the newest epoch of each, found by listing.
 //
 // Layout: ports/object_keys.h. A terminal is a folder below terminals/; a database is a folder of it with a numbered
-// folder, its epoch. Listing jumps over what lies below a folder that is known already, so that a long log costs nothing.
-// Errors: those of the store; usage when it has to be said which terminal or database is meant, with those there are;
-// not_found when a named one is not there; corrupt with the key for a name or terminal.json that does not parse.
-// Threads: any.
+// folder, its epoch. Listing jumps over what lies below a folder that is known already, so that a long log costs
+// nothing. Errors: those of the store; usage when it has to be said which terminal or database is meant, with those
+// there are; not_found when a named one is not there; corrupt with the key for a name or terminal.json that does not
+// parse. Threads: any.
 #pragma once
 
 #include "crypto/object_header.h"

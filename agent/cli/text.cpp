@@ -18,23 +18,12 @@ std::string toned(const Style& style, Tone tone, std::string_view text) {
   if (!style.colour || tone == Tone::plain || text.empty()) return std::string(text);
   const char* code = "0";
   switch (tone) {
-    case Tone::good:
-      code = "32";
-      break;
-    case Tone::warning:
-      code = "33";
-      break;
-    case Tone::bad:
-      code = "31";
-      break;
-    case Tone::faint:
-      code = "2";
-      break;
-    case Tone::strong:
-      code = "1";
-      break;
-    case Tone::plain:
-      break;
+    case Tone::good: code = "32"; break;
+    case Tone::warning: code = "33"; break;
+    case Tone::bad: code = "31"; break;
+    case Tone::faint: code = "2"; break;
+    case Tone::strong: code = "1"; break;
+    case Tone::plain: break;
   }
   return "\x1b[" + std::string(code) + "m" + std::string(text) + "\x1b[0m";
 }

@@ -6,16 +6,15 @@
 #pragma once
 
 #include <cstdint>
-#include "base/json.h"
 #include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
+#include "base/json.h"
 
 #include "base/result.h"
 
 namespace tillsync {
-
 
 inline constexpr int kNestingMax = 64;  // deeper documents are refused: copies of JSON recurse
 

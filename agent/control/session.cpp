@@ -66,15 +66,13 @@ void ControlSession::wait_to_read() {
 void ControlSession::on_readable() {
   if (!open_) return;
   switch (receive()) {
-    case Received::failed:
-      return close();
+    case Received::failed: return close();
     case Received::end:
       at_end_ = true;  // what was asked before is still answered; half a request is not
       incoming_.resize(incoming_.rfind('\n') + 1);
       break;
     case Received::more:
-    case Received::nothing:
-      break;
+    case Received::nothing: break;
   }
   handle_lines();
   wait_to_read();

@@ -17,7 +17,9 @@ namespace asio = boost::asio;
 Result<std::unique_ptr<Agent>> Agent::create(const Config& config, const Ports& ports) {
   // The WAL-reset bug is the checkpointer's, and we checkpoint (docs/architecture.md).
   if (sqlite3_libversion_number() < 3051003)
-    return Error{ErrorKind::usage, 0, std::string("SQLite ") + sqlite3_libversion() + " can lose frames in a checkpoint; at least 3.51.3 is needed"};
+    return Error{
+        ErrorKind::usage, 0,
+        std::string("SQLite ") + sqlite3_libversion() + " can lose frames in a checkpoint; at least 3.51.3 is needed"};
   std::unique_ptr<Agent> agent(new Agent(config, ports));
   TILLSYNC_TRY(agent->open());
   return agent;
@@ -25,11 +27,14 @@ Result<std::unique_ptr<Agent>> Agent::create(const Config& config, const Ports& 
 
 Result<void> Agent::prepare_folders() {
   const std::string& folder = config_.terminal.state_dir;
-  for (const char* part : {"", "/spool", "/staging", "/databases"}) TILLSYNC_TRY(ports_.files->make_directories(folder + part).with("state_dir"));
+  for (const char* part : {"", "/spool", "/staging", "/databases"})
+    TILLSYNC_TRY(ports_.files->make_directories(folder + part).with("state_dir"));
   TILLSYNC_LET(state_lock_, ports_.files->open(folder + "/lock", OpenMode::create));
   auto locked = state_lock_->lock();
   if (!locked && locked.error().kind == ErrorKind::conflict)
-    return Error{ErrorKind::conflict, 0, folder + ": another agent runs on this state_dir; stop it first, or give this one a state_dir of its own"};
+    return Error{
+        ErrorKind::conflict, 0,
+        folder + ": another agent runs on this state_dir; stop it first, or give this one a state_dir of its own"};
   return locked;
 }
 
@@ -44,7 +49,8 @@ Result<void> Agent::sweep_leftovers() {
       if (!row) break;
       wanted.insert(queued.text(0));
     }
-    TILLSYNC_LET(auto steps, db->prepare("SELECT s.data, w.uuid FROM workflow_steps s JOIN workflows w ON w.id=s.workflow_id WHERE w.status IN ('PENDING', 'IN_PROGRESS')"));
+    TILLSYNC_LET(auto steps, db->prepare("SELECT s.data, w.uuid FROM workflow_steps s JOIN workflows w ON "
+                                         "w.id=s.workflow_id WHERE w.status IN ('PENDING', 'IN_PROGRESS')"));
     while (true) {
       TILLSYNC_LET(bool row, steps.step());
       if (!row) break;
@@ -86,7 +92,9 @@ Result<void> Agent::establish_identity() {
 // terminal.json, the epoch and the name. The store may be away: they are put when it is there.
 void Agent::announce() {
   auto put = [&]() -> Result<void> {
-    Json identity{{"id", services_.terminal.str()}, {"name", config_.terminal.name}, {"created_at", to_rfc3339(ports_.clock->now())}};
+    Json identity{{"id", services_.terminal.str()},
+                  {"name", config_.terminal.name},
+                  {"created_at", to_rfc3339(ports_.clock->now())}};
     std::string text = identity.dump();
     BytesSource terminal(as_bytes(text));
     auto done = store_->put(keys::terminal_json(services_.terminal), terminal);
@@ -113,7 +121,9 @@ Result<void> Agent::open() {
   vfs_ = std::make_unique<FileVfs>(*ports_.files, *ports_.clock, *ports_.random);
   TILLSYNC_LET(state_, StateDb::open(config_.terminal.state_dir + "/state.db", vfs_->name(), *ports_.clock));
   TILLSYNC_LET(store_, make_store(config_.store.url, *ports_.files, *ports_.random));
-  services_ = Services{&config_, ports_.files, ports_.clock, ports_.random, ports_.notifiers, vfs_.get(), state_.get(), store_.get(), {}, 1};
+  services_ = Services{
+      &config_, ports_.files, ports_.clock, ports_.random, ports_.notifiers, vfs_.get(), state_.get(), store_.get(), {},
+      1};
   TILLSYNC_TRY(establish_identity());
   TILLSYNC_TRY(sweep_leftovers());
   workers_ = std::make_unique<asio::thread_pool>(2);
@@ -137,7 +147,10 @@ Result<void> Agent::open() {
   {
     auto db = state_->lease();
     for (auto* database : all) {
-      TILLSYNC_LET(int64_t floor, db->query_integer("SELECT coalesce(max(sequence), 0) FROM snapshots WHERE is_complete AND database_id=" + std::to_string(database->id())));
+      TILLSYNC_LET(
+          int64_t floor,
+          db->query_integer("SELECT coalesce(max(sequence), 0) FROM snapshots WHERE is_complete AND database_id=" +
+                            std::to_string(database->id())));
       database->set_dependency_floor(static_cast<Sequence>(floor));
     }
   }
@@ -165,7 +178,8 @@ void Agent::snapshot_after_schema_change(FollowedDatabase& database) {
       {
         // Without any snapshot there is nothing a replay could start from, before or after the change.
         auto db = state_->lease();
-        auto any = db->query_integer("SELECT count(*) FROM snapshots WHERE is_complete AND database_id=" + std::to_string(database.id()));
+        auto any = db->query_integer("SELECT count(*) FROM snapshots WHERE is_complete AND database_id=" +
+                                     std::to_string(database.id()));
         if (!any || *any == 0) return;
       }
       Uuid snapshot;
@@ -174,7 +188,8 @@ void Agent::snapshot_after_schema_change(FollowedDatabase& database) {
       request.database = database.config().name;
       request.description = "after a change of schema";
       auto started = start_backup(request, snapshot);
-      if (!started) spdlog::warn("{}: no snapshot after a change of schema: {}", database.config().name, started.error().context);
+      if (!started)
+        spdlog::warn("{}: no snapshot after a change of schema: {}", database.config().name, started.error().context);
     });
   });
 }
@@ -212,7 +227,8 @@ void Agent::run() {
   auto resumed = runner_->resume();
   if (!resumed) spdlog::error("workflows can't go on: {}", resumed.error().context);
   schedule_incremental();
-  spdlog::info("terminal {} ({}) follows {} database(s); store {}", services_.terminal.str(), config_.terminal.name, databases_.size(), config_.store.url);
+  spdlog::info("terminal {} ({}) follows {} database(s); store {}", services_.terminal.str(), config_.terminal.name,
+               databases_.size(), config_.store.url);
   loop_.run();
   // Control is gone; what runs ends at its next safe point, and capture commits what it has.
   runner_->stop();

@@ -1,7 +1,7 @@
 // The agent: builds every part, in the order in which they need each other, and runs until it is told to stop.
 //
-// Order: state lock, folders and sweep of leftovers, state.db, store, identity, databases, log shipper, workflows, control.
-// Errors: create() says what is wrong and what to do; a failing database or store never stops the agent.
+// Order: state lock, folders and sweep of leftovers, state.db, store, identity, databases, log shipper, workflows,
+// control. Errors: create() says what is wrong and what to do; a failing database or store never stops the agent.
 // Threads: create(), run() on the main thread; stop() from any.
 #pragma once
 

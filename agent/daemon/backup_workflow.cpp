@@ -45,12 +45,13 @@ Result<WorkflowRequest> BackupWorkflow::request(const Request& wanted, Uuid& sna
   FollowedDatabase* database = nullptr;
   for (auto* candidate : databases_)
     if (candidate->config().name == wanted.database) database = candidate;
-  if (!database) return Error{ErrorKind::usage, 0, "there is no database '" + wanted.database + "' in the configuration"};
+  if (!database)
+    return Error{ErrorKind::usage, 0, "there is no database '" + wanted.database + "' in the configuration"};
   snapshot = make_uuid_v7(*services_.clock, *services_.random);
   WorkflowRequest request;
   request.type = WorkflowType::backup;
   request.name = "backup of " + wanted.database;
-  request.data = {{"database", wanted.database}, {"type", wanted.type},   {"name", wanted.name},
+  request.data = {{"database", wanted.database},       {"type", wanted.type},   {"name", wanted.name},
                   {"description", wanted.description}, {"dedup", wanted.dedup}, {"snapshot_uuid", snapshot.str()}};
   request.backup = BackupSession{database->id()};
   return request;
@@ -68,7 +69,9 @@ Result<Json> BackupWorkflow::initialize(StepContext& context) {
   std::string type = context.data().at("type");
   auto db = services_.state->lease();
   auto newest = [&](const char* only) -> Result<std::string> {
-    TILLSYNC_LET(auto query, db->prepare(std::string("SELECT uuid FROM snapshots WHERE database_id=? AND epoch=? AND is_complete") + only + " ORDER BY sequence DESC, captured_at DESC, uuid DESC LIMIT 1"));
+    TILLSYNC_LET(auto query,
+                 db->prepare(std::string("SELECT uuid FROM snapshots WHERE database_id=? AND epoch=? AND is_complete") +
+                             only + " ORDER BY sequence DESC, captured_at DESC, uuid DESC LIMIT 1"));
     query.bind(1, database->id()).bind(2, services_.epoch);
     TILLSYNC_LET(bool found, query.step());
     return found ? query.text(0) : std::string();
@@ -81,13 +84,19 @@ Result<Json> BackupWorkflow::initialize(StepContext& context) {
     note = "a FULL was made instead: there is no complete one yet to go on from";
     type = "FULL";
   }
-  return Json{{"type", type}, {"from", type == "INCREMENTAL" ? parent : type == "DIFFERENTIAL" ? full : ""}, {"parent", parent}, {"note", note}};
+  return Json{{"type", type},
+              {"from", type == "INCREMENTAL"    ? parent
+                       : type == "DIFFERENTIAL" ? full
+                                                : ""},
+              {"parent", parent},
+              {"note", note}};
 }
 
 Result<Json> BackupWorkflow::count_entities(StepContext& context) {
   TILLSYNC_LET(auto database, database_of(context));
   auto db = services_.state->lease();
-  TILLSYNC_LET(int64_t entities, db->query_integer("SELECT count(*) FROM entity_uuids e JOIN tracked_tables t ON t.id=e.table_id WHERE NOT e.deleted AND t.database_id=" +
+  TILLSYNC_LET(int64_t entities, db->query_integer("SELECT count(*) FROM entity_uuids e JOIN tracked_tables t ON "
+                                                   "t.id=e.table_id WHERE NOT e.deleted AND t.database_id=" +
                                                    std::to_string(database->id())));
   return Json{{"entity_uuid_count", entities}};
 }
@@ -97,7 +106,9 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
   // Leftovers of an attempt that was interrupted have no record; the sweep at the next start takes them.
   auto promise = std::make_shared<std::promise<std::shared_ptr<Result<SnapshotCut>>>>();
   auto future = promise->get_future();
-  database->request_cut([promise](Result<SnapshotCut> cut) { promise->set_value(std::make_shared<Result<SnapshotCut>>(std::move(cut))); });
+  database->request_cut([promise](Result<SnapshotCut> cut) {
+    promise->set_value(std::make_shared<Result<SnapshotCut>>(std::move(cut)));
+  });
   TILLSYNC_LET(auto answer, wait_for(context, std::move(future)));
   if (!*answer) {
     Error error = std::move(*answer).error().with("database '" + database->config().name + "'");
@@ -122,7 +133,9 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
       from.reset();
     }
   }
-  m.type = type == "FULL" ? SnapshotType::full : type == "INCREMENTAL" ? SnapshotType::incremental : SnapshotType::differential;
+  m.type = type == "FULL"          ? SnapshotType::full
+           : type == "INCREMENTAL" ? SnapshotType::incremental
+                                   : SnapshotType::differential;
   m.created_at = services_.clock->now();
   m.captured_at = cut.captured_at;
   m.name = context.data().at("name");
@@ -149,7 +162,8 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
   if (context.data().at("dedup").get<bool>() && m.type == SnapshotType::full) {
     what.lookup = [this, id = database->id()](const Digest& name) -> Result<std::optional<StoredBlock>> {
       auto db = services_.state->lease();
-      TILLSYNC_LET(auto query, db->cached("SELECT pack_key, block FROM stored_blocks WHERE database_id=? AND sha256=?"));
+      TILLSYNC_LET(auto query,
+                   db->cached("SELECT pack_key, block FROM stored_blocks WHERE database_id=? AND sha256=?"));
       query->bind(1, id).bind(2, name.view());
       TILLSYNC_LET(bool found, query->step());
       std::optional<StoredBlock> block;
@@ -163,7 +177,8 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
     context.progress(done, done * page_size, total * page_size);
     return !context.cancelled();
   };
-  TILLSYNC_LET(auto built, build_snapshot(what, *cut.image, *services_.files, services_.spool_folder(), *services_.random));
+  TILLSYNC_LET(auto built,
+               build_snapshot(what, *cut.image, *services_.files, services_.spool_folder(), *services_.random));
   cut.image.reset();
 
   Json packs = Json::array();
@@ -174,8 +189,13 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
   }
   std::string draft = services_.spool_folder() + "/" + m.uuid.str() + ".draft";
   TILLSYNC_TRY(spool(draft, built.manifest_bytes));
-  return Json{{"type", std::string(to_string(built.manifest.type))}, {"sequence", cut.sequence}, {"transaction", cut.transaction}, {"generation", cut.generation},
-              {"packs", packs}, {"draft", draft}, {"manifest_key", built.manifest_key}};
+  return Json{{"type", std::string(to_string(built.manifest.type))},
+              {"sequence", cut.sequence},
+              {"transaction", cut.transaction},
+              {"generation", cut.generation},
+              {"packs", packs},
+              {"draft", draft},
+              {"manifest_key", built.manifest_key}};
 }
 
 Result<void> BackupWorkflow::spool(const std::string& path, ByteView bytes) {
@@ -187,7 +207,9 @@ Result<void> BackupWorkflow::spool(const std::string& path, ByteView bytes) {
 Result<int64_t> BackupWorkflow::ask_integer(FollowedDatabase& database, const std::string& sql) {
   TILLSYNC_LET(auto app, AppDatabase::open(database.config().path, AppDatabase::Use::read));
   auto answer = app.connection().query_integer(sql);
-  if (!answer) return Error{ErrorKind::usage, 0, "schema_version of database '" + database.config().name + "': " + answer.error().context};
+  if (!answer)
+    return Error{ErrorKind::usage, 0,
+                 "schema_version of database '" + database.config().name + "': " + answer.error().context};
   return *answer;
 }
 
@@ -198,7 +220,9 @@ Result<std::string> BackupWorkflow::ask_app_version(FollowedDatabase& database) 
   if (!begins("SELECT ") && !begins("PRAGMA ") && !begins("WITH ")) return text;
   TILLSYNC_LET(auto app, AppDatabase::open(database.config().path, AppDatabase::Use::read));
   auto answer = app.connection().query_text(text);
-  if (!answer) return Error{ErrorKind::usage, 0, "app_version of database '" + database.config().name + "': " + answer.error().context};
+  if (!answer)
+    return Error{ErrorKind::usage, 0,
+                 "app_version of database '" + database.config().name + "': " + answer.error().context};
   return *answer;
 }
 
@@ -218,27 +242,54 @@ Result<Json> BackupWorkflow::create_snapshot(StepContext& context) {
   TILLSYNC_LET(Bytes draft, read_file(*services_.files, captured.at("draft"), uint64_t{1} << 30));
   std::string key = captured.at("manifest_key");
   TILLSYNC_LET(Manifest m, Manifest::decode(draft, key, database->lineage()));
-  m.configuration = {{"database", database->config().name}, {"path", database->config().path}, {"user_column", database->config().user_column},
-                     {"schema_version", database->config().schema_version}, {"tillsync_version", TILLSYNC_VERSION}};
+  m.configuration = {{"database", database->config().name},
+                     {"path", database->config().path},
+                     {"user_column", database->config().user_column},
+                     {"schema_version", database->config().schema_version},
+                     {"tillsync_version", TILLSYNC_VERSION}};
   Bytes final_bytes = m.encode(*services_.random);
   std::string path = services_.spool_folder() + "/" + m.uuid.str() + ".manifest";
   TILLSYNC_TRY(spool(path, final_bytes));
   context.set_snapshot(m.uuid);
   Json counts = Json::object();
   for (auto& table : m.tables) counts[table.name] = table.rows;
-  context.on_commit([m, key, counts, id = database->id(), now = to_ms(services_.clock->now())](Connection& db) -> Result<void> {
-    TILLSYNC_LET(auto insert, db.prepare("INSERT OR REPLACE INTO snapshots(uuid, database_id, epoch, name, description, snapshot_type, parent_uuid, base_uuid, sequence, transaction_no,"
-                                         " generation, captured_at, schema_version, app_version, checksum, size, stored_bytes, table_counts, action_log_count, entity_uuid_count,"
-                                         " manifest_key, created_at, updated_at) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
-    std::optional<std::string> parent, base;
-    if (m.parent) parent = m.parent->str();
-    if (m.base) base = m.base->str();
-    insert.bind(1, m.uuid.str()).bind(2, id).bind(3, m.lineage.epoch).bind(4, m.name).bind(5, m.description).bind(6, to_string(m.type));
-    insert.bind(7, parent).bind(8, base).bind(9, m.sequence).bind(10, m.transaction).bind(11, m.generation).bind(12, to_ms(m.captured_at));
-    insert.bind(13, m.schema_version).bind(14, m.app_version).bind(15, m.checksum.hex()).bind(16, m.size).bind(17, m.stored_bytes).bind(18, counts.dump());
-    insert.bind(19, m.action_log_count).bind(20, m.entity_uuid_count).bind(21, key).bind(22, to_ms(m.created_at)).bind(23, now);
-    return insert.run();
-  });
+  context.on_commit(
+      [m, key, counts, id = database->id(), now = to_ms(services_.clock->now())](Connection& db) -> Result<void> {
+        TILLSYNC_LET(
+            auto insert,
+            db.prepare("INSERT OR REPLACE INTO snapshots(uuid, database_id, epoch, name, description, snapshot_type, "
+                       "parent_uuid, base_uuid, sequence, transaction_no,"
+                       " generation, captured_at, schema_version, app_version, checksum, size, stored_bytes, "
+                       "table_counts, action_log_count, entity_uuid_count,"
+                       " manifest_key, created_at, updated_at) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+        std::optional<std::string> parent, base;
+        if (m.parent) parent = m.parent->str();
+        if (m.base) base = m.base->str();
+        insert.bind(1, m.uuid.str())
+            .bind(2, id)
+            .bind(3, m.lineage.epoch)
+            .bind(4, m.name)
+            .bind(5, m.description)
+            .bind(6, to_string(m.type));
+        insert.bind(7, parent)
+            .bind(8, base)
+            .bind(9, m.sequence)
+            .bind(10, m.transaction)
+            .bind(11, m.generation)
+            .bind(12, to_ms(m.captured_at));
+        insert.bind(13, m.schema_version)
+            .bind(14, m.app_version)
+            .bind(15, m.checksum.hex())
+            .bind(16, m.size)
+            .bind(17, m.stored_bytes)
+            .bind(18, counts.dump());
+        insert.bind(19, m.action_log_count)
+            .bind(20, m.entity_uuid_count)
+            .bind(21, key)
+            .bind(22, to_ms(m.created_at))
+            .bind(23, now);
+        return insert.run();
+      });
   return Json{{"manifest", path}, {"checksum", m.checksum.hex()}};
 }
 
@@ -264,15 +315,19 @@ Result<Json> BackupWorkflow::upload(StepContext& context) {
   shipper_.report_store(done, manifest->size());
   TILLSYNC_TRY(std::move(done));
   std::string uuid = context.data().at("snapshot_uuid");
-  context.on_commit([captured, uuid, id = database->id(), now = to_ms(services_.clock->now())](Connection& db) -> Result<void> {
+  context.on_commit([captured, uuid, id = database->id(),
+                     now = to_ms(services_.clock->now())](Connection& db) -> Result<void> {
     TILLSYNC_LET(auto complete, db.prepare("UPDATE snapshots SET is_complete=1, updated_at=? WHERE uuid=?"));
     TILLSYNC_TRY(complete.bind(1, now).bind(2, uuid).run());
-    TILLSYNC_LET(auto block, db.prepare("INSERT OR IGNORE INTO stored_blocks(database_id, sha256, pack_key, block) VALUES(?,?,?,?)"));
+    TILLSYNC_LET(
+        auto block,
+        db.prepare("INSERT OR IGNORE INTO stored_blocks(database_id, sha256, pack_key, block) VALUES(?,?,?,?)"));
     for (auto& pack : captured.at("packs")) {
       int64_t number = 0;
       for (auto& run : pack.at("runs")) {
         TILLSYNC_LET(Digest name, Digest::parse(run.get<std::string>()));
-        TILLSYNC_TRY(block.bind(1, id).bind(2, name.view()).bind(3, pack.at("key").get<std::string>()).bind(4, number++).run());
+        TILLSYNC_TRY(
+            block.bind(1, id).bind(2, name.view()).bind(3, pack.at("key").get<std::string>()).bind(4, number++).run());
       }
     }
     return {};
@@ -286,11 +341,15 @@ Result<Json> BackupWorkflow::validate(StepContext& context) {
   TILLSYNC_LET(Uuid uuid, Uuid::parse(context.data().at("snapshot_uuid").get<std::string>()));
   TILLSYNC_LET(Manifest m, read_manifest(*services_.store, database->lineage(), uuid));
   if (m.checksum.hex() != context.result("CREATE_SNAPSHOT").at("checksum"))
-    return Error{ErrorKind::corrupt, 0, captured.at("manifest_key").get<std::string>() + ": the store gives back another manifest than was put"};
+    return Error{
+        ErrorKind::corrupt, 0,
+        captured.at("manifest_key").get<std::string>() + ": the store gives back another manifest than was put"};
   for (auto& pack : captured.at("packs")) {
     TILLSYNC_LET(auto info, services_.store->head(pack.at("key")));
     if (info.size != pack.at("size").get<uint64_t>())
-      return Error{ErrorKind::corrupt, 0, info.key + ": has " + std::to_string(info.size) + " bytes in the store, " + pack.at("size").dump() + " were put"};
+      return Error{ErrorKind::corrupt, 0,
+                   info.key + ": has " + std::to_string(info.size) + " bytes in the store, " + pack.at("size").dump() +
+                       " were put"};
   }
   database->set_dependency_floor(m.sequence);
   // Everything is in the store; the spool may go.
@@ -298,8 +357,10 @@ Result<Json> BackupWorkflow::validate(StepContext& context) {
   (void)services_.files->remove(captured.at("draft")).has_value();
   (void)services_.files->remove(context.result("CREATE_SNAPSHOT").at("manifest")).has_value();
   Json document = to_json(m, false);
-  if (auto note = context.result("INITIALIZE_BACKUP").at("note").get<std::string>(); !note.empty()) document["note"] = note;
-  spdlog::info("{}: snapshot {} {} at sequence {}: {} bytes, {} stored", database->config().name, document["type"].get<std::string>(), uuid.str(), m.sequence, m.size, m.stored_bytes);
+  if (auto note = context.result("INITIALIZE_BACKUP").at("note").get<std::string>(); !note.empty())
+    document["note"] = note;
+  spdlog::info("{}: snapshot {} {} at sequence {}: {} bytes, {} stored", database->config().name,
+               document["type"].get<std::string>(), uuid.str(), m.sequence, m.size, m.stored_bytes);
   return document;
 }
 

@@ -17,7 +17,8 @@ Result<std::optional<std::string>> text(const Json& params, const char* key) {
 }
 Result<std::optional<uint64_t>> number(const Json& params, const char* key) {
   if (!params.contains(key) || params.at(key).is_null()) return std::optional<uint64_t>();
-  if (!params.at(key).is_number_integer() || params.at(key) < 0) return Error{ErrorKind::usage, 0, std::string(key) + ": a number from 0 on was expected"};
+  if (!params.at(key).is_number_integer() || params.at(key) < 0)
+    return Error{ErrorKind::usage, 0, std::string(key) + ": a number from 0 on was expected"};
   return std::optional(params.at(key).get<uint64_t>());
 }
 }  // namespace
@@ -41,7 +42,9 @@ void ControlMethods::install(ControlServer& server) {
   query(server, "restore", [this](const Json& params) { return restore(params); });
   query(server, "workflows", [this](const Json& params) { return workflows(params); });
   query(server, "store.info", [this](const Json&) -> Result<Json> {
-    return Json{{"terminal_id", agent_.services_.terminal.str()}, {"terminal_name", agent_.config_.terminal.name}, {"url", agent_.config_.store.url}};
+    return Json{{"terminal_id", agent_.services_.terminal.str()},
+                {"terminal_name", agent_.config_.terminal.name},
+                {"url", agent_.config_.store.url}};
   });
   server.handle("flush", [this](Request request, Responder responder) { flush(request.params, responder); });
   server.handle("workflow.wait", [this](Request request, Responder responder) {
@@ -52,9 +55,12 @@ void ControlMethods::install(ControlServer& server) {
   server.handle("restore.deliver", [this](Request request, Responder responder) {
     auto uuid = Uuid::parse(request.params.value("uuid", ""));
     if (!uuid) return responder.error(uuid.error());
-    if (!request.fd) return responder.error(Error{ErrorKind::usage, 0, "restore.deliver needs a descriptor to write to"});
+    if (!request.fd)
+      return responder.error(Error{ErrorKind::usage, 0, "restore.deliver needs a descriptor to write to"});
     auto fd = std::make_shared<UniqueFd>(std::move(request.fd));
-    asio::post(*agent_.workers_, [this, uuid = *uuid, fd, responder] { responder.reply(agent_.restores_->deliver(*agent_.engine_, uuid, fd->get())); });
+    asio::post(*agent_.workers_, [this, uuid = *uuid, fd, responder] {
+      responder.reply(agent_.restores_->deliver(*agent_.engine_, uuid, fd->get()));
+    });
   });
   server.handle("log", [this](Request request, Responder responder) {
     follow_log(std::move(request.params), responder, std::chrono::steady_clock::now() + std::chrono::seconds(30));
@@ -116,25 +122,29 @@ void ControlMethods::flush(const Json& params, Responder responder) {
     Sequence durable = 0;
     {
       auto db = agent_.state_->lease();
-      auto value = db->query_integer("SELECT durable_sequence FROM databases WHERE id=" + std::to_string(database->id()));
+      auto value =
+          db->query_integer("SELECT durable_sequence FROM databases WHERE id=" + std::to_string(database->id()));
       if (value) durable = static_cast<Sequence>(*value);
     }
     std::lock_guard lock(collected->mutex);
-    collected->databases.push_back({{"name", database->config().name}, {"sequence", sequence}, {"durable_sequence", durable}});
+    collected->databases.push_back(
+        {{"name", database->config().name}, {"sequence", sequence}, {"durable_sequence", durable}});
     if (--collected->open == 0 && !collected->failed) responder.result({{"databases", collected->databases}});
   };
   for (auto* database : wanted) {
     database->request_capture([this, database, wait, done, collected, responder](Result<Sequence> captured) {
       if (!captured) {
         std::lock_guard lock(collected->mutex);
-        if (!std::exchange(collected->failed, true)) responder.error(std::move(captured).error().with("database '" + database->config().name + "'"));
+        if (!std::exchange(collected->failed, true))
+          responder.error(std::move(captured).error().with("database '" + database->config().name + "'"));
         return;
       }
       if (!wait) {
         agent_.shipper_->hurry();
         return done(database, *captured);
       }
-      agent_.shipper_->when_durable(database->id(), *captured, [done, database, sequence = *captured] { done(database, sequence); });
+      agent_.shipper_->when_durable(database->id(), *captured,
+                                    [done, database, sequence = *captured] { done(database, sequence); });
     });
   }
 }
@@ -142,7 +152,8 @@ void ControlMethods::flush(const Json& params, Responder responder) {
 Result<Json> ControlMethods::snapshots(const Json& params) {
   Json all = Json::array();
   for (auto& database : agent_.databases_) {
-    if (params.contains("database") && !params["database"].is_null() && params["database"] != database->config().name) continue;
+    if (params.contains("database") && !params["database"].is_null() && params["database"] != database->config().name)
+      continue;
     std::vector<Error> bad;
     TILLSYNC_LET(auto manifests, list_manifests(*agent_.store_, database->lineage(), &bad));
     if (!bad.empty()) return bad.front();
@@ -189,7 +200,8 @@ void ControlMethods::follow_log(Json params, Responder responder, std::chrono::s
     } catch (const std::exception& bug) {
       page = Error{ErrorKind::internal, 0, bug.what()};
     }
-    bool wait = params.value("wait", false) && page && (*page)["actions"].empty() && std::chrono::steady_clock::now() < until && responder.is_wanted();
+    bool wait = params.value("wait", false) && page && (*page)["actions"].empty() &&
+                std::chrono::steady_clock::now() < until && responder.is_wanted();
     if (!wait) return responder.reply(page);
     asio::post(agent_.loop_, [this, params, responder, until, alive] {
       if (!*alive) return;
@@ -235,7 +247,9 @@ Result<Json> ControlMethods::workflows(const Json& params) {
       if (over) completed++;
       if (!over && one["step"].is_null()) one["step"] = step.type;
     }
-    one["percent"] = record.steps.empty() ? 100.0 : 100.0 * static_cast<double>(completed) / static_cast<double>(record.steps.size());
+    one["percent"] = record.steps.empty()
+                         ? 100.0
+                         : 100.0 * static_cast<double>(completed) / static_cast<double>(record.steps.size());
     if (auto progress = agent_.engine_->progress(record.uuid)) one["percent"] = progress->percent;
     all.push_back(std::move(one));
   }

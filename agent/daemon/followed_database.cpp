@@ -8,11 +8,13 @@ namespace tillsync {
 
 using std::chrono::milliseconds;
 
-Result<std::unique_ptr<FollowedDatabase>> FollowedDatabase::create(const Services& services, const DatabaseConfig& config, Events events) {
+Result<std::unique_ptr<FollowedDatabase>> FollowedDatabase::create(const Services& services,
+                                                                   const DatabaseConfig& config, Events events) {
   std::unique_ptr<FollowedDatabase> database(new FollowedDatabase(services, config));
   {
     auto db = services.state->lease();
-    TILLSYNC_LET(auto insert, db->prepare("INSERT INTO databases(name, path, epoch, created_at) VALUES(?,?,?,?) ON CONFLICT(name) DO UPDATE SET path=excluded.path RETURNING id"));
+    TILLSYNC_LET(auto insert, db->prepare("INSERT INTO databases(name, path, epoch, created_at) VALUES(?,?,?,?) ON "
+                                          "CONFLICT(name) DO UPDATE SET path=excluded.path RETURNING id"));
     insert.bind(1, config.name).bind(2, config.path).bind(3, services.epoch).bind(4, to_ms(services.clock->now()));
     TILLSYNC_LET(bool row, insert.step());
     TILLSYNC_CHECK(row);

@@ -20,7 +20,8 @@ class FollowedDatabase {
     std::function<void(FollowedDatabase&)> schema_changed;  // a snapshot must follow at once
   };
   // Finds or makes the database's row in state.db.
-  static Result<std::unique_ptr<FollowedDatabase>> create(const Services& services, const DatabaseConfig& config, Events events);
+  static Result<std::unique_ptr<FollowedDatabase>> create(const Services& services, const DatabaseConfig& config,
+                                                          Events events);
   ~FollowedDatabase();
   void start();
   void stop();

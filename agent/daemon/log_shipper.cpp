@@ -24,7 +24,10 @@ Result<void> put_once(ObjectStore& store, const std::string& key, ObjectSource& 
   auto done = store.put(key, source);
   if (done || done.error().kind != ErrorKind::conflict) return done;
   TILLSYNC_LET(auto info, store.head(key));
-  Error other{ErrorKind::conflict, 0, key + ": other bytes are in the store under this name; was this state_dir copied from another till, or restored from an old disk image?"};
+  Error other{ErrorKind::conflict, 0,
+              key +
+                  ": other bytes are in the store under this name; was this state_dir copied from another till, or "
+                  "restored from an old disk image?"};
   if (info.size != source.size()) return other;
   Bytes there(1 << 20), ours(1 << 20);
   for (uint64_t offset = 0; offset < info.size; offset += there.size()) {
@@ -141,15 +144,21 @@ Result<bool> LogShipper::seal(FollowedDatabase& database) {
   while (true) {
     TILLSYNC_LET(auto sealed, sealer.build());
     if (!sealed) return any;
-    std::string path = services_.spool_folder() + "/" + make_uuid_v7(*services_.clock, *services_.random).str() + ".seg";
+    std::string path =
+        services_.spool_folder() + "/" + make_uuid_v7(*services_.clock, *services_.random).str() + ".seg";
     TILLSYNC_LET(auto pending, PendingFile::create(*services_.files, path, 0));
     TILLSYNC_TRY(pending.append(sealed->object));
     TILLSYNC_TRY(pending.commit_new());
     auto db = services_.state->lease();
     TILLSYNC_LET(auto transaction, Transaction::begin(*db));
     TILLSYNC_TRY(sealer.record(*db, *sealed, services_.clock->now()));
-    TILLSYNC_LET(auto insert, db->cached("INSERT INTO transfer_queue(lane, database_id, object_key, spool_path, size, created_at) VALUES(0,?,?,?,?,?)"));
-    insert->bind(1, database.id()).bind(2, sealed->key).bind(3, path).bind(4, sealed->object.size()).bind(5, to_ms(services_.clock->now()));
+    TILLSYNC_LET(auto insert, db->cached("INSERT INTO transfer_queue(lane, database_id, object_key, spool_path, size, "
+                                         "created_at) VALUES(0,?,?,?,?,?)"));
+    insert->bind(1, database.id())
+        .bind(2, sealed->key)
+        .bind(3, path)
+        .bind(4, sealed->object.size())
+        .bind(5, to_ms(services_.clock->now()));
     TILLSYNC_TRY(insert->run());
     TILLSYNC_TRY(transaction.commit());
     any = true;
@@ -162,7 +171,9 @@ Result<void> LogShipper::send_queue() {
     std::string key, path;
     {
       auto db = services_.state->lease();
-      TILLSYNC_LET(auto next, db->cached("SELECT id, database_id, object_key, spool_path FROM transfer_queue ORDER BY lane, id LIMIT 1"));
+      TILLSYNC_LET(
+          auto next,
+          db->cached("SELECT id, database_id, object_key, spool_path FROM transfer_queue ORDER BY lane, id LIMIT 1"));
       TILLSYNC_LET(bool found, next->step());
       if (!found) return {};
       id = next->integer(0);
@@ -194,8 +205,11 @@ Result<void> LogShipper::send(int64_t id, int64_t database_id, const std::string
     TILLSYNC_TRY(done->bind(1, id).run());
     TILLSYNC_LET(auto segment, db->cached("UPDATE segments SET durable_at=? WHERE object_key=?"));
     TILLSYNC_TRY(segment->bind(1, to_ms(services_.clock->now())).bind(2, key).run());
-    TILLSYNC_LET(auto durable, db->cached("UPDATE databases SET durable_sequence=max(durable_sequence, coalesce((SELECT last_sequence FROM segments"
-                                          " WHERE object_key=?), 0)) WHERE id=?"));
+    TILLSYNC_LET(
+        auto durable,
+        db->cached(
+            "UPDATE databases SET durable_sequence=max(durable_sequence, coalesce((SELECT last_sequence FROM segments"
+            " WHERE object_key=?), 0)) WHERE id=?"));
     TILLSYNC_TRY(durable->bind(1, key).bind(2, database_id).run());
     TILLSYNC_TRY(transaction.commit());
   }
@@ -237,7 +251,8 @@ void LogShipper::report_store(const Result<void>& outcome, uint64_t bytes) {
     if (bytes) recent_.emplace_back(Steady::now(), bytes);
     return;
   }
-  if (!status_.last_error || status_.last_error->context != outcome.error().context) spdlog::warn("store: {}", outcome.error().context);
+  if (!status_.last_error || status_.last_error->context != outcome.error().context)
+    spdlog::warn("store: {}", outcome.error().context);
   status_.errors++;
   status_.last_error = outcome.error();
   if (outcome.error().kind != ErrorKind::conflict) status_.reachable = false;

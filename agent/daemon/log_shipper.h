@@ -1,10 +1,9 @@
 // Sends the log: seals what was captured into segments, spools them, and puts them into the store.
 //
 // Purpose: a captured transaction waits at most log_flush before its segment is sent. Order of one flush: segments are
-// sealed and synced to the spool, recorded in state.db, state.db is made durable, and only then are they sent; a segment
-// that is in the spool after a restart is sent as it is.
-// Errors: kept for status; a store that can't be reached is tried again with back-off, for ever.
-// Threads: its own; calls from any.
+// sealed and synced to the spool, recorded in state.db, state.db is made durable, and only then are they sent; a
+// segment that is in the spool after a restart is sent as it is. Errors: kept for status; a store that can't be reached
+// is tried again with back-off, for ever. Threads: its own; calls from any.
 #pragma once
 
 #include <condition_variable>

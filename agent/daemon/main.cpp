@@ -25,9 +25,11 @@ int run(int argc, char** argv) {
   CLI::App app{"tillsyncd: follows the till's databases and keeps them in the store"};
   std::string config_file, level = "info";
   bool check_only = false;
-  app.add_option("--config", config_file, "configuration (default: $TILLSYNC_CONFIG, else " + std::string(kDefaultConfigPath) + ")");
+  app.add_option("--config", config_file,
+                 "configuration (default: $TILLSYNC_CONFIG, else " + std::string(kDefaultConfigPath) + ")");
   app.add_flag("--check-config", check_only, "check the configuration and end");
-  app.add_option("--log-level", level, "trace, debug, info, warn, error")->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
+  app.add_option("--log-level", level, "trace, debug, info, warn, error")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
   app.set_version_flag("--version", std::string("tillsyncd ") + TILLSYNC_VERSION);
   try {
     app.parse(argc, argv);

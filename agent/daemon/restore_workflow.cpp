@@ -37,7 +37,8 @@ Result<WorkflowRequest> RestoreWorkflow::request(const Json& params) {
   request.type = WorkflowType::restore;
   request.data = params;
   if (!request.data.contains("database")) {
-    if (databases_.size() != 1) return Error{ErrorKind::usage, 0, "several databases are followed: say which with --database"};
+    if (databases_.size() != 1)
+      return Error{ErrorKind::usage, 0, "several databases are followed: say which with --database"};
     request.data["database"] = databases_.front()->config().name;
   }
   TILLSYNC_LET(Lineage lineage, lineage_of(request.data));
@@ -58,10 +59,14 @@ Result<Json> RestoreWorkflow::validate(StepContext& context) {
   auto job = std::make_shared<Job>();
   TILLSYNC_LET(job->plan, plan_restore(*services_.store, lineage, moment));
   context.set_snapshot(job->plan.chain.target().uuid);
-  Json result{{"snapshot_uuid", job->plan.chain.target().uuid.str()}, {"transaction", job->plan.transaction}, {"sequence", job->plan.sequence},
-              {"by_snapshot", moment.snapshot.has_value()}, {"note", job->plan.note}};
+  Json result{{"snapshot_uuid", job->plan.chain.target().uuid.str()},
+              {"transaction", job->plan.transaction},
+              {"sequence", job->plan.sequence},
+              {"by_snapshot", moment.snapshot.has_value()},
+              {"note", job->plan.note}};
   TILLSYNC_TRY(services_.files->make_directories(services_.staging_folder()));
-  job->staging = std::make_unique<Staging>(*services_.store, *services_.files, services_.vfs->name(), staging_path(context.workflow()));
+  job->staging = std::make_unique<Staging>(*services_.store, *services_.files, services_.vfs->name(),
+                                           staging_path(context.workflow()));
   std::lock_guard lock(mutex_);
   jobs_[context.workflow()] = job;
   return result;
@@ -85,7 +90,8 @@ Result<std::shared_ptr<RestoreWorkflow::Job>> RestoreWorkflow::job_of(StepContex
   auto job = std::make_shared<Job>();
   TILLSYNC_LET(job->plan, plan_restore(*services_.store, lineage, moment));
   TILLSYNC_TRY(services_.files->make_directories(services_.staging_folder()));
-  job->staging = std::make_unique<Staging>(*services_.store, *services_.files, services_.vfs->name(), staging_path(context.workflow()));
+  job->staging = std::make_unique<Staging>(*services_.store, *services_.files, services_.vfs->name(),
+                                           staging_path(context.workflow()));
   std::lock_guard lock(mutex_);
   return jobs_[context.workflow()] = job;
 }
@@ -93,7 +99,8 @@ Result<std::shared_ptr<RestoreWorkflow::Job>> RestoreWorkflow::job_of(StepContex
 Result<Json> RestoreWorkflow::check_schema(StepContext& context) {
   TILLSYNC_LET(auto job, job_of(context));
   const Manifest& target = job->plan.chain.target();
-  return Json{{"schema_version", target.schema_version}, {"app_version", target.app_version}, {"tables", target.tables.size()}};
+  return Json{
+      {"schema_version", target.schema_version}, {"app_version", target.app_version}, {"tables", target.tables.size()}};
 }
 
 Result<Json> RestoreWorkflow::check_packs(StepContext& context) {
@@ -103,7 +110,9 @@ Result<Json> RestoreWorkflow::check_packs(StepContext& context) {
     for (auto& pack : link.packs) {
       TILLSYNC_LET(auto info, services_.store->head(pack.key));
       if (pack.size && info.size != pack.size)
-        return Error{ErrorKind::corrupt, 0, pack.key + ": has " + std::to_string(info.size) + " bytes instead of " + std::to_string(pack.size)};
+        return Error{
+            ErrorKind::corrupt, 0,
+            pack.key + ": has " + std::to_string(info.size) + " bytes instead of " + std::to_string(pack.size)};
       packs++;
       bytes += info.size;
     }
@@ -113,7 +122,9 @@ Result<Json> RestoreWorkflow::check_packs(StepContext& context) {
   uint64_t needed = uint64_t{target.page_size} * target.page_count + (uint64_t{16} << 20);
   TILLSYNC_LET(uint64_t free, services_.files->free_space(services_.staging_folder()));
   if (free < needed)
-    return Error{ErrorKind::no_space, 0, services_.staging_folder() + ": the restore needs " + std::to_string(needed) + " bytes, " + std::to_string(free) + " are free"};
+    return Error{ErrorKind::no_space, 0,
+                 services_.staging_folder() + ": the restore needs " + std::to_string(needed) + " bytes, " +
+                     std::to_string(free) + " are free"};
   return Json{{"packs", packs}, {"bytes", bytes}};
 }
 
@@ -171,11 +182,16 @@ Result<Json> RestoreWorkflow::prove(StepContext& context) {
 Result<Json> RestoreWorkflow::deliver(WorkflowEngine& engine, const Uuid& workflow, int fd) {
   auto start = services_.clock->steady_now();
   TILLSYNC_LET(WorkflowRecord record, engine.describe(workflow));
-  if (record.type != WorkflowType::restore) return Error{ErrorKind::usage, 0, "workflow " + workflow.str() + " is no restore"};
-  if (record.status != WorkflowStatus::completed) return Error{ErrorKind::conflict, 0, "the restore is not proven yet, or has failed: " + record.error.value_or(std::string(to_string(record.status)))};
+  if (record.type != WorkflowType::restore)
+    return Error{ErrorKind::usage, 0, "workflow " + workflow.str() + " is no restore"};
+  if (record.status != WorkflowStatus::completed)
+    return Error{ErrorKind::conflict, 0,
+                 "the restore is not proven yet, or has failed: " +
+                     record.error.value_or(std::string(to_string(record.status)))};
   Json document = record.steps.back().data;
   auto opened = services_.files->open(staging_path(workflow), OpenMode::read);
-  if (!opened) return Error{ErrorKind::not_found, 0, "the restored database was delivered already; ask for the restore again"};
+  if (!opened)
+    return Error{ErrorKind::not_found, 0, "the restored database was delivered already; ask for the restore again"};
   auto& file = *opened;
   Bytes chunk(1 << 20);
   for (uint64_t offset = 0;;) {
@@ -183,17 +199,22 @@ Result<Json> RestoreWorkflow::deliver(WorkflowEngine& engine, const Uuid& workfl
     for (size_t done = 0; done < got;) {
       ssize_t n = ::pwrite(fd, chunk.data() + done, got - done, static_cast<off_t>(offset + done));
       if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return Error{errno == ENOSPC ? ErrorKind::no_space : ErrorKind::internal, errno, std::string("write the restored database: ") + std::strerror(errno)};
+      if (n < 0)
+        return Error{errno == ENOSPC ? ErrorKind::no_space : ErrorKind::internal, errno,
+                     std::string("write the restored database: ") + std::strerror(errno)};
       done += static_cast<size_t>(n);
     }
     offset += got;
     if (got < chunk.size()) break;
   }
-  if (::fsync(fd) != 0 && errno != EINVAL) return Error{ErrorKind::internal, errno, std::string("sync the restored database: ") + std::strerror(errno)};
+  if (::fsync(fd) != 0 && errno != EINVAL)
+    return Error{ErrorKind::internal, errno, std::string("sync the restored database: ") + std::strerror(errno)};
   file.reset();
   TILLSYNC_TRY(services_.files->remove(staging_path(workflow)));
   auto spent = std::chrono::duration_cast<std::chrono::milliseconds>(services_.clock->steady_now() - start);
-  document["elapsed_ms"] = std::max<int64_t>(0, to_ms(record.completed_at.value_or(record.updated_at)) - to_ms(record.created_at)) + spent.count();
+  document["elapsed_ms"] =
+      std::max<int64_t>(0, to_ms(record.completed_at.value_or(record.updated_at)) - to_ms(record.created_at)) +
+      spent.count();
   return document;
 }
 

@@ -1,9 +1,8 @@
-// RESTORE to a new file: stages and proves in state_dir; nothing live is touched. The command line then asks for delivery
-// into a descriptor it passes.
+// RESTORE to a new file: stages and proves in state_dir; nothing live is touched. The command line then asks for
+// delivery into a descriptor it passes.
 //
-// A step that finds no staging of this process (the agent was restarted) fills and replays again: the staged file is not
-// synced before it is proven.
-// Workflow data: {database, snapshot | at | sequence | transaction, keep_going}.
+// A step that finds no staging of this process (the agent was restarted) fills and replays again: the staged file is
+// not synced before it is proven. Workflow data: {database, snapshot | at | sequence | transaction, keep_going}.
 // Threads: steps run on the workers; deliver() on any.
 #pragma once
 
@@ -18,10 +17,12 @@ namespace tillsync {
 
 class RestoreWorkflow {
  public:
-  RestoreWorkflow(const Services& services, std::vector<FollowedDatabase*> databases) : services_(services), databases_(std::move(databases)) {}
+  RestoreWorkflow(const Services& services, std::vector<FollowedDatabase*> databases)
+      : services_(services), databases_(std::move(databases)) {}
   std::vector<StepDefinition> steps();
   Result<WorkflowRequest> request(const Json& params);
-  // Copies the proven database to the descriptor, syncs it, removes the staging. Returns the document of `restore --json`.
+  // Copies the proven database to the descriptor, syncs it, removes the staging. Returns the document of `restore
+  // --json`.
   Result<Json> deliver(WorkflowEngine& engine, const Uuid& workflow, int fd);
 
  private:
@@ -40,7 +41,9 @@ class RestoreWorkflow {
   Result<Json> fill(StepContext& context);
   Result<Json> replay(StepContext& context);
   Result<Json> prove(StepContext& context);
-  std::string staging_path(const Uuid& workflow) const { return services_.staging_folder() + "/" + workflow.str() + ".db"; }
+  std::string staging_path(const Uuid& workflow) const {
+    return services_.staging_folder() + "/" + workflow.str() + ".db";
+  }
 
   Services services_;
   std::vector<FollowedDatabase*> databases_;

@@ -6,7 +6,9 @@ namespace tillsync {
 
 namespace {
 Json time_or_null(const std::optional<Timestamp>& t) { return t ? Json(to_rfc3339(*t)) : Json(nullptr); }
-Json problem(const std::string& code, const std::string& what, const std::string& remedy) { return {{"code", code}, {"text", what}, {"remedy", remedy}}; }
+Json problem(const std::string& code, const std::string& what, const std::string& remedy) {
+  return {{"code", code}, {"text", what}, {"remedy", remedy}};
+}
 }  // namespace
 
 Json ControlMethods::database_status(FollowedDatabase& database, Json& problems) {
@@ -16,11 +18,14 @@ Json ControlMethods::database_status(FollowedDatabase& database, Json& problems)
   {
     auto db = agent_.state_->lease();
     std::string id = std::to_string(database.id());
-    if (auto value = db->query_integer("SELECT durable_sequence FROM databases WHERE id=" + id)) durable = static_cast<Sequence>(*value);
+    if (auto value = db->query_integer("SELECT durable_sequence FROM databases WHERE id=" + id))
+      durable = static_cast<Sequence>(*value);
     if (s.sequence > durable) {
       // How long the oldest action that is not in the store yet has waited.
-      auto oldest = db->query_integer("SELECT coalesce((SELECT t.captured_at FROM action_log a JOIN transactions t ON t.id=" + std::to_string(scoped_id(database.id(), 0)) +
-                                      "+a.transaction_no WHERE a.id=" + std::to_string(scoped_id(database.id(), durable + 1)) + "), 0)");
+      auto oldest =
+          db->query_integer("SELECT coalesce((SELECT t.captured_at FROM action_log a JOIN transactions t ON t.id=" +
+                            std::to_string(scoped_id(database.id(), 0)) + "+a.transaction_no WHERE a.id=" +
+                            std::to_string(scoped_id(database.id(), durable + 1)) + "), 0)");
       if (oldest && *oldest > 0) lag = std::max<int64_t>(0, to_ms(agent_.ports_.clock->now()) - *oldest);
     }
   }
@@ -34,7 +39,8 @@ Json ControlMethods::database_status(FollowedDatabase& database, Json& problems)
   j["last_capture_at"] = time_or_null(s.last_capture_at);
   j["lag_ms"] = lag;
   j["lag_actions"] = s.sequence - durable;
-  j["writer_sqlite_version"] = s.writer_sqlite_version ? Json(sqlite_version_text(s.writer_sqlite_version)) : Json(nullptr);
+  j["writer_sqlite_version"] =
+      s.writer_sqlite_version ? Json(sqlite_version_text(s.writer_sqlite_version)) : Json(nullptr);
   j["wal_bytes"] = s.wal_bytes;
   j["pos_blocked_ms"] = s.pos_blocked_ms;
   j["pos_blocked_ms_max"] = s.pos_blocked_ms_max;
@@ -47,8 +53,11 @@ Json ControlMethods::database_status(FollowedDatabase& database, Json& problems)
     j["problem"] = problem(s.problem->code, s.problem->text, s.problem->remedy);
     problems.push_back(j["problem"]);
   } else if (s.mode == "scan") {
-    problems.push_back(problem("rollback_journal", s.path + ": is not in WAL mode; it is captured by scans every " + std::to_string(database.config().scan_interval.count() / 1000) + " s",
-                               "run 'PRAGMA journal_mode=WAL' on it once, from the application, so that every transaction is captured by itself"));
+    problems.push_back(problem("rollback_journal",
+                               s.path + ": is not in WAL mode; it is captured by scans every " +
+                                   std::to_string(database.config().scan_interval.count() / 1000) + " s",
+                               "run 'PRAGMA journal_mode=WAL' on it once, from the application, so that every "
+                               "transaction is captured by itself"));
   }
   return j;
 }
@@ -59,34 +68,57 @@ Result<Json> ControlMethods::status() {
   TransferStatus transfers = agent_.shipper_->status();
   if (transfers.last_error)
     problems.push_back(problem("store", "the store: " + transfers.last_error->context,
-                               "what is captured waits in state_dir and is sent as soon as the store answers; check [store] url, its permissions and free space"));
+                               "what is captured waits in state_dir and is sent as soon as the store answers; check "
+                               "[store] url, its permissions and free space"));
   if (agent_.config_.keys.recovery.empty() && agent_.config_.keys.seal)
-    problems.push_back(problem("not_sealed", "backups in this store are not encrypted by this version", "keep the store where only you can read it"));
+    problems.push_back(problem("not_sealed", "backups in this store are not encrypted by this version",
+                               "keep the store where only you can read it"));
 
-  Json snapshots{{"last_full", nullptr}, {"last_incremental", nullptr}, {"last_differential", nullptr}, {"last_verified", nullptr}};
+  Json snapshots{{"last_full", nullptr},
+                 {"last_incremental", nullptr},
+                 {"last_differential", nullptr},
+                 {"last_verified", nullptr}};
   {
     auto db = agent_.state_->lease();
-    TILLSYNC_LET(auto newest, db->prepare("SELECT snapshot_type, uuid, max(captured_at), sequence, created_at FROM snapshots WHERE is_complete GROUP BY snapshot_type"));
+    TILLSYNC_LET(auto newest, db->prepare("SELECT snapshot_type, uuid, max(captured_at), sequence, created_at FROM "
+                                          "snapshots WHERE is_complete GROUP BY snapshot_type"));
     while (true) {
       TILLSYNC_LET(bool row, newest.step());
       if (!row) break;
       std::string type = newest.text(0);
       for (auto& c : type) c = static_cast<char>(c + 32);
-      snapshots["last_" + type] = {{"uuid", newest.text(1)}, {"created_at", to_rfc3339(from_ms(newest.integer(4)))}, {"sequence", newest.integer(3)}};
+      snapshots["last_" + type] = {{"uuid", newest.text(1)},
+                                   {"created_at", to_rfc3339(from_ms(newest.integer(4)))},
+                                   {"sequence", newest.integer(3)}};
     }
   }
   Json workflow = nullptr;
   if (auto p = agent_.engine_->progress())
-    workflow = {{"uuid", p->workflow.str()}, {"type", p->type}, {"step", p->step}, {"percent", p->percent}, {"eta_ms", p->eta ? Json(p->eta->count()) : Json(nullptr)}};
+    workflow = {{"uuid", p->workflow.str()},
+                {"type", p->type},
+                {"step", p->step},
+                {"percent", p->percent},
+                {"eta_ms", p->eta ? Json(p->eta->count()) : Json(nullptr)}};
 
   auto properties = agent_.store_->properties();
   Json j;
-  j["terminal"] = {{"id", agent_.services_.terminal.str()}, {"name", agent_.config_.terminal.name}, {"version", TILLSYNC_VERSION}, {"epoch", agent_.services_.epoch}};
+  j["terminal"] = {{"id", agent_.services_.terminal.str()},
+                   {"name", agent_.config_.terminal.name},
+                   {"version", TILLSYNC_VERSION},
+                   {"epoch", agent_.services_.epoch}};
   j["databases"] = std::move(databases);
-  j["store"] = {{"url", agent_.config_.store.url}, {"reachable", transfers.reachable}, {"last_success_at", time_or_null(transfers.last_success_at)},
-                {"capabilities", {{"name", properties.name}, {"create_only", properties.create_only}, {"may_delete", properties.may_delete}}}};
-  j["transfers"] = {{"queued", transfers.queued}, {"queued_bytes", transfers.queued_bytes}, {"active", transfers.active}, {"sent_bytes", transfers.sent_bytes},
-                    {"rate_bytes_per_second", transfers.rate_bytes_per_second}, {"errors", transfers.errors}};
+  j["store"] = {
+      {"url", agent_.config_.store.url},
+      {"reachable", transfers.reachable},
+      {"last_success_at", time_or_null(transfers.last_success_at)},
+      {"capabilities",
+       {{"name", properties.name}, {"create_only", properties.create_only}, {"may_delete", properties.may_delete}}}};
+  j["transfers"] = {{"queued", transfers.queued},
+                    {"queued_bytes", transfers.queued_bytes},
+                    {"active", transfers.active},
+                    {"sent_bytes", transfers.sent_bytes},
+                    {"rate_bytes_per_second", transfers.rate_bytes_per_second},
+                    {"errors", transfers.errors}};
   j["snapshots"] = std::move(snapshots);
   j["workflow"] = std::move(workflow);
   j["drill"] = {{"restorable_until", nullptr}, {"last_result", nullptr}};

@@ -10,7 +10,8 @@ namespace asio = boost::asio;
 constexpr std::chrono::milliseconds kProgressInterval{250};
 
 Json progress_json(const Uuid& workflow, const Progress& p) {
-  Json j{{"uuid", workflow.str()}, {"step", p.step}, {"percent", p.percent}, {"bytes", p.bytes}, {"items", p.items}, {"rate", nullptr}, {"eta_ms", nullptr}};
+  Json j{{"uuid", workflow.str()}, {"step", p.step},  {"percent", p.percent}, {"bytes", p.bytes},
+         {"items", p.items},       {"rate", nullptr}, {"eta_ms", nullptr}};
   if (p.rate_bytes_per_second > 0) j["rate"] = p.rate_bytes_per_second;
   if (p.eta) j["eta_ms"] = p.eta->count();
   return j;
@@ -49,7 +50,9 @@ void WorkflowRunner::run(const Uuid& workflow) {
         if (outcome->error) spdlog::warn("workflow {}: {}", workflow.str(), outcome->error->context);
         return finished(workflow);
       }
-      if (outcome->error) spdlog::info("workflow {} tries again at {}: {}", workflow.str(), to_rfc3339(outcome->not_before), outcome->error->context);
+      if (outcome->error)
+        spdlog::info("workflow {} tries again at {}: {}", workflow.str(), to_rfc3339(outcome->not_before),
+                     outcome->error->context);
       again = outcome->not_before;
     } else {
       spdlog::warn("workflow {}: {}", workflow.str(), outcome.error().context);
@@ -74,7 +77,8 @@ void WorkflowRunner::answer(const Uuid& workflow, const Responder& responder) {
   if (record->status == WorkflowStatus::completed) {
     document["result"] = record->steps.empty() ? Json(nullptr) : record->steps.back().data;
   } else {
-    document["error"] = {{"kind", std::string(to_string(record->error_kind.value_or(ErrorKind::cancelled)))}, {"message", record->error.value_or("cancelled")}};
+    document["error"] = {{"kind", std::string(to_string(record->error_kind.value_or(ErrorKind::cancelled)))},
+                         {"message", record->error.value_or("cancelled")}};
   }
   responder.result(document);
 }

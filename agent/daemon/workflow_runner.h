@@ -17,7 +17,8 @@ namespace tillsync {
 
 class WorkflowRunner {
  public:
-  WorkflowRunner(boost::asio::io_context& loop, boost::asio::thread_pool& workers, WorkflowEngine& engine, Clock& clock);
+  WorkflowRunner(boost::asio::io_context& loop, boost::asio::thread_pool& workers, WorkflowEngine& engine,
+                 Clock& clock);
   // Goes on with what the last run left unfinished.
   Result<void> resume();
   void start(const Uuid& workflow);
@@ -32,7 +33,8 @@ class WorkflowRunner {
   void tick();
   boost::asio::io_context& loop_;
   boost::asio::thread_pool& workers_;
-  boost::asio::strand<boost::asio::thread_pool::executor_type> backups_;  // one at a time: each goes on from the one before
+  boost::asio::strand<boost::asio::thread_pool::executor_type>
+      backups_;  // one at a time: each goes on from the one before
   WorkflowEngine& engine_;
   Clock& clock_;
   boost::asio::steady_timer ticker_;

@@ -10,20 +10,26 @@ namespace {
 constexpr size_t kRowsLookedAtMax = 20000;
 }  // namespace
 
-Result<LogPage> query_log(StateDb& state, int64_t database_id, const Lineage& lineage, const Json& user_columns, const LogFilter& filter) {
+Result<LogPage> query_log(StateDb& state, int64_t database_id, const Lineage& lineage, const Json& user_columns,
+                          const LogFilter& filter) {
   LogPage page;
   auto db = state.lease();
   RenderContext context;
   context.lineage = lineage;
   context.user_columns = user_columns;
   {
-    TILLSYNC_LET(int64_t durable, db->query_integer("SELECT durable_sequence FROM databases WHERE id=" + std::to_string(database_id)));
+    TILLSYNC_LET(int64_t durable,
+                 db->query_integer("SELECT durable_sequence FROM databases WHERE id=" + std::to_string(database_id)));
     context.durable_sequence = static_cast<Sequence>(durable);
   }
   Sequence first = std::max(filter.after + 1, filter.from.value_or(1));
   if (filter.since) {
-    TILLSYNC_LET(auto start, db->cached("SELECT min(first_sequence) FROM transactions WHERE id BETWEEN ? AND ? AND captured_at>=?"));
-    start->bind(1, scoped_id(database_id, 0)).bind(2, scoped_id(database_id, (uint64_t{1} << 48) - 1)).bind(3, to_ms(*filter.since));
+    TILLSYNC_LET(
+        auto start,
+        db->cached("SELECT min(first_sequence) FROM transactions WHERE id BETWEEN ? AND ? AND captured_at>=?"));
+    start->bind(1, scoped_id(database_id, 0))
+        .bind(2, scoped_id(database_id, (uint64_t{1} << 48) - 1))
+        .bind(3, to_ms(*filter.since));
     TILLSYNC_LET(bool found, start->step());
     bool none = !found || start->is_null(0);
     if (!none) first = std::max(first, start->unsigned_integer(0));
@@ -31,10 +37,13 @@ Result<LogPage> query_log(StateDb& state, int64_t database_id, const Lineage& li
     if (none) return page;
   }
   Sequence last = std::min<Sequence>(filter.to.value_or((uint64_t{1} << 48) - 1), (uint64_t{1} << 48) - 1);
-  TILLSYNC_LET(auto rows, db->prepare("SELECT a.id, a.action, n.name, a.row_id, a.previous_row_id, a.entity_created, a.version, a.dependencies, a.data, a.previous_data,"
-                                      " a.transaction_no, t.captured_at, t.flags, t.schema_id, s.uuid, t.first_sequence, t.last_sequence FROM action_log a"
-                                      " JOIN tracked_tables n ON n.id=a.table_id JOIN transactions t ON t.id=?3+a.transaction_no"
-                                      " JOIN capture_sessions s ON s.id=t.session_id WHERE a.id BETWEEN ?1 AND ?2 ORDER BY a.id"));
+  TILLSYNC_LET(auto rows,
+               db->prepare("SELECT a.id, a.action, n.name, a.row_id, a.previous_row_id, a.entity_created, a.version, "
+                           "a.dependencies, a.data, a.previous_data,"
+                           " a.transaction_no, t.captured_at, t.flags, t.schema_id, s.uuid, t.first_sequence, "
+                           "t.last_sequence FROM action_log a"
+                           " JOIN tracked_tables n ON n.id=a.table_id JOIN transactions t ON t.id=?3+a.transaction_no"
+                           " JOIN capture_sessions s ON s.id=t.session_id WHERE a.id BETWEEN ?1 AND ?2 ORDER BY a.id"));
   rows.bind(1, scoped_id(database_id, first)).bind(2, scoped_id(database_id, last)).bind(3, scoped_id(database_id, 0));
   std::map<int64_t, std::shared_ptr<const Schema>> schemas;
   TransactionNo batch_transaction = 0;
@@ -76,7 +85,9 @@ Result<LogPage> query_log(StateDb& state, int64_t database_id, const Lineage& li
       TILLSYNC_LET(auto body, db->cached("SELECT body FROM schemas WHERE id=?"));
       body->bind(1, rows.integer(13));
       TILLSYNC_LET(bool found, body->step());
-      if (!found) return Error{ErrorKind::corrupt, 0, "state.db: the schema of transaction " + std::to_string(what.transaction.number) + " is missing"};
+      if (!found)
+        return Error{ErrorKind::corrupt, 0,
+                     "state.db: the schema of transaction " + std::to_string(what.transaction.number) + " is missing"};
       TILLSYNC_LET(Schema read, Schema::decode(body->blob(0)));
       body->reset();
       schema = std::make_shared<const Schema>(std::move(read));
@@ -85,8 +96,10 @@ Result<LogPage> query_log(StateDb& state, int64_t database_id, const Lineage& li
     if (what.transaction.number != batch_transaction) {
       batch_transaction = what.transaction.number;
       batches.clear();
-      TILLSYNC_LET(auto counts, db->cached("SELECT n.name, a.action, count(*) FROM action_log a JOIN tracked_tables n ON n.id=a.table_id WHERE a.id BETWEEN ? AND ? GROUP BY 1, 2"));
-      counts->bind(1, scoped_id(database_id, rows.unsigned_integer(15))).bind(2, scoped_id(database_id, rows.unsigned_integer(16)));
+      TILLSYNC_LET(auto counts, db->cached("SELECT n.name, a.action, count(*) FROM action_log a JOIN tracked_tables n "
+                                           "ON n.id=a.table_id WHERE a.id BETWEEN ? AND ? GROUP BY 1, 2"));
+      counts->bind(1, scoped_id(database_id, rows.unsigned_integer(15)))
+          .bind(2, scoped_id(database_id, rows.unsigned_integer(16)));
       while (true) {
         TILLSYNC_LET(bool more, counts->step());
         if (!more) break;

@@ -21,6 +21,7 @@ struct LogPage {
   std::optional<Sequence> next;  // ask again after this one; nothing: the log ends here
 };
 
-Result<LogPage> query_log(StateDb& state, int64_t database_id, const Lineage& lineage, const Json& user_columns, const LogFilter& filter);
+Result<LogPage> query_log(StateDb& state, int64_t database_id, const Lineage& lineage, const Json& user_columns,
+                          const LogFilter& filter);
 
 }  // namespace tillsync

@@ -1,8 +1,7 @@
 // Reads a database's log from the store, and checks that it is whole.
 //
-// Errors: corrupt with the object's key and what is wrong: a gap between segments, an overlap, a segment whose content is
-// not the one its name says, a chain that does not fit; not_found when the asked part is not there.
-// Threads: one.
+// Errors: corrupt with the object's key and what is wrong: a gap between segments, an overlap, a segment whose content
+// is not the one its name says, a chain that does not fit; not_found when the asked part is not there. Threads: one.
 #pragma once
 
 #include <functional>

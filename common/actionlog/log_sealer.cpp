@@ -20,8 +20,10 @@ uint32_t index_of(std::vector<std::string>& names, const std::string& name) {
 
 Result<void> LogSealer::add_rows(Connection& db, Segment& segment, Sequence first, Sequence last, bool& cut_short) {
   cut_short = false;
-  TILLSYNC_LET(auto rows, db.cached("SELECT a.id, a.action, t.name, a.row_id, a.previous_row_id, a.entity_created, a.version, a.dependencies, a.data,"
-                                    " a.previous_data FROM action_log a JOIN tracked_tables t ON t.id=a.table_id WHERE a.id BETWEEN ? AND ? ORDER BY a.id"));
+  TILLSYNC_LET(auto rows, db.cached("SELECT a.id, a.action, t.name, a.row_id, a.previous_row_id, a.entity_created, "
+                                    "a.version, a.dependencies, a.data,"
+                                    " a.previous_data FROM action_log a JOIN tracked_tables t ON t.id=a.table_id WHERE "
+                                    "a.id BETWEEN ? AND ? ORDER BY a.id"));
   rows->bind(1, scoped_id(database_id_, first)).bind(2, scoped_id(database_id_, last));
   size_t bytes = 0;
   while (true) {
@@ -54,8 +56,9 @@ Result<void> LogSealer::add_rows(Connection& db, Segment& segment, Sequence firs
 }
 
 Result<void> LogSealer::add_hidden(Connection& db, Segment& segment) {
-  TILLSYNC_LET(auto rows, db.cached("SELECT transaction_no, table_name, action, row_id, data, previous_data FROM hidden_rows"
-                                    " WHERE database_id=? AND transaction_no BETWEEN ? AND ? ORDER BY id"));
+  TILLSYNC_LET(auto rows,
+               db.cached("SELECT transaction_no, table_name, action, row_id, data, previous_data FROM hidden_rows"
+                         " WHERE database_id=? AND transaction_no BETWEEN ? AND ? ORDER BY id"));
   rows->bind(1, database_id_).bind(2, segment.head.first_transaction).bind(3, segment.head.last_transaction);
   while (true) {
     TILLSYNC_LET(bool row, rows->step());
@@ -88,7 +91,8 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
   }
   if (flushed >= newest) return std::optional<SealedSegment>();
   {
-    TILLSYNC_LET(auto previous, db->cached("SELECT sha256, schema_sequence, schema_id FROM segments WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1"));
+    TILLSYNC_LET(auto previous, db->cached("SELECT sha256, schema_sequence, schema_id FROM segments WHERE id BETWEEN ? "
+                                           "AND ? ORDER BY id DESC LIMIT 1"));
     previous->bind(1, scoped_id(database_id_, 0)).bind(2, scoped_id(database_id_, flushed));
     TILLSYNC_LET(bool found, previous->step());
     if (found) {
@@ -103,11 +107,15 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
   int64_t schema_id = 0;
   Sequence last = flushed;
   {
-    TILLSYNC_LET(auto rows, db->cached("SELECT t.id, t.first_sequence, t.last_sequence, t.captured_at, s.uuid, t.flags, t.schema_id FROM transactions t"
-                                       " JOIN capture_sessions s ON s.id=t.session_id WHERE t.id BETWEEN ? AND ? AND t.last_sequence>? ORDER BY t.id"));
-    TILLSYNC_LET(int64_t first_transaction,
-                 db->query_integer("SELECT transaction_no FROM action_log WHERE id=" + std::to_string(scoped_id(database_id_, flushed + 1))));
-    rows->bind(1, scoped_id(database_id_, static_cast<uint64_t>(first_transaction))).bind(2, scoped_id(database_id_, (uint64_t{1} << 48) - 1)).bind(3, flushed);
+    TILLSYNC_LET(auto rows, db->cached("SELECT t.id, t.first_sequence, t.last_sequence, t.captured_at, s.uuid, "
+                                       "t.flags, t.schema_id FROM transactions t"
+                                       " JOIN capture_sessions s ON s.id=t.session_id WHERE t.id BETWEEN ? AND ? AND "
+                                       "t.last_sequence>? ORDER BY t.id"));
+    TILLSYNC_LET(int64_t first_transaction, db->query_integer("SELECT transaction_no FROM action_log WHERE id=" +
+                                                              std::to_string(scoped_id(database_id_, flushed + 1))));
+    rows->bind(1, scoped_id(database_id_, static_cast<uint64_t>(first_transaction)))
+        .bind(2, scoped_id(database_id_, (uint64_t{1} << 48) - 1))
+        .bind(3, flushed);
     while (true) {
       TILLSYNC_LET(bool row, rows->step());
       if (!row) break;
@@ -123,7 +131,8 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
       }
       TILLSYNC_LET(Uuid session, Uuid::parse(rows->text(4)));
       if (segment.sessions.empty() || segment.sessions.back() != session) segment.sessions.push_back(session);
-      segment.transactions.push_back({number_of(rows->integer(0)), from_ms(rows->integer(3)), static_cast<uint32_t>(segment.sessions.size() - 1), flags});
+      segment.transactions.push_back({number_of(rows->integer(0)), from_ms(rows->integer(3)),
+                                      static_cast<uint32_t>(segment.sessions.size() - 1), flags});
       last = rows->unsigned_integer(2);
       if (alone) {
         rows->reset();
@@ -136,8 +145,11 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
   TILLSYNC_CHECK(!segment.actions.empty());
   // Actions carry transaction numbers in state.db; here, positions.
   {
-    TILLSYNC_LET(auto bounds, db->cached("SELECT id, first_sequence, last_sequence FROM transactions WHERE id BETWEEN ? AND ? ORDER BY id"));
-    bounds->bind(1, scoped_id(database_id_, segment.transactions.front().number)).bind(2, scoped_id(database_id_, segment.transactions.back().number));
+    TILLSYNC_LET(
+        auto bounds,
+        db->cached("SELECT id, first_sequence, last_sequence FROM transactions WHERE id BETWEEN ? AND ? ORDER BY id"));
+    bounds->bind(1, scoped_id(database_id_, segment.transactions.front().number))
+        .bind(2, scoped_id(database_id_, segment.transactions.back().number));
     size_t at = 0;
     uint32_t transaction = 0;
     size_t kept = 0;
@@ -156,7 +168,8 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
         end = segment.actions.back().sequence;
         segment.transactions.resize(1);
       }
-      for (; at < segment.actions.size() && segment.actions[at].sequence <= end; at++) segment.actions[at].transaction_index = transaction;
+      for (; at < segment.actions.size() && segment.actions[at].sequence <= end; at++)
+        segment.actions[at].transaction_index = transaction;
       kept = at;
       transaction++;
     }
@@ -174,7 +187,8 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
 
   // Digests are known at the newest sequence, and at changes of schema.
   if (head.last_sequence == newest) {
-    TILLSYNC_LET(auto tables, db->cached("SELECT name, rows, digest FROM tracked_tables WHERE database_id=? AND live AND name<>'sqlite_schema' ORDER BY name"));
+    TILLSYNC_LET(auto tables, db->cached("SELECT name, rows, digest FROM tracked_tables WHERE database_id=? AND live "
+                                         "AND name<>'sqlite_schema' ORDER BY name"));
     tables->bind(1, database_id_);
     while (true) {
       TILLSYNC_LET(bool row, tables->step());
@@ -212,16 +226,28 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
   sealed.schema_id = schema_id;
   sealed.object = encode_segment(segment, lineage_, random_);
   sealed.sha256 = sha256(sealed.object);
-  sealed.key = keys::segment(keys::database_prefix(lineage_.terminal, lineage_.database, lineage_.epoch), head.first_sequence, head.last_sequence);
+  sealed.key = keys::segment(keys::database_prefix(lineage_.terminal, lineage_.database, lineage_.epoch),
+                             head.first_sequence, head.last_sequence);
   return std::optional<SealedSegment>(std::move(sealed));
 }
 
 Result<void> LogSealer::record(Connection& state, const SealedSegment& sealed, Timestamp now) {
-  TILLSYNC_LET(auto insert, state.cached("INSERT INTO segments(id, last_sequence, first_transaction, last_transaction, object_key, sha256, size,"
-                                         " schema_sequence, schema_id, created_at) VALUES(?,?,?,?,?,?,?,?,?,?)"));
+  TILLSYNC_LET(
+      auto insert,
+      state.cached(
+          "INSERT INTO segments(id, last_sequence, first_transaction, last_transaction, object_key, sha256, size,"
+          " schema_sequence, schema_id, created_at) VALUES(?,?,?,?,?,?,?,?,?,?)"));
   const SegmentHead& h = sealed.head;
-  insert->bind(1, scoped_id(database_id_, h.first_sequence)).bind(2, h.last_sequence).bind(3, h.first_transaction).bind(4, h.last_transaction);
-  insert->bind(5, sealed.key).bind(6, sealed.sha256.view()).bind(7, sealed.object.size()).bind(8, h.schema_sequence).bind(9, sealed.schema_id).bind(10, to_ms(now));
+  insert->bind(1, scoped_id(database_id_, h.first_sequence))
+      .bind(2, h.last_sequence)
+      .bind(3, h.first_transaction)
+      .bind(4, h.last_transaction);
+  insert->bind(5, sealed.key)
+      .bind(6, sealed.sha256.view())
+      .bind(7, sealed.object.size())
+      .bind(8, h.schema_sequence)
+      .bind(9, sealed.schema_id)
+      .bind(10, to_ms(now));
   TILLSYNC_TRY(insert->run());
   TILLSYNC_LET(auto update, state.cached("UPDATE databases SET flushed_sequence=? WHERE id=?"));
   return update->bind(1, h.last_sequence).bind(2, database_id_).run();

@@ -24,7 +24,11 @@ struct SealedSegment {
 class LogSealer {
  public:
   LogSealer(StateDb& state, int64_t database_id, Lineage lineage, std::string user_columns, Random& random)
-      : state_(state), database_id_(database_id), lineage_(std::move(lineage)), user_columns_(std::move(user_columns)), random_(random) {}
+      : state_(state),
+        database_id_(database_id),
+        lineage_(std::move(lineage)),
+        user_columns_(std::move(user_columns)),
+        random_(random) {}
 
   // The next segment after databases.flushed_sequence; nullopt when everything is sealed.
   Result<std::optional<SealedSegment>> build();

@@ -59,7 +59,8 @@ class RunningState {
 
 class LogVerifier {
  public:
-  LogVerifier(ObjectStore& store, const Lineage& lineage, const KnownStates& known) : reader_(store, lineage), state_(known) {}
+  LogVerifier(ObjectStore& store, const Lineage& lineage, const KnownStates& known)
+      : reader_(store, lineage), state_(known) {}
 
   Result<LogVerdict> run(Sequence first_needed, const std::function<bool(uint64_t, uint64_t, uint64_t)>& progress) {
     TILLSYNC_LET(auto all, reader_.list());
@@ -72,8 +73,9 @@ class LogVerifier {
       if (i > 0) {
         whole = LogReader::check_whole(std::span(all).subspan(i - 1, 2));
       } else if (first_needed && all[0].first > first_needed) {
-        whole = Error{ErrorKind::corrupt, 0, all[0].key + ": sequences " + std::to_string(first_needed) + " to " + std::to_string(all[0].first - 1) +
-                                                 ", before it, are in no segment"};
+        whole = Error{ErrorKind::corrupt, 0,
+                      all[0].key + ": sequences " + std::to_string(first_needed) + " to " +
+                          std::to_string(all[0].first - 1) + ", before it, are in no segment"};
       }
       if (!whole) state_.lose();
       Result<void> done = segment(all[i], all, one);
@@ -101,7 +103,8 @@ class LogVerifier {
       actions_++;
       if (action.kind <= ActionKind::remove) {
         const Table* table = (*schema)->find(segment.tables[action.table_index]);
-        if (!table) return bad("it names table '" + segment.tables[action.table_index] + "', which its schema does not have");
+        if (!table)
+          return bad("it names table '" + segment.tables[action.table_index] + "', which its schema does not have");
         auto& identity = identities[action.table_index];
         if (!identity) identity = std::make_unique<RowIdentity>(*table);
         auto added = state_.row(*table, *identity, action);
@@ -111,12 +114,15 @@ class LogVerifier {
         state_.lose();
       }
       if (action.sequence != object.last && !state_.at(action.sequence))
-        return bad("at sequence " + std::to_string(action.sequence) + " its rows do not lead to what the snapshot there holds");
+        return bad("at sequence " + std::to_string(action.sequence) +
+                   " its rows do not lead to what the snapshot there holds");
     }
     verdict.stated = segment.head.state != Digest{};
-    if (!segment.digests.empty() && state_digest(segment.digests) != segment.head.state) return bad("it carries other digests than its head states");
+    if (!segment.digests.empty() && state_digest(segment.digests) != segment.head.state)
+      return bad("it carries other digests than its head states");
     if (verdict.stated && state_.valid()) {
-      if (state_digest(state_.list()) != segment.head.state) return bad("its rows do not lead to the digests it states");
+      if (state_digest(state_.list()) != segment.head.state)
+        return bad("its rows do not lead to the digests it states");
       verdict.proven = true;
     }
     if (!segment.digests.empty()) state_.take(segment.digests);
@@ -132,14 +138,16 @@ class LogVerifier {
 }  // namespace
 
 bool is_about_data(const Error& error) {
-  return error.kind == ErrorKind::corrupt || error.kind == ErrorKind::not_found || error.kind == ErrorKind::schema || error.kind == ErrorKind::conflict;
+  return error.kind == ErrorKind::corrupt || error.kind == ErrorKind::not_found || error.kind == ErrorKind::schema ||
+         error.kind == ErrorKind::conflict;
 }
 
 bool LogVerdict::ok() const {
   return std::all_of(segments.begin(), segments.end(), [](auto& s) { return !s.error; });
 }
 
-Result<LogVerdict> verify_log(ObjectStore& store, const Lineage& lineage, const KnownStates& known, Sequence first_needed,
+Result<LogVerdict> verify_log(ObjectStore& store, const Lineage& lineage, const KnownStates& known,
+                              Sequence first_needed,
                               const std::function<bool(uint64_t, uint64_t, uint64_t)>& progress) {
   return LogVerifier(store, lineage, known).run(first_needed, progress);
 }

@@ -22,7 +22,8 @@ const char* to_string(ActionKind kind) {
 Result<std::unique_ptr<LogWriter>> LogWriter::load(StateDb& state, int64_t database_id, int64_t session_id) {
   std::unique_ptr<LogWriter> log(new LogWriter(state, database_id, session_id));
   auto db = state.lease();
-  TILLSYNC_LET(auto position, db->prepare("SELECT sequence, transaction_no, last_capture_at FROM databases WHERE id=?"));
+  TILLSYNC_LET(auto position,
+               db->prepare("SELECT sequence, transaction_no, last_capture_at FROM databases WHERE id=?"));
   position.bind(1, database_id);
   TILLSYNC_LET(bool found, position.step());
   TILLSYNC_CHECK(found);
@@ -51,7 +52,8 @@ Result<LogWriter::Tracked*> LogWriter::tracked(const std::string& name, const Ta
   if (tracked.id == 0) {
     tracked.digest.name = name;
     auto db = state_->lease();
-    TILLSYNC_LET(auto insert, db->cached("INSERT INTO tracked_tables(database_id, name, digest) VALUES(?,?,?) RETURNING id"));
+    TILLSYNC_LET(auto insert,
+                 db->cached("INSERT INTO tracked_tables(database_id, name, digest) VALUES(?,?,?) RETURNING id"));
     insert->bind(1, database_id_).bind(2, name).bind(3, ByteView(tracked.digest.digest.bytes()));
     TILLSYNC_LET(bool row, insert->step());
     TILLSYNC_CHECK(row);
@@ -97,9 +99,15 @@ void LogWriter::begin_transaction(Timestamp captured_at, uint32_t flags) {
 
 Result<void> LogWriter::hidden(const Table& table, const LoggedRow& row) {
   auto db = state_->lease();
-  TILLSYNC_LET(auto insert, db->cached("INSERT INTO hidden_rows(database_id, transaction_no, table_name, action, row_id, data, previous_data)"
-                                       " VALUES(?,?,?,?,?,?,?)"));
-  insert->bind(1, database_id_).bind(2, transaction_ + 1).bind(3, table.name).bind(4, static_cast<int>(row.action)).bind(5, row.rowid);
+  TILLSYNC_LET(
+      auto insert,
+      db->cached("INSERT INTO hidden_rows(database_id, transaction_no, table_name, action, row_id, data, previous_data)"
+                 " VALUES(?,?,?,?,?,?,?)"));
+  insert->bind(1, database_id_)
+      .bind(2, transaction_ + 1)
+      .bind(3, table.name)
+      .bind(4, static_cast<int>(row.action))
+      .bind(5, row.rowid);
   row.after.empty() ? insert->bind_null(6) : insert->bind_static(6, row.after);
   row.before.empty() ? insert->bind_null(7) : insert->bind_static(7, row.before);
   return insert->run();
@@ -117,7 +125,8 @@ Result<void> LogWriter::collect_dependencies(Tracked& tracked, const LoggedRow& 
   for (auto& foreign : tracked.table->foreign_keys) {
     const Table* parent = schema_->find(foreign.parent_table);
     if (!parent) continue;
-    // The parent row is found by its entity key; a foreign key to another unique column has no such name and is left out.
+    // The parent row is found by its entity key; a foreign key to another unique column has no such name and is left
+    // out.
     std::vector<int> parent_columns;
     for (auto& name : foreign.parent_columns) parent_columns.push_back(parent->column_named(name));
     if (parent_columns.empty()) parent_columns = parent->key_columns;
@@ -166,7 +175,8 @@ Result<void> LogWriter::row(const Table& table, const LoggedRow& row) {
   TILLSYNC_LET(Tracked * tracked, this->tracked(table.name, &table));
   auto db = state_->lease();
 
-  TILLSYNC_LET(auto known, db->cached("SELECT created_sequence, version, last_sequence, deleted FROM entity_uuids WHERE table_id=? AND entity_key=?"));
+  TILLSYNC_LET(auto known, db->cached("SELECT created_sequence, version, last_sequence, deleted FROM entity_uuids "
+                                      "WHERE table_id=? AND entity_key=?"));
   known->bind(1, tracked->id).bind_static(2, row.key);
   TILLSYNC_LET(bool found, known->step());
   Sequence sequence = sequence_ + 1;
@@ -180,17 +190,23 @@ Result<void> LogWriter::row(const Table& table, const LoggedRow& row) {
   }
   TILLSYNC_TRY(collect_dependencies(*tracked, row, previous));
 
-  TILLSYNC_LET(auto insert, db->cached("INSERT INTO action_log(id, transaction_no, table_id, action, row_id, previous_row_id, entity_key, entity_created,"
+  TILLSYNC_LET(auto insert, db->cached("INSERT INTO action_log(id, transaction_no, table_id, action, row_id, "
+                                       "previous_row_id, entity_key, entity_created,"
                                        " version, dependencies, data, previous_data) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"));
-  insert->bind(1, scoped_id(database_id_, sequence)).bind(2, transaction_ + 1).bind(3, tracked->id).bind(4, static_cast<int>(row.action));
+  insert->bind(1, scoped_id(database_id_, sequence))
+      .bind(2, transaction_ + 1)
+      .bind(3, tracked->id)
+      .bind(4, static_cast<int>(row.action));
   insert->bind(5, row.rowid).bind(6, row.previous_rowid).bind_static(7, row.key).bind(8, created).bind(9, version);
   dependencies_.empty() ? insert->bind_null(10) : insert->bind_static(10, dependencies_);
   row.after.empty() ? insert->bind_null(11) : insert->bind_static(11, row.after);
   row.before.empty() ? insert->bind_null(12) : insert->bind_static(12, row.before);
   TILLSYNC_TRY(insert->run());
 
-  TILLSYNC_LET(auto entity, db->cached("INSERT INTO entity_uuids(table_id, entity_key, created_sequence, version, last_sequence, created_at, updated_at, deleted)"
-                                       " VALUES(?1,?2,?3,?4,?5,?6,?7,?8) ON CONFLICT DO UPDATE SET created_sequence=?3, version=?4, last_sequence=?5,"
+  TILLSYNC_LET(auto entity, db->cached("INSERT INTO entity_uuids(table_id, entity_key, created_sequence, version, "
+                                       "last_sequence, created_at, updated_at, deleted)"
+                                       " VALUES(?1,?2,?3,?4,?5,?6,?7,?8) ON CONFLICT DO UPDATE SET "
+                                       "created_sequence=?3, version=?4, last_sequence=?5,"
                                        " created_at=iif(?9, ?6, created_at), updated_at=?7, deleted=?8"));
   int64_t now = to_ms(captured_at_);
   bool is_new = row.action == ActionKind::create;
@@ -217,8 +233,14 @@ Result<void> LogWriter::row(const Table& table, const LoggedRow& row) {
 Result<void> LogWriter::mark(ActionKind kind, const std::string& table, ByteView before, ByteView after) {
   TILLSYNC_LET(Tracked * tracked, this->tracked(table, nullptr));
   auto db = state_->lease();
-  TILLSYNC_LET(auto insert, db->cached("INSERT INTO action_log(id, transaction_no, table_id, action, data, previous_data) VALUES(?,?,?,?,?,?)"));
-  insert->bind(1, scoped_id(database_id_, sequence_ + 1)).bind(2, transaction_ + 1).bind(3, tracked->id).bind(4, static_cast<int>(kind));
+  TILLSYNC_LET(
+      auto insert,
+      db->cached(
+          "INSERT INTO action_log(id, transaction_no, table_id, action, data, previous_data) VALUES(?,?,?,?,?,?)"));
+  insert->bind(1, scoped_id(database_id_, sequence_ + 1))
+      .bind(2, transaction_ + 1)
+      .bind(3, tracked->id)
+      .bind(4, static_cast<int>(kind));
   after.empty() ? insert->bind_null(5) : insert->bind_static(5, after);
   before.empty() ? insert->bind_null(6) : insert->bind_static(6, before);
   TILLSYNC_TRY(insert->run());
@@ -234,8 +256,12 @@ Result<uint64_t> LogWriter::end_transaction() {
   transaction_++;
   last_capture_at_ = captured_at_;
   auto db = state_->lease();
-  TILLSYNC_LET(auto insert, db->cached("INSERT INTO transactions(id, first_sequence, last_sequence, captured_at, session_id, flags, schema_id) VALUES(?,?,?,?,?,?,?)"));
-  insert->bind(1, scoped_id(database_id_, transaction_)).bind(2, first_sequence_).bind(3, sequence_).bind(4, to_ms(captured_at_));
+  TILLSYNC_LET(auto insert, db->cached("INSERT INTO transactions(id, first_sequence, last_sequence, captured_at, "
+                                       "session_id, flags, schema_id) VALUES(?,?,?,?,?,?,?)"));
+  insert->bind(1, scoped_id(database_id_, transaction_))
+      .bind(2, first_sequence_)
+      .bind(3, sequence_)
+      .bind(4, to_ms(captured_at_));
   insert->bind(5, session_id_).bind(6, flags_).bind(7, schema_id_);
   TILLSYNC_TRY(insert->run());
   if (flags_ & (kSchemaChange | kRenumber)) {
@@ -298,11 +324,16 @@ Result<void> LogWriter::write_totals(Connection& state) {
   for (auto& [name, tracked] : tables_) {
     if (!tracked.changed) continue;
     auto digest = tracked.digest.digest.bytes();
-    update->bind(1, tracked.digest.rows).bind(2, ByteView(digest)).bind(3, tracked.table != nullptr).bind(4, tracked.id);
+    update->bind(1, tracked.digest.rows)
+        .bind(2, ByteView(digest))
+        .bind(3, tracked.table != nullptr)
+        .bind(4, tracked.id);
     TILLSYNC_TRY(update->run());
     tracked.changed = false;
   }
-  TILLSYNC_LET(auto position, state.cached("UPDATE databases SET sequence=?, transaction_no=?, last_capture_at=?, schema_id=? WHERE id=?"));
+  TILLSYNC_LET(
+      auto position,
+      state.cached("UPDATE databases SET sequence=?, transaction_no=?, last_capture_at=?, schema_id=? WHERE id=?"));
   std::optional<int64_t> at;
   if (last_capture_at_) at = to_ms(*last_capture_at_);
   position->bind(1, sequence_).bind(2, transaction_).bind(3, at).bind(4, schema_id_).bind(5, database_id_);

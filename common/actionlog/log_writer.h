@@ -19,9 +19,9 @@ enum class ActionKind : uint8_t { create = 1, update = 2, remove = 3, schema = 4
 const char* to_string(ActionKind kind);  // CREATE, UPDATE, DELETE, SCHEMA, RENUMBER, RESTORE
 
 enum TransactionFlag : uint32_t {
-  kCatchUp = 1,      // several transactions of the application whose borders were not seen
-  kSchemaChange = 2, // ends its segment; replay does not cross it
-  kRenumber = 4,     // likewise
+  kCatchUp = 1,       // several transactions of the application whose borders were not seen
+  kSchemaChange = 2,  // ends its segment; replay does not cross it
+  kRenumber = 4,      // likewise
 };
 
 // A row change with its entity key.
@@ -77,7 +77,8 @@ class LogWriter {
     std::unique_ptr<RowIdentity> identity;
     const Table* table = nullptr;
   };
-  LogWriter(StateDb& state, int64_t database_id, int64_t session_id) : state_(&state), database_id_(database_id), session_id_(session_id) {}
+  LogWriter(StateDb& state, int64_t database_id, int64_t session_id)
+      : state_(&state), database_id_(database_id), session_id_(session_id) {}
   Result<Tracked*> tracked(const std::string& name, const Table* table);
   Result<void> hidden(const Table& table, const LoggedRow& row);
   Result<void> collect_dependencies(Tracked& tracked, const LoggedRow& row, Sequence previous);

@@ -15,7 +15,8 @@ json render_value(const Value& v, uint32_t encoding) {
   switch (v.type) {
     case ValueType::null: return nullptr;
     case ValueType::integer:
-      if (v.integer > (int64_t{1} << 53) || v.integer < -(int64_t{1} << 53)) return {{"$int", std::to_string(v.integer)}};
+      if (v.integer > (int64_t{1} << 53) || v.integer < -(int64_t{1} << 53))
+        return {{"$int", std::to_string(v.integer)}};
       return v.integer;
     case ValueType::real:
       if (std::isnan(v.real)) return {{"$real", "nan"}};
@@ -42,7 +43,8 @@ json render_record(ByteView record, int64_t rowid, const Table& table, uint32_t 
   for (size_t field = 0; field < table.record_columns.size() && field < values->size(); field++) {
     int column = table.record_columns[field];
     const std::string& name = table.columns[static_cast<size_t>(column)].name;
-    object[name] = column == table.rowid_alias ? render_value({ValueType::integer, rowid, 0, {}}, encoding) : render_value((*values)[field], encoding);
+    object[name] = column == table.rowid_alias ? render_value({ValueType::integer, rowid, 0, {}}, encoding)
+                                               : render_value((*values)[field], encoding);
   }
   return object;
 }
@@ -113,7 +115,8 @@ json render_action(const ActionToRender& what, const RenderContext& context) {
     if (const Table* table = context.schema->find(*what.table)) {
       int64_t rowid = a.rowid.value_or(0), previous = a.previous_rowid.value_or(rowid);
       RowIdentity identity(*table);
-      if (auto key = identity.key(a.after.empty() ? previous : rowid, a.after.empty() ? ByteView(a.before) : ByteView(a.after))) {
+      if (auto key = identity.key(a.after.empty() ? previous : rowid,
+                                  a.after.empty() ? ByteView(a.before) : ByteView(a.after))) {
         j["entity_id"] = render_entity_id(*key, encoding);
         j["entity_uuid"] = entity_uuid(context.lineage, *what.table, *key, a.entity_created).str();
       }
@@ -154,7 +157,8 @@ json render_action(const ActionToRender& what, const RenderContext& context) {
   j["dependencies"] = json::array();
   for (Sequence d : a.dependencies) j["dependencies"].push_back(action_uuid(context.lineage, d).str());
   j["version"] = a.version;
-  j["batch_id"] = batch ? json(batch_uuid(context.lineage, what.transaction.number, *what.table, a.kind).str()) : json(nullptr);
+  j["batch_id"] =
+      batch ? json(batch_uuid(context.lineage, what.transaction.number, *what.table, a.kind).str()) : json(nullptr);
   j["catch_up"] = (what.transaction.flags & kCatchUp) != 0;
   return j;
 }
@@ -166,7 +170,8 @@ Result<void> render_segment(const Segment& segment, const RenderContext& context
   for (auto& a : segment.actions) {
     if (a.sequence < from || a.sequence > to) continue;
     const SegmentTransaction& t = segment.transactions[a.transaction_index];
-    ActionToRender what{&a, &segment.tables[a.table_index], t, segment.sessions[t.session_index], batches[{a.transaction_index, a.table_index, a.kind}]};
+    ActionToRender what{&a, &segment.tables[a.table_index], t, segment.sessions[t.session_index],
+                        batches[{a.transaction_index, a.table_index, a.kind}]};
     if (!sink(render_action(what, context))) return {};
   }
   return {};

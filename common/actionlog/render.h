@@ -1,8 +1,8 @@
 // Actions as JSON, as `tillsync log --json` shows them.
 //
-// Values: INTEGER and REAL as numbers (integers beyond ±2^53 as {"$int": "…"}, REAL that is not finite as {"$real": "inf"}),
-// TEXT as string (not valid UTF-8: {"$text_hex": "…"}), BLOB as {"$blob": "base64"}, NULL as null.
-// Threads: any.
+// Values: INTEGER and REAL as numbers (integers beyond ±2^53 as {"$int": "…"}, REAL that is not finite as {"$real":
+// "inf"}), TEXT as string (not valid UTF-8: {"$text_hex": "…"}), BLOB as {"$blob": "base64"}, NULL as null. Threads:
+// any.
 #pragma once
 
 #include <functional>

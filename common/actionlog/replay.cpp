@@ -9,11 +9,13 @@
 
 namespace tillsync {
 
-Replayer::Replayer(Connection& target, std::shared_ptr<const Schema> schema) : db_(target), schema_(std::move(schema)) {}
+Replayer::Replayer(Connection& target, std::shared_ptr<const Schema> schema)
+    : db_(target), schema_(std::move(schema)) {}
 Replayer::~Replayer() = default;
 
-Result<std::unique_ptr<Replayer>> Replayer::create(Connection& target, std::shared_ptr<const Schema> schema, std::vector<TableDigest> start,
-                                                   TransactionNo position, bool keep_going) {
+Result<std::unique_ptr<Replayer>> Replayer::create(Connection& target, std::shared_ptr<const Schema> schema,
+                                                   std::vector<TableDigest> start, TransactionNo position,
+                                                   bool keep_going) {
   std::unique_ptr<Replayer> replay(new Replayer(target, std::move(schema)));
   sqlite3* handle = target.handle();
   sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
@@ -37,15 +39,20 @@ Result<Replayer::Target*> Replayer::target_of(const std::string& name) {
   auto& slot = targets_[name];
   if (!slot) {
     const Table* table = schema_->find(name);
-    if (!table) return Error{ErrorKind::corrupt, 0, "the log names table '" + name + "', which the snapshot's schema does not have"};
+    if (!table)
+      return Error{ErrorKind::corrupt, 0,
+                   "the log names table '" + name + "', which the snapshot's schema does not have"};
     auto made = Target::create(db_, *table, schema_->text_encoding);
-    if (!made) return Error{ErrorKind::schema, made.error().code, "table '" + name + "' can't be written outside the application: " + made.error().context};
+    if (!made)
+      return Error{ErrorKind::schema, made.error().code,
+                   "table '" + name + "' can't be written outside the application: " + made.error().context};
     slot = std::move(*made);
   }
   return slot.get();
 }
 
-Result<void> Replayer::apply(const Segment& segment, TransactionNo last, const std::function<bool(uint64_t)>& progress) {
+Result<void> Replayer::apply(const Segment& segment, TransactionNo last,
+                             const std::function<bool(uint64_t)>& progress) {
   size_t next = 0, next_hidden = 0;
   for (size_t t = 0; t < segment.transactions.size(); t++) {
     const SegmentTransaction& transaction = segment.transactions[t];
@@ -54,12 +61,15 @@ Result<void> Replayer::apply(const Segment& segment, TransactionNo last, const s
       const SegmentAction& a = segment.actions[next];
       if (!wanted) continue;
       if (a.kind > ActionKind::remove)
-        return Error{ErrorKind::schema, 0, "sequence " + std::to_string(a.sequence) + " is a change of schema; replay does not cross it"};
-      pending_.push_back({a.kind, segment.tables[a.table_index], a.sequence, a.rowid, a.previous_rowid, a.before, a.after, a.dependencies});
+        return Error{ErrorKind::schema, 0,
+                     "sequence " + std::to_string(a.sequence) + " is a change of schema; replay does not cross it"};
+      pending_.push_back({a.kind, segment.tables[a.table_index], a.sequence, a.rowid, a.previous_rowid, a.before,
+                          a.after, a.dependencies});
     }
     for (; next_hidden < segment.hidden.size() && segment.hidden[next_hidden].transaction_index == t; next_hidden++) {
       const HiddenRow& h = segment.hidden[next_hidden];
-      if (wanted) pending_.push_back({h.kind, segment.tables[h.table_index], 0, h.rowid, std::nullopt, h.before, h.after, {}});
+      if (wanted)
+        pending_.push_back({h.kind, segment.tables[h.table_index], 0, h.rowid, std::nullopt, h.before, h.after, {}});
     }
     bool complete = t + 1 < segment.transactions.size() || !(segment.head.flags & kEndsInside);
     if (!wanted || !complete) continue;
@@ -70,21 +80,25 @@ Result<void> Replayer::apply(const Segment& segment, TransactionNo last, const s
 }
 
 bool Replayer::dependency_failed(const Pending& row) const {
-  return std::any_of(row.dependencies.begin(), row.dependencies.end(),
-                     [&](Sequence d) { return std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), d); });
+  return std::any_of(row.dependencies.begin(), row.dependencies.end(), [&](Sequence d) {
+    return std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), d);
+  });
 }
 
 Result<void> Replayer::failed(const Pending& row, const std::string& reason) {
   std::string entity;
   if (auto target = target_of(row.table)) {
     ByteView record = row.after.empty() ? ByteView(row.before) : ByteView(row.after);
-    if (auto key = (*target)->identity().key(row.rowid.value_or(0), record)) entity = render_entity_id(*key, schema_->text_encoding);
+    if (auto key = (*target)->identity().key(row.rowid.value_or(0), record))
+      entity = render_entity_id(*key, schema_->text_encoding);
   }
   failures_.push_back({row.sequence, row.table, entity, reason});
   failed_sequences_.push_back(row.sequence);
   std::sort(failed_sequences_.begin(), failed_sequences_.end());
   if (keep_going_) return {};
-  return Error{ErrorKind::conflict, 0, "sequence " + std::to_string(row.sequence) + ", table '" + row.table + "', entity " + entity + ": " + reason};
+  return Error{
+      ErrorKind::conflict, 0,
+      "sequence " + std::to_string(row.sequence) + ", table '" + row.table + "', entity " + entity + ": " + reason};
 }
 
 Result<void> Replayer::remove_before(Pending& row) {
@@ -95,7 +109,8 @@ Result<void> Replayer::remove_before(Pending& row) {
   TILLSYNC_LET(auto existing, target->find(rowid, row.before, found_rowid));
   if (!existing) {
     if (row.kind == ActionKind::remove) return {};
-    return failed(row, "the row to be changed is not there; it should be " + render_record(row.before, rowid, target->table(), schema_->text_encoding).dump());
+    return failed(row, "the row to be changed is not there; it should be " +
+                           render_record(row.before, rowid, target->table(), schema_->text_encoding).dump());
   }
   TILLSYNC_LET(ByteView before, target->identity().canonical(row.before));
   if (!equal(*existing, before)) {
@@ -106,8 +121,10 @@ Result<void> Replayer::remove_before(Pending& row) {
         return target->remove(rowid, row.before);
       }
     }
-    return failed(row, "another row is there: " + render_record(*existing, rowid, target->table(), schema_->text_encoding).dump() + " instead of " +
-                           render_record(row.before, rowid, target->table(), schema_->text_encoding).dump());
+    return failed(
+        row,
+        "another row is there: " + render_record(*existing, rowid, target->table(), schema_->text_encoding).dump() +
+            " instead of " + render_record(row.before, rowid, target->table(), schema_->text_encoding).dump());
   }
   return target->remove(rowid, row.before);
 }
@@ -122,12 +139,15 @@ Result<void> Replayer::insert_after(Pending& row) {
   if (existing) {
     TILLSYNC_LET(ByteView after, target->identity().canonical(row.after));
     if (equal(*existing, after)) return {};
-    return failed(row, "another row is there: " + render_record(*existing, rowid, target->table(), schema_->text_encoding).dump() + " instead of " +
-                           render_record(row.after, rowid, target->table(), schema_->text_encoding).dump());
+    return failed(
+        row,
+        "another row is there: " + render_record(*existing, rowid, target->table(), schema_->text_encoding).dump() +
+            " instead of " + render_record(row.after, rowid, target->table(), schema_->text_encoding).dump());
   }
   auto done = target->insert(rowid, row.after);
   constexpr int kPrimaryCode = 0xff;  // the rest of an extended code says which constraint
-  if (!done && (done.error().code & kPrimaryCode) == SQLITE_CONSTRAINT) return failed(row, "a constraint of the table refuses the row: " + done.error().context);
+  if (!done && (done.error().code & kPrimaryCode) == SQLITE_CONSTRAINT)
+    return failed(row, "a constraint of the table refuses the row: " + done.error().context);
   return done;
 }
 
@@ -176,7 +196,8 @@ Result<void> Replayer::apply_transaction(TransactionNo number) {
   TILLSYNC_TRY(transaction.commit());
 
   for (auto& row : rows) {
-    if (row.sequence == 0 || std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), row.sequence)) continue;
+    if (row.sequence == 0 || std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), row.sequence))
+      continue;
     TILLSYNC_LET(Target * target, target_of(row.table));
     auto& digest = digests_[row.table];
     digest.name = row.table;

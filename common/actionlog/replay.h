@@ -1,14 +1,12 @@
 // Replay: applies logged transactions to a staged database.
 //
-// Purpose: whole transactions in sequence order. A transaction's net changes may have no valid order row by row, so first
-// the before rows of all DELETEs and UPDATEs go, then all after rows come. Triggers and foreign-key actions are off: their
-// effects are in the log.
-// Idempotent: transactions up to position() are skipped, and within a transaction a CREATE of an equal row, a DELETE of a
-// missing row and an UPDATE that was made already are no-ops. A different row is a conflict, reported with both images; the
-// replay stops there unless keep_going.
-// Proof: digests() follows the log's own rows from the start digests on, for comparison with what the target then holds.
-// Errors: conflict (with sequence, table, entity, both images), schema (the target's SQL can't be written), corrupt.
-// Threads: one.
+// Purpose: whole transactions in sequence order. A transaction's net changes may have no valid order row by row, so
+// first the before rows of all DELETEs and UPDATEs go, then all after rows come. Triggers and foreign-key actions are
+// off: their effects are in the log. Idempotent: transactions up to position() are skipped, and within a transaction a
+// CREATE of an equal row, a DELETE of a missing row and an UPDATE that was made already are no-ops. A different row is
+// a conflict, reported with both images; the replay stops there unless keep_going. Proof: digests() follows the log's
+// own rows from the start digests on, for comparison with what the target then holds. Errors: conflict (with sequence,
+// table, entity, both images), schema (the target's SQL can't be written), corrupt. Threads: one.
 #pragma once
 
 #include <functional>
@@ -27,13 +25,15 @@ struct ReplayFailure {
 class Replayer {
  public:
   // target: a connection to the staged database; schema: of the target. start: table digests of the target as it is.
-  static Result<std::unique_ptr<Replayer>> create(Connection& target, std::shared_ptr<const Schema> schema, std::vector<TableDigest> start,
-                                                  TransactionNo position, bool keep_going);
+  static Result<std::unique_ptr<Replayer>> create(Connection& target, std::shared_ptr<const Schema> schema,
+                                                  std::vector<TableDigest> start, TransactionNo position,
+                                                  bool keep_going);
   ~Replayer();
 
   // Applies the transactions of a segment that lie after position() and up to `last`. A transaction that is spread over
   // several segments is applied when its last part is passed. progress gets actions applied.
-  Result<void> apply(const Segment& segment, TransactionNo last, const std::function<bool(uint64_t)>& progress = nullptr);
+  Result<void> apply(const Segment& segment, TransactionNo last,
+                     const std::function<bool(uint64_t)>& progress = nullptr);
 
   TransactionNo position() const { return position_; }
   Sequence sequence() const { return sequence_; }

@@ -14,25 +14,40 @@ Value value_of(sqlite3_stmt* s, int column) {
     return ByteView(p, p ? static_cast<size_t>(sqlite3_value_bytes(sqlite3_column_value(s, column))) : 0);
   };
   switch (sqlite3_column_type(s, column)) {
-    case SQLITE_INTEGER: v.type = ValueType::integer; v.integer = sqlite3_column_int64(s, column); break;
-    case SQLITE_FLOAT: v.type = ValueType::real; v.real = sqlite3_column_double(s, column); break;
-    case SQLITE_TEXT: v.type = ValueType::text; v.bytes = bytes(); break;
-    case SQLITE_BLOB: v.type = ValueType::blob; v.bytes = bytes(); break;
+    case SQLITE_INTEGER:
+      v.type = ValueType::integer;
+      v.integer = sqlite3_column_int64(s, column);
+      break;
+    case SQLITE_FLOAT:
+      v.type = ValueType::real;
+      v.real = sqlite3_column_double(s, column);
+      break;
+    case SQLITE_TEXT:
+      v.type = ValueType::text;
+      v.bytes = bytes();
+      break;
+    case SQLITE_BLOB:
+      v.type = ValueType::blob;
+      v.bytes = bytes();
+      break;
     default: break;
   }
   return v;
 }
 }  // namespace
 
-Result<std::unique_ptr<Replayer::Target>> Replayer::Target::create(Connection& db, const Table& table, uint32_t encoding) {
+Result<std::unique_ptr<Replayer::Target>> Replayer::Target::create(Connection& db, const Table& table,
+                                                                   uint32_t encoding) {
   std::unique_ptr<Target> t(new Target(table, encoding));
   // A column may be called rowid; one of the three names is usually free.
   for (const char* name : {"rowid", "_rowid_", "oid"})
     if (t->rowid_name_.empty() && table.column_named(name) < 0) t->rowid_name_ = name;
-  if (table.rowid_alias >= 0) t->rowid_name_ = quote_identifier(table.columns[static_cast<size_t>(table.rowid_alias)].name);
+  if (table.rowid_alias >= 0)
+    t->rowid_name_ = quote_identifier(table.columns[static_cast<size_t>(table.rowid_alias)].name);
   t->by_rowid_ = table.keyed_by_rowid();
   if (t->by_rowid_ && t->rowid_name_.empty())
-    return Error{ErrorKind::schema, 0, "table '" + table.name + "' hides its rowid behind columns of that name; its rows can't be replayed"};
+    return Error{ErrorKind::schema, 0,
+                 "table '" + table.name + "' hides its rowid behind columns of that name; its rows can't be replayed"};
 
   std::string where, all, name = quote_identifier(table.name);
   if (t->by_rowid_) {
@@ -59,15 +74,18 @@ Result<std::unique_ptr<Replayer::Target>> Replayer::Target::create(Connection& d
   TILLSYNC_LET(t->delete_, db.prepare("DELETE FROM " + name + " WHERE " + where));
   if (!t->by_rowid_ && !table.without_rowid && !t->rowid_name_.empty()) {
     // Rows whose declared key holds NULL go by rowid.
-    TILLSYNC_LET(t->select_null_key_, db.prepare("SELECT " + rowid + all + " FROM " + name + " WHERE " + t->rowid_name_ + "=?"));
+    TILLSYNC_LET(t->select_null_key_,
+                 db.prepare("SELECT " + rowid + all + " FROM " + name + " WHERE " + t->rowid_name_ + "=?"));
     TILLSYNC_LET(t->delete_null_key_, db.prepare("DELETE FROM " + name + " WHERE " + t->rowid_name_ + "=?"));
   }
   std::string plain = columns.empty() ? "" : columns.substr(2), plain_marks = marks.empty() ? "" : marks.substr(1);
   if (!table.without_rowid && !t->rowid_name_.empty()) {
-    TILLSYNC_LET(t->insert_, db.prepare("INSERT INTO " + name + "(" + t->rowid_name_ + columns + ") VALUES(?" + marks + ")"));
+    TILLSYNC_LET(t->insert_,
+                 db.prepare("INSERT INTO " + name + "(" + t->rowid_name_ + columns + ") VALUES(?" + marks + ")"));
   }
   if ((!t->by_rowid_ || table.without_rowid) && !plain.empty()) {
-    TILLSYNC_LET(t->insert_any_rowid_, db.prepare("INSERT INTO " + name + "(" + plain + ") VALUES(" + plain_marks + ")"));
+    TILLSYNC_LET(t->insert_any_rowid_,
+                 db.prepare("INSERT INTO " + name + "(" + plain + ") VALUES(" + plain_marks + ")"));
   }
   return t;
 }
@@ -105,7 +123,8 @@ Result<std::optional<Bytes>> Replayer::Target::find(int64_t rowid, ByteView reco
   TILLSYNC_LET(ByteView key, identity_.key(rowid, record));
   bool null_key = !by_rowid_ && key[0] == 'r';
   Statement& s = null_key ? select_null_key_ : select_;
-  if (!s.handle()) return Error{ErrorKind::schema, 0, "table '" + table_->name + "': a row whose key is NULL can't be found"};
+  if (!s.handle())
+    return Error{ErrorKind::schema, 0, "table '" + table_->name + "': a row whose key is NULL can't be found"};
   TILLSYNC_TRY(bind_key(s, rowid, record));
   TILLSYNC_LET(bool found, s.step());
   if (!found) return std::optional<Bytes>();

@@ -16,7 +16,9 @@ constexpr int kCompressionLevel = 3;
 constexpr size_t kHeadSize = 160;
 constexpr uint64_t kBodyBytesMax = uint64_t{2} << 30;
 
-Error damaged(const char* why) { return Error{ErrorKind::corrupt, 0, std::string("a segment that does not parse: ") + why}; }
+Error damaged(const char* why) {
+  return Error{ErrorKind::corrupt, 0, std::string("a segment that does not parse: ") + why};
+}
 
 // Records of one group and side, column by column: a stream of serial types and a stream of bodies each.
 class ColumnWriter {
@@ -167,7 +169,8 @@ Result<SegmentHead> parse_head(ByteView body, uint64_t& raw, uint64_t& stored) {
   if (zero != 0) return damaged("a field that is kept for later is not zero");
   std::copy(previous.begin(), previous.end(), h.previous.bytes.begin());
   std::copy(state.begin(), state.end(), h.state.bytes.begin());
-  if (h.first_sequence == 0 || h.last_sequence < h.first_sequence || h.last_transaction < h.first_transaction) return damaged("its sequences run backwards");
+  if (h.first_sequence == 0 || h.last_sequence < h.first_sequence || h.last_transaction < h.first_transaction)
+    return damaged("its sequences run backwards");
   if (dictionary != 0) return damaged("it needs a dictionary this version does not know");
   if (stored != r.remaining() || raw > kBodyBytesMax) return damaged("its length is not what its head says");
   return h;
@@ -306,15 +309,18 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage) {
     auto kind = static_cast<ActionKind>(r.u8());
     ByteReader rowids(r.sized()), entities(r.sized()), dependencies(r.sized());
     ColumnReader before(r), after(r);
-    if (!r.ok() || table >= s.tables.size() || kind < ActionKind::create || kind > ActionKind::restore) return damaged("a group of actions");
+    if (!r.ok() || table >= s.tables.size() || kind < ActionKind::create || kind > ActionKind::restore)
+      return damaged("a group of actions");
     groups.push_back({table, kind, rowids, entities, dependencies, 0, std::move(before), std::move(after)});
   }
-  if (!r.ok() || actions != s.head.last_sequence - s.head.first_sequence + 1) return damaged("it does not hold the actions its head names");
+  if (!r.ok() || actions != s.head.last_sequence - s.head.first_sequence + 1)
+    return damaged("it does not hold the actions its head names");
   uint64_t transaction = 0;
   for (uint64_t i = 0; i < actions; i++) {
     uint64_t group = order.uvar();
     transaction += steps.uvar();
-    if (!order.ok() || !steps.ok() || group >= groups.size() || transaction >= s.transactions.size()) return damaged("the order of its actions");
+    if (!order.ok() || !steps.ok() || group >= groups.size() || transaction >= s.transactions.size())
+      return damaged("the order of its actions");
     GroupReader& g = groups[group];
     SegmentAction a;
     a.sequence = s.head.first_sequence + i;
@@ -327,7 +333,8 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage) {
     a.version = g.entities.uvar();
     uint8_t images = g.entities.u8();
     uint64_t dependencies = g.dependencies.uvar();
-    for (uint64_t d = 0; d < dependencies && g.dependencies.ok(); d++) a.dependencies.push_back(a.sequence - g.dependencies.uvar());
+    for (uint64_t d = 0; d < dependencies && g.dependencies.ok(); d++)
+      a.dependencies.push_back(a.sequence - g.dependencies.uvar());
     if (!g.rowids.ok() || !g.entities.ok() || !g.dependencies.ok()) return damaged("an action");
     if ((images & 1) && !g.before.next(a.before)) return damaged("a record before");
     if ((images & 2) && !g.after.next(a.after)) return damaged("a record after");
@@ -343,7 +350,8 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage) {
     get_rowids(r, h.rowid, none, zero);
     h.before = to_bytes(r.sized());
     h.after = to_bytes(r.sized());
-    if (h.transaction_index >= s.transactions.size() || h.table_index >= s.tables.size()) return damaged("a hidden row");
+    if (h.transaction_index >= s.transactions.size() || h.table_index >= s.tables.size())
+      return damaged("a hidden row");
     s.hidden.push_back(std::move(h));
   }
   if (!r.at_end()) return damaged("bytes are missing or left over");

@@ -1,13 +1,12 @@
 // Log segments: immutable objects that hold a run of transactions.
 //
-// Layout: docs/formats.md, "Segment". Rows are stored by column, per table and kind of action, then compressed; before and
-// after images come back byte for byte. Each segment names the SHA-256 of its predecessor: a missing, altered or
-// reordered segment is found. A segment whose end is a state that capture has counted carries the SHA-256 over all table
-// digests (state_digest()), so that a replay is proven at its end; in a burst, segments in between carry none. One that
-// carries the schema carries the digests themselves as well.
-// A transaction larger than a segment is spread over several: kStartsInside and kEndsInside say so.
-// Errors: corrupt, with what is wrong; callers put the object's key in front.
-// Threads: values.
+// Layout: docs/formats.md, "Segment". Rows are stored by column, per table and kind of action, then compressed; before
+// and after images come back byte for byte. Each segment names the SHA-256 of its predecessor: a missing, altered or
+// reordered segment is found. A segment whose end is a state that capture has counted carries the SHA-256 over all
+// table digests (state_digest()), so that a replay is proven at its end; in a burst, segments in between carry none.
+// One that carries the schema carries the digests themselves as well. A transaction larger than a segment is spread
+// over several: kStartsInside and kEndsInside say so. Errors: corrupt, with what is wrong; callers put the object's key
+// in front. Threads: values.
 #pragma once
 
 #include "actionlog/log_writer.h"
@@ -61,9 +60,9 @@ struct SegmentHead {
 
 struct Segment {
   SegmentHead head;
-  Bytes schema;                     // Schema::encode(), if carried
-  std::vector<TableDigest> digests; // at the end, if the schema is carried and the end was counted
-  std::string user_columns;         // JSON: table → column that says who did it
+  Bytes schema;                      // Schema::encode(), if carried
+  std::vector<TableDigest> digests;  // at the end, if the schema is carried and the end was counted
+  std::string user_columns;          // JSON: table → column that says who did it
   std::vector<Uuid> sessions;
   std::vector<std::string> tables;
   std::vector<SegmentTransaction> transactions;

@@ -18,9 +18,10 @@ class LogicError : public std::logic_error {
   throw LogicError(std::string(file) + ":" + std::to_string(line) + ": this must hold: " + condition);
 }
 
-#define TILLSYNC_CHECK(condition)                                                   \
-  do {                                                                              \
-    if (!(condition)) [[unlikely]] ::tillsync::check_failed(#condition, __FILE__, __LINE__); \
+#define TILLSYNC_CHECK(condition)                               \
+  do {                                                          \
+    if (!(condition)) [[unlikely]]                              \
+      ::tillsync::check_failed(#condition, __FILE__, __LINE__); \
   } while (0)
 
 }  // namespace tillsync

@@ -25,7 +25,8 @@ Result<Uuid> Uuid::parse(std::string_view text) {
 }
 
 Result<Uuid> Uuid::from_bytes(ByteView sixteen) {
-  if (sixteen.size() != 16) return Error{ErrorKind::corrupt, 0, "a UUID has 16 bytes, not " + std::to_string(sixteen.size())};
+  if (sixteen.size() != 16)
+    return Error{ErrorKind::corrupt, 0, "a UUID has 16 bytes, not " + std::to_string(sixteen.size())};
   Uuid u;
   std::copy(sixteen.begin(), sixteen.end(), u.bytes.begin());
   return u;
@@ -50,7 +51,8 @@ Uuid uuid_v8(ByteView digest) {
 }
 
 Result<Digest> Digest::from_bytes(ByteView thirty_two) {
-  if (thirty_two.size() != 32) return Error{ErrorKind::corrupt, 0, "a SHA-256 has 32 bytes, not " + std::to_string(thirty_two.size())};
+  if (thirty_two.size() != 32)
+    return Error{ErrorKind::corrupt, 0, "a SHA-256 has 32 bytes, not " + std::to_string(thirty_two.size())};
   Digest d;
   std::copy(thirty_two.begin(), thirty_two.end(), d.bytes.begin());
   return d;

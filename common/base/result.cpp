@@ -25,23 +25,18 @@ constexpr std::array<std::pair<ErrorKind, std::string_view>, 13> kNames{{
 ErrorClass error_class(ErrorKind kind) {
   switch (kind) {
     case ErrorKind::offline:
-    case ErrorKind::throttled:
-      return ErrorClass::network;
-    case ErrorKind::timeout:
-      return ErrorClass::timeout;
-    case ErrorKind::schema:
-      return ErrorClass::schema;
+    case ErrorKind::throttled: return ErrorClass::network;
+    case ErrorKind::timeout: return ErrorClass::timeout;
+    case ErrorKind::schema: return ErrorClass::schema;
     case ErrorKind::transient:
     case ErrorKind::denied:
     case ErrorKind::not_found:
     case ErrorKind::no_space:
-    case ErrorKind::internal:
-      return ErrorClass::storage;
+    case ErrorKind::internal: return ErrorClass::storage;
     case ErrorKind::conflict:
     case ErrorKind::corrupt:
     case ErrorKind::cancelled:
-    case ErrorKind::usage:
-      return ErrorClass::validation;
+    case ErrorKind::usage: return ErrorClass::validation;
   }
   return ErrorClass::storage;
 }

@@ -20,28 +20,28 @@ enum class ErrorKind {
   throttled,  // the other side asks for patience
   denied,     // permission: a person must change something
   not_found,
-  conflict,   // something else is there already, or a precondition does not hold
-  corrupt,    // bytes do not match their proof, or do not parse
-  schema,     // the application's schema does not allow it
+  conflict,  // something else is there already, or a precondition does not hold
+  corrupt,   // bytes do not match their proof, or do not parse
+  schema,    // the application's schema does not allow it
   no_space,
   cancelled,
   timeout,
-  usage,      // the request or the configuration is wrong
-  internal,   // a bug of ours, or an error nobody planned for
+  usage,     // the request or the configuration is wrong
+  internal,  // a bug of ours, or an error nobody planned for
 };
 
 // The five classes a person sees (requirements, Error Classification).
 enum class ErrorClass { validation, schema, storage, network, timeout };
 
 ErrorClass error_class(ErrorKind kind);
-std::string_view to_string(ErrorKind kind);   // "not_found"
-std::string_view to_string(ErrorClass c);     // "VALIDATION_ERROR"
+std::string_view to_string(ErrorKind kind);  // "not_found"
+std::string_view to_string(ErrorClass c);    // "VALIDATION_ERROR"
 std::optional<ErrorKind> error_kind_from(std::string_view text);
 
 struct Error {
   ErrorKind kind = ErrorKind::internal;
-  int code = 0;          // errno, SQLITE_*, HTTP status; 0 when there is none
-  std::string context;   // what failed and what to do, in words, without a final full stop
+  int code = 0;         // errno, SQLITE_*, HTTP status; 0 when there is none
+  std::string context;  // what failed and what to do, in words, without a final full stop
 
   // Puts what was being done in front: with("open state.db") → "open state.db: permission denied".
   Error with(std::string_view doing) && {
@@ -56,9 +56,9 @@ class [[nodiscard]] Result {
   Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}
   template <class U>
-    requires(std::is_convertible_v<U &&, T> && !std::is_same_v<std::decay_t<U>, Error> &&
-             !std::is_same_v<std::decay_t<U>, T> && !std::is_same_v<std::decay_t<U>, Result>)
-  Result(U&& value) : state_(std::in_place_index<0>, std::forward<U>(value)) {}
+  requires(std::is_convertible_v<U&&, T> && !std::is_same_v<std::decay_t<U>, Error> &&
+           !std::is_same_v<std::decay_t<U>, T> && !std::is_same_v<std::decay_t<U>, Result>) Result(U&& value)
+      : state_(std::in_place_index<0>, std::forward<U>(value)) {}
 
   bool has_value() const { return state_.index() == 0; }
   explicit operator bool() const { return has_value(); }
@@ -104,15 +104,14 @@ class [[nodiscard]] Result<void> {
 
 #define TILLSYNC_CAT_(a, b) a##b
 #define TILLSYNC_CAT(a, b) TILLSYNC_CAT_(a, b)
-#define TILLSYNC_TRY(expression)                                        \
-  do {                                                                  \
-    auto tillsync_result_ = (expression);                               \
-    if (!tillsync_result_) return std::move(tillsync_result_).error();  \
+#define TILLSYNC_TRY(expression)                                       \
+  do {                                                                 \
+    auto tillsync_result_ = (expression);                              \
+    if (!tillsync_result_) return std::move(tillsync_result_).error(); \
   } while (0)
-#define TILLSYNC_LET(declaration, expression)                                                      \
-  auto TILLSYNC_CAT(tillsync_result_, __LINE__) = (expression);                                    \
-  if (!TILLSYNC_CAT(tillsync_result_, __LINE__))                                                   \
-    return std::move(TILLSYNC_CAT(tillsync_result_, __LINE__)).error();                            \
+#define TILLSYNC_LET(declaration, expression)                                                                        \
+  auto TILLSYNC_CAT(tillsync_result_, __LINE__) = (expression);                                                      \
+  if (!TILLSYNC_CAT(tillsync_result_, __LINE__)) return std::move(TILLSYNC_CAT(tillsync_result_, __LINE__)).error(); \
   declaration = std::move(*TILLSYNC_CAT(tillsync_result_, __LINE__))
 
 }  // namespace tillsync

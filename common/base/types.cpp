@@ -11,9 +11,9 @@ std::string to_rfc3339(Timestamp t) {
   std::chrono::hh_mm_ss time(t - day);
   char out[48];
   std::snprintf(out, sizeof out, "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ", static_cast<int>(date.year()),
-                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), static_cast<int>(time.hours().count()),
-                static_cast<int>(time.minutes().count()), static_cast<int>(time.seconds().count()),
-                static_cast<int>(time.subseconds().count()));
+                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                static_cast<int>(time.hours().count()), static_cast<int>(time.minutes().count()),
+                static_cast<int>(time.seconds().count()), static_cast<int>(time.subseconds().count()));
   return out;
 }
 
@@ -22,7 +22,8 @@ Result<Timestamp> parse_rfc3339(std::string_view text) {
   Error bad{ErrorKind::usage, 0, "'" + s + "' is not a time; write it as 2026-11-22T19:40:00.123Z"};
   int year, month, day, hour, minute, second, used = 0;
   char separator = 0;
-  if (std::sscanf(s.c_str(), "%4d-%2d-%2d%c%2d:%2d:%2d%n", &year, &month, &day, &separator, &hour, &minute, &second, &used) != 7 ||
+  if (std::sscanf(s.c_str(), "%4d-%2d-%2d%c%2d:%2d:%2d%n", &year, &month, &day, &separator, &hour, &minute, &second,
+                  &used) != 7 ||
       used == 0 || (separator != 'T' && separator != 't' && separator != ' '))
     return bad;
   std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),

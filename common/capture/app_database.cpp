@@ -28,7 +28,8 @@ Result<AppDatabase> AppDatabase::open(const std::string& path, Use use) {
   // Its triggers, views and functions must not run in our process.
   sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
   sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
-  TILLSYNC_TRY(database.connection_.execute("PRAGMA wal_autocheckpoint=0; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-64"));
+  TILLSYNC_TRY(
+      database.connection_.execute("PRAGMA wal_autocheckpoint=0; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-64"));
   // query_only would forbid the writer lock that the checkpoint section takes.
   if (use == Use::read) TILLSYNC_TRY(database.connection_.execute("PRAGMA query_only=ON"));
   return database;
@@ -62,15 +63,16 @@ Result<WalIndexView> AppDatabase::wal_index() {
   int rc = file->pMethods->xShmMap(file, 0, kWalIndexBlock, 0, &shared);
   if (rc != SQLITE_OK) return sqlite_error(rc, "map the wal-index", connection_.handle());
   if (!shared) return Error{ErrorKind::transient, 0, "the wal-index is not there yet"};
-  // A writer stores the second copy, a barrier, then the first: reading first, barrier, second shows a torn header as two
-  // copies that differ.
+  // A writer stores the second copy, a barrier, then the first: reading first, barrier, second shows a torn header as
+  // two copies that differ.
   const auto* p = const_cast<const uint8_t*>(static_cast<volatile uint8_t*>(shared));
   std::array<uint8_t, kWalIndexHeaderSize> copy;
   for (int attempt = 0; attempt < 100; attempt++) {
     std::memcpy(copy.data(), p, 48);
     file->pMethods->xShmBarrier(file);
     std::memcpy(copy.data() + 48, p + 48, kWalIndexHeaderSize - 48);
-    if (auto header = WalIndexHeader::parse(copy)) return WalIndexView{*header, le32(copy.data() + kWalIndexBackfillOffset)};
+    if (auto header = WalIndexHeader::parse(copy))
+      return WalIndexView{*header, le32(copy.data() + kWalIndexBackfillOffset)};
   }
   return Error{ErrorKind::transient, 0, "the wal-index is being written"};
 }
@@ -81,8 +83,10 @@ Result<void> AppDatabase::read_wal(uint64_t offset, MutableBytes out) {
   constexpr size_t kChunk = 1 << 20;
   for (size_t done = 0; done < out.size(); done += kChunk) {
     size_t n = std::min(kChunk, out.size() - done);
-    int rc = file->pMethods->xRead(file, out.data() + done, static_cast<int>(n), static_cast<sqlite3_int64>(offset + done));
-    if (rc == SQLITE_IOERR_SHORT_READ) return Error{ErrorKind::corrupt, rc, "the write-ahead log ends before its committed frames"};
+    int rc =
+        file->pMethods->xRead(file, out.data() + done, static_cast<int>(n), static_cast<sqlite3_int64>(offset + done));
+    if (rc == SQLITE_IOERR_SHORT_READ)
+      return Error{ErrorKind::corrupt, rc, "the write-ahead log ends before its committed frames"};
     if (rc != SQLITE_OK) return sqlite_error(rc, "read the write-ahead log", connection_.handle());
   }
   return {};

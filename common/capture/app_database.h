@@ -1,12 +1,11 @@
 // A connection to the application's database that leaves no trace.
 //
 // Purpose: read transactions, the wal-index and the WAL through SQLite's own handles. Never opens the database, -wal or
-// -shm a second time in this process: on POSIX, closing any descriptor of such a file drops every lock the process holds
-// on it, SQLite's included.
-// What it never does: commit, checkpoint on close, checkpoint by itself, wait in SQLite's busy handler.
-// Errors: not_found (no such file, or its folder), denied, corrupt (not SQLite, encrypted), transient (locked).
-// Threads: one.
-// Source: SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER, sqlite3_io_methods.xShmMap; WAL-mode file format §2.
+// -shm a second time in this process: on POSIX, closing any descriptor of such a file drops every lock the process
+// holds on it, SQLite's included. What it never does: commit, checkpoint on close, checkpoint by itself, wait in
+// SQLite's busy handler. Errors: not_found (no such file, or its folder), denied, corrupt (not SQLite, encrypted),
+// transient (locked). Threads: one. Source: SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER,
+// sqlite3_io_methods.xShmMap; WAL-mode file format §2.
 #pragma once
 
 #include "dbfile/page.h"

@@ -9,9 +9,10 @@ namespace tillsync {
 using std::chrono::milliseconds;
 
 namespace {
-// After an event, and while a checkpoint is outstanding: look again soon, then rarer. The commit becomes visible after the
-// file event, and a checkpoint by the application causes none.
-constexpr milliseconds kLookAgain[] = {milliseconds(1), milliseconds(2), milliseconds(5), milliseconds(10), milliseconds(20), milliseconds(50), milliseconds(100)};
+// After an event, and while a checkpoint is outstanding: look again soon, then rarer. The commit becomes visible after
+// the file event, and a checkpoint by the application causes none.
+constexpr milliseconds kLookAgain[] = {milliseconds(1),  milliseconds(2),  milliseconds(5),  milliseconds(10),
+                                       milliseconds(20), milliseconds(50), milliseconds(100)};
 constexpr milliseconds kQuietBeforeCheckpoint{1000};
 constexpr milliseconds kWriterLockPatience{50};
 constexpr milliseconds kJournalPatience{2000};
@@ -33,8 +34,11 @@ Ingest::Setup Capturer::ingest_setup() const {
 
 Result<void> Capturer::open_session() {
   auto db = setup_.state->lease();
-  TILLSYNC_LET(auto insert, db->prepare("INSERT INTO capture_sessions(database_id, uuid, started_at) VALUES(?,?,?) RETURNING id"));
-  insert.bind(1, setup_.database_id).bind(2, make_uuid_v7(*setup_.clock, *setup_.random).str()).bind(3, to_ms(setup_.clock->now()));
+  TILLSYNC_LET(auto insert,
+               db->prepare("INSERT INTO capture_sessions(database_id, uuid, started_at) VALUES(?,?,?) RETURNING id"));
+  insert.bind(1, setup_.database_id)
+      .bind(2, make_uuid_v7(*setup_.clock, *setup_.random).str())
+      .bind(3, to_ms(setup_.clock->now()));
   TILLSYNC_LET(bool row, insert.step());
   TILLSYNC_CHECK(row);
   session_id_ = insert.integer(0);
@@ -54,8 +58,9 @@ milliseconds Capturer::report(Error error) {
   failures_++;
   detach();
   // An obstacle on the application's side leaves what we hold as it was at the last commit; anything else is read anew.
-  bool ours_untouched = ingest_ && ingest_->between_batches() &&
-                        (error.kind == ErrorKind::transient || error.kind == ErrorKind::not_found || error.kind == ErrorKind::denied);
+  bool ours_untouched =
+      ingest_ && ingest_->between_batches() &&
+      (error.kind == ErrorKind::transient || error.kind == ErrorKind::not_found || error.kind == ErrorKind::denied);
   if (!ours_untouched) {
     if (ingest_) ingest_->invalidate_pins();
     ingest_.reset();
@@ -86,7 +91,8 @@ Result<milliseconds> Capturer::round() {
   if (idle_ && !asked) {
     TILLSYNC_LET(Identity current, identity());
     // The application may open and close, and make an empty -wal: no reason to come back.
-    if (current == idle_identity_ || (current.same_database(idle_identity_) && current.wal_size == 0)) return milliseconds(60000);
+    if (current == idle_identity_ || (current.same_database(idle_identity_) && current.wal_size == 0))
+      return milliseconds(60000);
   }
   if (idle_ && asked && identity_or_none() == idle_identity_) {
     answer_requests();
@@ -94,8 +100,8 @@ Result<milliseconds> Capturer::round() {
   }
   idle_ = false;
   if (scan_mode_ && ingest_ && !asked) {
-    // Events of a database without a WAL come in the middle of the application's own transaction: a look now would hold a
-    // lock it needs. Only the interval counts.
+    // Events of a database without a WAL come in the middle of the application's own transaction: a look now would hold
+    // a lock it needs. Only the interval counts.
     auto due = last_scan_ + setup_.scan_interval, at = setup_.clock->steady_now();
     if (at < due) return std::chrono::ceil<milliseconds>(due - at);
     // A journal is there: someone is writing this moment.
@@ -142,8 +148,8 @@ Result<void> Capturer::attach() {
   if (!ingest_ || ingest_->position().source != CapturePosition::Source::wal || rebuild_) return {};
   TILLSYNC_LET(continuous_, tail_->holds(ingest_->position().wal));
   if (continuous_) return {};
-  // The database file is as it was when everything had been captured and checkpointed: whatever happened since is in the
-  // log, from its first frame on.
+  // The database file is as it was when everything had been captured and checkpointed: whatever happened since is in
+  // the log, from its first frame on.
   TILLSYNC_LET(auto before, stored_identity());
   TILLSYNC_LET(Identity current, identity());
   if (before && before->same_database(current)) {
@@ -259,7 +265,8 @@ Result<milliseconds> Capturer::wal_round() {
     backoff_ = 0;
     return milliseconds(0);
   }
-  // Nothing new. On a mark other than 0 the application's checkpoint can't finish: look soon whether it is done otherwise.
+  // Nothing new. On a mark other than 0 the application's checkpoint can't finish: look soon whether it is done
+  // otherwise.
   TILLSYNC_LET(view, tail_->look());
   bool backfilled = view.backfilled >= view.header.max_frame;
   if (!backfilled && now - last_news_ > kQuietBeforeCheckpoint) {
@@ -354,8 +361,8 @@ Result<milliseconds> Capturer::scan_round() {
   // The change counter alone does not tell a file that was made anew: it may have the same number of changes behind it.
   TILLSYNC_LET(Identity current, identity());
   bool same = ingest_ && !rebuild_ && ingest_->position().source == CapturePosition::Source::scan &&
-              ingest_->position().change_counter == position.change_counter && ingest_->replica().page_count() == reader->page_count() &&
-              scanned_ && scanned_->same_database(current);
+              ingest_->position().change_counter == position.change_counter &&
+              ingest_->replica().page_count() == reader->page_count() && scanned_ && scanned_->same_database(current);
   if (!same) {
     TILLSYNC_TRY(scan_into_log(*reader, position));
     scanned_ = current;

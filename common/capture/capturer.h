@@ -1,10 +1,10 @@
 // Follows one database: attaches, captures, lets go, comes back.
 //
-// Purpose: the loop body of a capture thread. step() does what there is to do and says how long to sleep at most; a file
-// event or a request ends the sleep. It chooses the source (WalTail, PageScan), keeps the WAL bounded, releases the
-// application's files when nothing comes, and turns every error into a problem a person can read while it keeps trying.
-// Errors: step() has none; they are in status().problem.
-// Threads: step() by one thread; status(), request_*() by any.
+// Purpose: the loop body of a capture thread. step() does what there is to do and says how long to sleep at most; a
+// file event or a request ends the sleep. It chooses the source (WalTail, PageScan), keeps the WAL bounded, releases
+// the application's files when nothing comes, and turns every error into a problem a person can read while it keeps
+// trying. Errors: step() has none; they are in status().problem. Threads: step() by one thread; status(), request_*()
+// by any.
 #pragma once
 
 #include <atomic>
@@ -30,12 +30,12 @@ struct CaptureStatus {
   std::optional<Timestamp> last_capture_at;
   uint32_t writer_sqlite_version = 0;
   uint64_t wal_bytes = 0;
-  double pos_blocked_ms = 0;       // time under the writer lock that checkpoints took, since start
+  double pos_blocked_ms = 0;  // time under the writer lock that checkpoints took, since start
   double pos_blocked_ms_max = 0;
   uint64_t catch_ups = 0;
   PageNo page_count = 0;
   uint32_t page_size = 0;
-  double baseline_percent = 100;   // while the first copy is made
+  double baseline_percent = 100;  // while the first copy is made
   std::optional<Problem> problem;
 };
 
@@ -86,7 +86,9 @@ class Capturer {
     uint64_t wal_size = 0;  // 0 also when there is none
     int64_t wal_mtime_ns = 0;
     bool operator==(const Identity&) const = default;
-    bool same_database(const Identity& o) const { return device == o.device && inode == o.inode && size == o.size && mtime_ns == o.mtime_ns; }
+    bool same_database(const Identity& o) const {
+      return device == o.device && inode == o.inode && size == o.size && mtime_ns == o.mtime_ns;
+    }
   };
   Result<std::chrono::milliseconds> round();
   Result<void> attach();
@@ -116,10 +118,10 @@ class Capturer {
   int64_t session_id_ = 0;
   std::unique_ptr<Ingest> ingest_;
   std::unique_ptr<WalTail> tail_;
-  bool continuous_ = false;     // every frame since the position is still in the log
+  bool continuous_ = false;  // every frame since the position is still in the log
   bool scan_mode_ = false;
   bool idle_ = false;
-  bool rebuild_ = false;        // the owner map is in doubt: next time, compare everything
+  bool rebuild_ = false;  // the owner map is in doubt: next time, compare everything
   Identity idle_identity_;
   uint64_t attached_inode_ = 0;
   std::optional<Identity> scanned_;

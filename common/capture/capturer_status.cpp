@@ -8,18 +8,25 @@ namespace tillsync {
 Problem capture_problem(const Error& error, const std::string& path) {
   switch (error.kind) {
     case ErrorKind::not_found:
-      return {"database_missing", path + ": there is no such database", "check [[database]] path in the configuration, or start the application so that it makes the file"};
+      return {"database_missing", path + ": there is no such database",
+              "check [[database]] path in the configuration, or start the application so that it makes the file"};
     case ErrorKind::denied:
-      return {"database_permission", path + ": " + error.context, "give the agent's user read and write access to the file and its folder (SQLite needs both to share a WAL)"};
+      return {
+          "database_permission", path + ": " + error.context,
+          "give the agent's user read and write access to the file and its folder (SQLite needs both to share a WAL)"};
     case ErrorKind::corrupt:
-      return {"database_damaged", path + ": " + error.context, "run 'PRAGMA integrity_check' on it; if it is encrypted or not SQLite, remove it from the configuration"};
+      return {"database_damaged", path + ": " + error.context,
+              "run 'PRAGMA integrity_check' on it; if it is encrypted or not SQLite, remove it from the configuration"};
     case ErrorKind::schema:
-      return {"database_schema", path + ": " + error.context, "its restore points are its snapshots; take them more often"};
+      return {"database_schema", path + ": " + error.context,
+              "its restore points are its snapshots; take them more often"};
     case ErrorKind::no_space:
-      return {"disk_full", error.context, "free space on the disk of state_dir; the till's data is caught up afterwards"};
+      return {"disk_full", error.context,
+              "free space on the disk of state_dir; the till's data is caught up afterwards"};
     case ErrorKind::transient:
     case ErrorKind::timeout:
-      return {"database_busy", path + ": " + error.context, "another program holds the database (locking_mode=EXCLUSIVE?); captured as soon as it lets go"};
+      return {"database_busy", path + ": " + error.context,
+              "another program holds the database (locking_mode=EXCLUSIVE?); captured as soon as it lets go"};
     default:
       return {"capture_failed", path + ": " + error.context, "see the agent's log; capture is tried again by itself"};
   }

@@ -20,7 +20,8 @@ namespace {
 // One side of a transaction: its changed pages on top of the replica.
 class AfterReader : public PageReader {
  public:
-  AfterReader(Replica& replica, PageSource& source, std::vector<SourcePage>& pages) : replica_(replica), source_(source), pages_(pages) {
+  AfterReader(Replica& replica, PageSource& source, std::vector<SourcePage>& pages)
+      : replica_(replica), source_(source), pages_(pages) {
     index_.reserve(pages.size());
     for (size_t i = 0; i < pages.size(); i++) index_[pages[i].page] = i;
   }
@@ -66,8 +67,10 @@ Result<std::unique_ptr<Ingest>> Ingest::load(const Setup& setup) {
   int64_t schema_id;
   {
     auto db = setup.state->lease();
-    TILLSYNC_LET(auto row, db->prepare("SELECT baseline_at, page_size, page_count, generation, replica_number, source, wal_salt1, wal_salt2, wal_frame,"
-                                       " wal_checksum1, wal_checksum2, change_counter, schema_id FROM databases WHERE id=?"));
+    TILLSYNC_LET(auto row,
+                 db->prepare("SELECT baseline_at, page_size, page_count, generation, replica_number, source, "
+                             "wal_salt1, wal_salt2, wal_frame,"
+                             " wal_checksum1, wal_checksum2, change_counter, schema_id FROM databases WHERE id=?"));
     row.bind(1, setup.database_id);
     TILLSYNC_LET(bool found, row.step());
     TILLSYNC_CHECK(found);
@@ -111,10 +114,17 @@ StateDb::Lease& Ingest::batch_lease() { return batch_->lease; }
 
 Result<int64_t> Ingest::record_schema(const Schema& schema) {
   auto db = setup_.state->lease();
-  TILLSYNC_LET(auto insert, db->prepare("INSERT INTO schemas(database_id, sequence, sha256, body, recorded_at) VALUES(?,?,?,?,?) RETURNING id"));
+  TILLSYNC_LET(
+      auto insert,
+      db->prepare(
+          "INSERT INTO schemas(database_id, sequence, sha256, body, recorded_at) VALUES(?,?,?,?,?) RETURNING id"));
   Digest digest = schema.digest();
   Bytes body = schema.encode();
-  insert.bind(1, setup_.database_id).bind(2, log_->sequence()).bind(3, digest.view()).bind(4, ByteView(body)).bind(5, to_ms(setup_.clock->now()));
+  insert.bind(1, setup_.database_id)
+      .bind(2, log_->sequence())
+      .bind(3, digest.view())
+      .bind(4, ByteView(body))
+      .bind(5, to_ms(setup_.clock->now()));
   TILLSYNC_LET(bool row, insert.step());
   TILLSYNC_CHECK(row);
   int64_t id = insert.integer(0);
@@ -124,11 +134,13 @@ Result<int64_t> Ingest::record_schema(const Schema& schema) {
 
 Result<void> Ingest::count_table(const Image& image, const Table& table) {
   TILLSYNC_TRY(log_->reset_digest(table));
-  return walk_tree(image, table.root, [&](int64_t rowid, ByteView record) { return log_->count_row(table, rowid, record); });
+  return walk_tree(image, table.root,
+                   [&](int64_t rowid, ByteView record) { return log_->count_row(table, rowid, record); });
 }
 
 // sqlite_schema comes first: its rows say which trees there are after the transaction.
-Result<void> Ingest::diff_schema(const Image& before, const Image& after, TreeDiff& trees, bool whole, std::shared_ptr<const Schema>& next, bool& changed) {
+Result<void> Ingest::diff_schema(const Image& before, const Image& after, TreeDiff& trees, bool whole,
+                                 std::shared_ptr<const Schema>& next, bool& changed) {
   changed = false;
   next = schema_;
   if (!whole && before.page_count != 0 && !trees.touched(1)) return {};
@@ -186,7 +198,8 @@ Result<void> Ingest::diff_schema(const Image& before, const Image& after, TreeDi
   return {};
 }
 
-Result<void> Ingest::diff(const Image& before, const Image& after, std::span<const PageNo> changed, bool whole, TreeDiff& trees) {
+Result<void> Ingest::diff(const Image& before, const Image& after, std::span<const PageNo> changed, bool whole,
+                          TreeDiff& trees) {
   TILLSYNC_TRY(trees.begin(before, after, changed));
   std::shared_ptr<const Schema> next;
   bool schema_changed = false;
@@ -224,7 +237,8 @@ Result<void> Ingest::diff(const Image& before, const Image& after, std::span<con
   std::vector<const Table*> recount;
   for (auto& [old_table, new_table] : pairs) {
     bool moved = old_table->root != new_table->root;
-    if (!whole && !moved && !trees.touched(old_table->root) && same_shape(*schema_, *old_table, *next, *new_table)) continue;
+    if (!whole && !moved && !trees.touched(old_table->root) && same_shape(*schema_, *old_table, *next, *new_table))
+      continue;
     if (old_table->without_rowid != new_table->without_rowid) {
       TableRows gone(*old_table, *old_table, *new_table, *log_), come(*new_table, *new_table, *new_table, *log_);
       TILLSYNC_TRY(trees.tree(tree_of(*old_table), {}, gone));
@@ -233,7 +247,8 @@ Result<void> Ingest::diff(const Image& before, const Image& after, std::span<con
       TILLSYNC_TRY(come.finish());
     } else if (whole || moved || trees.touched(old_table->root)) {
       TableRows rows(*old_table, *new_table, *new_table, *log_);
-      TILLSYNC_TRY(trees.tree(tree_of(*old_table), tree_of(*new_table), rows, !new_table->has_declared_key() && !new_table->is_statistics()));
+      TILLSYNC_TRY(trees.tree(tree_of(*old_table), tree_of(*new_table), rows,
+                              !new_table->has_declared_key() && !new_table->is_statistics()));
       TILLSYNC_TRY(rows.finish());
       if (trees.renumbered()) {
         TILLSYNC_TRY(log_->mark(ActionKind::renumber, new_table->name, {}, {}));
@@ -260,7 +275,8 @@ Result<void> Ingest::diff(const Image& before, const Image& after, std::span<con
   return {};
 }
 
-Result<void> Ingest::transaction(PageSource& source, std::vector<SourcePage>& pages, PageNo page_count, uint32_t flags) {
+Result<void> Ingest::transaction(PageSource& source, std::vector<SourcePage>& pages, PageNo page_count,
+                                 uint32_t flags) {
   TILLSYNC_TRY(begin_batch());
   TILLSYNC_LET(Image before, image_of(*replica_, replica_->page_count()));
   AfterReader reader(*replica_, source, pages);
@@ -297,17 +313,23 @@ Result<void> Ingest::catch_up(DatabaseReader& source, PageSource& page_source) {
 }
 
 Result<void> Ingest::commit(const CapturePosition& position) {
-  bool moved = !(position.wal == position_.wal) || position.source != position_.source || position.change_counter != position_.change_counter;
+  bool moved = !(position.wal == position_.wal) || position.source != position_.source ||
+               position.change_counter != position_.change_counter;
   if (!batch_ && !moved) return {};
   TILLSYNC_TRY(begin_batch());
   Connection& db = *batch_->lease;
   TILLSYNC_TRY(replica_->write_redo(db, generation_));
   TILLSYNC_TRY(log_->write_totals(db));
-  TILLSYNC_LET(auto update, db.cached("UPDATE databases SET page_count=?, source=?, wal_salt1=?, wal_salt2=?, wal_frame=?, wal_checksum1=?,"
-                                      " wal_checksum2=?, change_counter=? WHERE id=?"));
+  TILLSYNC_LET(
+      auto update,
+      db.cached("UPDATE databases SET page_count=?, source=?, wal_salt1=?, wal_salt2=?, wal_frame=?, wal_checksum1=?,"
+                " wal_checksum2=?, change_counter=? WHERE id=?"));
   update->bind(1, replica_->page_count()).bind(2, position.source == CapturePosition::Source::wal ? "wal" : "scan");
   update->bind(3, position.wal.salts.salt1).bind(4, position.wal.salts.salt2).bind(5, position.wal.frame);
-  update->bind(6, position.wal.checksum.s1).bind(7, position.wal.checksum.s2).bind(8, position.change_counter).bind(9, setup_.database_id);
+  update->bind(6, position.wal.checksum.s1)
+      .bind(7, position.wal.checksum.s2)
+      .bind(8, position.change_counter)
+      .bind(9, setup_.database_id);
   TILLSYNC_TRY(update->run());
   TILLSYNC_TRY(batch_->transaction.commit());
   batch_.reset();
@@ -320,7 +342,8 @@ Result<void> Ingest::commit(const CapturePosition& position) {
 }
 
 Result<void> Ingest::write_back_if_large() {
-  if (replica_->overlay_bytes() < (6u << 20) && !replica_->overlay_spilled() && replica_->overlay_pages() < 65536) return {};
+  if (replica_->overlay_bytes() < (6u << 20) && !replica_->overlay_spilled() && replica_->overlay_pages() < 65536)
+    return {};
   return write_back();
 }
 

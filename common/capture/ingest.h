@@ -1,11 +1,11 @@
-// The commit point: one transaction of the application after another goes into log and replica, and a batch of them into
-// state.db, whole or not at all.
+// The commit point: one transaction of the application after another goes into log and replica, and a batch of them
+// into state.db, whole or not at all.
 //
-// Purpose: owns what belongs together at one position (replica, owner map, log, schema). transaction() takes the changed
-// pages of one transaction; commit() writes the batch with its position in one state.db transaction.
-// Errors: after any error the batch is lost and the object is of no further use: drop it and load() again, which is the
-// state of the last commit. corrupt: a page does not parse; schema: the application's schema can't be understood.
-// Threads: one; SnapshotCut::image may be read by another.
+// Purpose: owns what belongs together at one position (replica, owner map, log, schema). transaction() takes the
+// changed pages of one transaction; commit() writes the batch with its position in one state.db transaction. Errors:
+// after any error the batch is lost and the object is of no further use: drop it and load() again, which is the state
+// of the last commit. corrupt: a page does not parse; schema: the application's schema can't be understood. Threads:
+// one; SnapshotCut::image may be read by another.
 #pragma once
 
 #include <functional>
@@ -51,16 +51,20 @@ class Ingest {
   // What state.db and the replica hold; nullptr when there is no whole baseline yet.
   static Result<std::unique_ptr<Ingest>> load(const Setup& setup);
   // A new baseline from a read transaction. previous: what was captured before, of which the difference becomes one
-  // transaction marked catch-up (another page size); nullptr for the first. progress gets pages done and pages in all; false stops.
-  static Result<std::unique_ptr<Ingest>> baseline(const Setup& setup, DatabaseReader& source, const CapturePosition& position,
-                                                  Ingest* previous, const std::function<bool(PageNo, PageNo)>& progress);
+  // transaction marked catch-up (another page size); nullptr for the first. progress gets pages done and pages in all;
+  // false stops.
+  static Result<std::unique_ptr<Ingest>> baseline(const Setup& setup, DatabaseReader& source,
+                                                  const CapturePosition& position, Ingest* previous,
+                                                  const std::function<bool(PageNo, PageNo)>& progress);
 
   Result<void> transaction(PageSource& source, std::vector<SourcePage>& pages, PageNo page_count, uint32_t flags);
   // The same for a scan: finds the pages that differ from the replica.
   Result<void> catch_up(DatabaseReader& source, PageSource& pages);
 
   // Ends the batch here: it is large, or a change of schema must be followed by a snapshot.
-  bool batch_full() const { return batch_transactions_ >= 256 || batch_actions_ >= 20000 || replica_->pending_pages() >= 4096 || barrier_; }
+  bool batch_full() const {
+    return batch_transactions_ >= 256 || batch_actions_ >= 20000 || replica_->pending_pages() >= 4096 || barrier_;
+  }
   bool between_batches() const { return !batch_; }
   // Commits the batch and the position; without a batch, only a position that moved.
   Result<void> commit(const CapturePosition& position);
@@ -84,9 +88,12 @@ class Ingest {
   explicit Ingest(const Setup& setup);
   Result<void> begin_batch();
   StateDb::Lease& batch_lease();
-  // before.page_count 0: nothing was there. whole: every page counts as changed, the owner map as empty (another page size).
-  Result<void> diff(const Image& before, const Image& after, std::span<const PageNo> changed, bool whole, TreeDiff& trees);
-  Result<void> diff_schema(const Image& before, const Image& after, TreeDiff& trees, bool whole, std::shared_ptr<const Schema>& next, bool& changed);
+  // before.page_count 0: nothing was there. whole: every page counts as changed, the owner map as empty (another page
+  // size).
+  Result<void> diff(const Image& before, const Image& after, std::span<const PageNo> changed, bool whole,
+                    TreeDiff& trees);
+  Result<void> diff_schema(const Image& before, const Image& after, TreeDiff& trees, bool whole,
+                           std::shared_ptr<const Schema>& next, bool& changed);
   Result<int64_t> record_schema(const Schema& schema);
   Result<void> count_table(const Image& image, const Table& table);
 

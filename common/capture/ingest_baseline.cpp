@@ -20,15 +20,18 @@ class NoRows : public RowSink {
 };
 }  // namespace
 
-Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseReader& source, const CapturePosition& position,
-                                                 Ingest* previous, const std::function<bool(PageNo, PageNo)>& progress) {
+Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseReader& source,
+                                                 const CapturePosition& position, Ingest* previous,
+                                                 const std::function<bool(PageNo, PageNo)>& progress) {
   std::unique_ptr<Ingest> ingest(new Ingest(setup));
   Replica::Setup replica{setup.files, setup.state, setup.folder, setup.database_id, 0};
   int64_t old_number, generation;
   {
     auto db = setup.state->lease();
-    TILLSYNC_LET(old_number, db->query_integer("SELECT replica_number FROM databases WHERE id=" + std::to_string(setup.database_id)));
-    TILLSYNC_LET(generation, db->query_integer("SELECT generation FROM databases WHERE id=" + std::to_string(setup.database_id)));
+    TILLSYNC_LET(old_number, db->query_integer("SELECT replica_number FROM databases WHERE id=" +
+                                               std::to_string(setup.database_id)));
+    TILLSYNC_LET(generation,
+                 db->query_integer("SELECT generation FROM databases WHERE id=" + std::to_string(setup.database_id)));
   }
   ingest->generation_ = static_cast<uint32_t>(generation);
   replica.number = old_number + 1;
@@ -38,7 +41,8 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
   for (PageNo page = 1; page <= count; page++) {
     TILLSYNC_TRY(source.read(page, content));
     TILLSYNC_TRY(ingest->replica_->write_baseline_page(page, content));
-    if (page % 256 == 0 && progress && !progress(page, count)) return Error{ErrorKind::cancelled, 0, "stopped while the first copy was made"};
+    if (page % 256 == 0 && progress && !progress(page, count))
+      return Error{ErrorKind::cancelled, 0, "stopped while the first copy was made"};
   }
 
   TILLSYNC_TRY(ingest->begin_batch());
@@ -55,8 +59,8 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
   auto new_schema = std::make_shared<const Schema>(std::move(schema));
 
   if (previous) {
-    // The difference is logged first; it needs the old schema on one side and every page on both. It goes through an owner
-    // map of its own, because page numbers mean different places on the two sides.
+    // The difference is logged first; it needs the old schema on one side and every page on both. It goes through an
+    // owner map of its own, because page numbers mean different places on the two sides.
     OwnerMap none;
     TreeDiff trees(none);
     std::vector<PageNo> all;
@@ -94,10 +98,14 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
   TILLSYNC_TRY(ingest->replica_->finish_baseline(ingest->generation_));
 
   Connection& db = *ingest->batch_lease();
-  TILLSYNC_TRY(db.execute("DELETE FROM redo WHERE id BETWEEN " + std::to_string(scoped_id(setup.database_id, 0)) + " AND " +
-                          std::to_string(scoped_id(setup.database_id, ~0u))));
+  TILLSYNC_TRY(db.execute("DELETE FROM redo WHERE id BETWEEN " + std::to_string(scoped_id(setup.database_id, 0)) +
+                          " AND " + std::to_string(scoped_id(setup.database_id, ~0u))));
   TILLSYNC_LET(auto update, db.cached("UPDATE databases SET baseline_at=?, page_size=?, replica_number=? WHERE id=?"));
-  TILLSYNC_TRY(update->bind(1, to_ms(setup.clock->now())).bind(2, source.page_size()).bind(3, replica.number).bind(4, setup.database_id).run());
+  TILLSYNC_TRY(update->bind(1, to_ms(setup.clock->now()))
+                   .bind(2, source.page_size())
+                   .bind(3, replica.number)
+                   .bind(4, setup.database_id)
+                   .run());
   TILLSYNC_TRY(ingest->commit(position));
   // Only now may the old files go: a power cut could take state.db back to them.
   TILLSYNC_TRY(setup.state->make_durable());

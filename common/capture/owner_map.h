@@ -1,8 +1,7 @@
 // For every page of the replica: which page is above it.
 //
-// Purpose: from a changed page to the tree it belongs to, without reading the tree. Ordinary indexes, free pages, pointer
-// map and lock-byte pages have no owner and are ignored.
-// Layout: 4 bytes a page: 2 bits kind, 30 bits value.
+// Purpose: from a changed page to the tree it belongs to, without reading the tree. Ordinary indexes, free pages,
+// pointer map and lock-byte pages have no owner and are ignored. Layout: 4 bytes a page: 2 bits kind, 30 bits value.
 //   none               not part of a table
 //   btree     value: parent page, 0 for a root
 //   overflow_first     value: the b-tree page that holds the cell

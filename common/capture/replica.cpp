@@ -9,15 +9,22 @@ namespace tillsync {
 namespace {
 constexpr size_t kMapEntry = 8;  // owner, generation
 
-std::string pages_path(const std::string& folder, int64_t number) { return folder + "/replica-" + std::to_string(number) + ".db"; }
-std::string map_path(const std::string& folder, int64_t number) { return folder + "/replica-" + std::to_string(number) + ".map"; }
+std::string pages_path(const std::string& folder, int64_t number) {
+  return folder + "/replica-" + std::to_string(number) + ".db";
+}
+std::string map_path(const std::string& folder, int64_t number) {
+  return folder + "/replica-" + std::to_string(number) + ".map";
+}
 }  // namespace
 
 // What the files held when it was made. A page that write_back() is about to change is copied to a side file first.
 class Replica::PinnedImage : public PageImage {
  public:
   PinnedImage(std::shared_ptr<Replica> replica, uint32_t generation)
-      : replica_(std::move(replica)), page_count_(replica_->page_count_), page_size_(replica_->page_size_), generation_(generation) {}
+      : replica_(std::move(replica)),
+        page_count_(replica_->page_count_),
+        page_size_(replica_->page_size_),
+        generation_(generation) {}
   ~PinnedImage() override {
     std::lock_guard lock(replica_->pin_mutex_);
     replica_->pins_.remove(this);
@@ -127,7 +134,8 @@ Result<void> Replica::load_map() {
   while (page <= page_count_) {
     TILLSYNC_LET(size_t got, map_->read(uint64_t{page} * kMapEntry, chunk));
     size_t entries = got / kMapEntry;
-    for (size_t i = 0; i < entries && page <= page_count_; i++, page++) owners_.set_raw(page, le32(chunk.data() + i * kMapEntry));
+    for (size_t i = 0; i < entries && page <= page_count_; i++, page++)
+      owners_.set_raw(page, le32(chunk.data() + i * kMapEntry));
     if (entries == 0) break;
   }
   return {};
@@ -165,7 +173,8 @@ Result<Bytes> Replica::redo_body(PageNo number, const Change& change) {
   TILLSYNC_LET(auto query, state->cached("SELECT body FROM redo WHERE id=?"));
   query->bind(1, scoped_id(setup_.database_id, number));
   TILLSYNC_LET(bool found, query->step());
-  if (!found) return Error{ErrorKind::corrupt, 0, "the redo of page " + std::to_string(number) + " is missing in state.db"};
+  if (!found)
+    return Error{ErrorKind::corrupt, 0, "the redo of page " + std::to_string(number) + " is missing in state.db"};
   Bytes body = to_bytes(query->blob(0));
   query->reset();
   return body;
@@ -179,7 +188,8 @@ Result<void> Replica::read_base(PageNo number, MutableBytes out) {
 
 Result<PageRef> Replica::page(PageNo number) {
   if (PageRef cached = cache_.get(number)) return cached;
-  if (number == 0 || number > page_count_) return Error{ErrorKind::corrupt, 0, "page " + std::to_string(number) + " lies outside the replica"};
+  if (number == 0 || number > page_count_)
+    return Error{ErrorKind::corrupt, 0, "page " + std::to_string(number) + " lies outside the replica"};
   PageRef page;
   if (auto pending = pending_.find(number); pending != pending_.end()) {
     TILLSYNC_LET(page, source_->read(number, pending->second));
@@ -242,8 +252,11 @@ void Replica::apply(PageSource& source, const std::vector<SourcePage>& pages, Pa
 }
 
 Result<void> Replica::write_redo(Connection& state, uint32_t generation) {
-  TILLSYNC_LET(auto put, state.cached("INSERT INTO redo(id, owner, generation, body) VALUES(?,?,?,?)"
-                                      " ON CONFLICT(id) DO UPDATE SET owner=excluded.owner, generation=excluded.generation, body=excluded.body"));
+  TILLSYNC_LET(
+      auto put,
+      state.cached(
+          "INSERT INTO redo(id, owner, generation, body) VALUES(?,?,?,?)"
+          " ON CONFLICT(id) DO UPDATE SET owner=excluded.owner, generation=excluded.generation, body=excluded.body"));
   Bytes base(page_size_), body;
   size_t written_bytes = 0;
   for (auto& [number, where] : pending_) {
@@ -254,7 +267,10 @@ Result<void> Replica::write_redo(Connection& state, uint32_t generation) {
     } else {
       encode_page_change(base, now.view(), body);
     }
-    put->bind(1, scoped_id(setup_.database_id, number)).bind(2, owners_.raw(number)).bind(3, generation).bind_static(4, body);
+    put->bind(1, scoped_id(setup_.database_id, number))
+        .bind(2, owners_.raw(number))
+        .bind(3, generation)
+        .bind_static(4, body);
     TILLSYNC_TRY(put->run());
     Change& change = written_[number];
     change.generation = generation;
@@ -335,7 +351,8 @@ Result<void> Replica::write_back() {
   for (PageNo number : order) TILLSYNC_TRY(write_page_and_entry(number, overlay_[number]));
   if (shrinks) {
     std::lock_guard lock(pin_mutex_);
-    for (PageNo number = page_count_ + 1; number <= size / page_size_; number++) TILLSYNC_TRY(preserve_for_pins(number));
+    for (PageNo number = page_count_ + 1; number <= size / page_size_; number++)
+      TILLSYNC_TRY(preserve_for_pins(number));
     TILLSYNC_TRY(pages_->truncate(uint64_t{page_count_} * page_size_));
     TILLSYNC_TRY(map_->truncate((uint64_t{page_count_} + 1) * kMapEntry));
   }

@@ -6,10 +6,14 @@
 namespace tillsync {
 
 TableRows::TableRows(const Table& before, const Table& after, const Table& logged_as, LogWriter& log)
-    : logged_as_(logged_as), log_(log), before_(before), after_(after),
+    : logged_as_(logged_as),
+      log_(log),
+      before_(before),
+      after_(after),
       by_declared_key_(!after.without_rowid && !after.keyed_by_rowid()) {}
 
-Result<void> TableRows::log_row(ActionKind action, ByteView key, int64_t rowid, std::optional<int64_t> previous_rowid, ByteView before, ByteView after) {
+Result<void> TableRows::log_row(ActionKind action, ByteView key, int64_t rowid, std::optional<int64_t> previous_rowid,
+                                ByteView before, ByteView after) {
   LoggedRow row;
   row.action = action;
   if (!logged_as_.without_rowid) {
@@ -77,7 +81,8 @@ Result<void> TableRows::finish() {
     by_key.erase(old);
     // Renumbered and otherwise the same: a new rowid is no change where a key is declared.
     if (equal(removed.record, created.record)) continue;
-    TILLSYNC_TRY(log_row(ActionKind::update, created.key, created.rowid, removed.rowid, removed.record, created.record));
+    TILLSYNC_TRY(
+        log_row(ActionKind::update, created.key, created.rowid, removed.rowid, removed.record, created.record));
   }
   return {};
 }

@@ -69,16 +69,14 @@ Result<void> TreeDiff::begin(const Image& before, const Image& after, std::span<
     Owner owner = owners_.get(page);
     PageNo first = owner.kind == OwnerKind::overflow_next ? owner.value : page;
     switch (owner.kind) {
-      case OwnerKind::none:
-        break;
-      case OwnerKind::btree:
-        TILLSYNC_TRY(mark_hot(page));
-        break;
+      case OwnerKind::none: break;
+      case OwnerKind::btree: TILLSYNC_TRY(mark_hot(page)); break;
       case OwnerKind::overflow_first:
       case OwnerKind::overflow_next: {
         // The cell that holds the chain does not change when only the chain does.
         Owner holder = owners_.get(first);
-        if (holder.kind != OwnerKind::overflow_first) return page_error(page, "the owner of its overflow chain is not known");
+        if (holder.kind != OwnerKind::overflow_first)
+          return page_error(page, "the owner of its overflow chain is not known");
         set_flag(first, kDirtyChain);
         set_flag(holder.value, kSelfTouched);
         TILLSYNC_TRY(mark_hot(holder.value));

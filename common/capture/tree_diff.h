@@ -3,11 +3,9 @@
 // Purpose: finds the leaves of a tree that a transaction touched, on both sides, and merges their rows. The work is in
 // proportion to the changed pages, not to the table. How it works and why each rule is there: docs/architecture.md,
 // "From pages to rows".
-// Use: begin(); then tree() for each pair of roots that touched() or differ; then finish(), which brings the owner map to
-// the after side. abandon() forgets the transaction.
-// Errors: corrupt with page number and reason. After an error the owner map is unchanged, but the transaction is lost:
-// call abandon().
-// Threads: one.
+// Use: begin(); then tree() for each pair of roots that touched() or differ; then finish(), which brings the owner map
+// to the after side. abandon() forgets the transaction. Errors: corrupt with page number and reason. After an error the
+// owner map is unchanged, but the transaction is lost: call abandon(). Threads: one.
 #pragma once
 
 #include <span>
@@ -55,9 +53,9 @@ class TreeDiff {
   Result<void> begin(const Image& before, const Image& after, std::span<const PageNo> changed);
   // True when a changed page lies in the tree that had this root before.
   bool touched(PageNo before_root) const { return touched_roots_.contains(before_root); }
-  // Reports every row that differs, in key order for table trees. The two trees may have different roots, not different kinds.
-  // watch_renumbering: sets renumbered() and reports nothing when the same records stand in the same order under other
-  // rowids (VACUUM of a table without a key).
+  // Reports every row that differs, in key order for table trees. The two trees may have different roots, not different
+  // kinds. watch_renumbering: sets renumbered() and reports nothing when the same records stand in the same order under
+  // other rowids (VACUUM of a table without a key).
   Result<void> tree(const Tree& before, const Tree& after, RowSink& sink, bool watch_renumbering = false);
   bool renumbered() const { return renumbered_; }
   // Applies the owner changes; appends every page whose entry changed to `changed_owners`.

@@ -31,7 +31,8 @@ class TreeDiff::Cursor {
       open_ = false;
       place_++;
     }
-    if (!page_.cell(cell_, at_.cell)) return page_error(at_.page, "cell " + std::to_string(cell_) + " does not fit the page");
+    if (!page_.cell(cell_, at_.cell))
+      return page_error(at_.page, "cell " + std::to_string(cell_) + " does not fit the page");
     index_ = cell_++;
     return true;
   }
@@ -58,7 +59,8 @@ bool same_cell(const Cell& a, const Cell& b) {
 }
 }  // namespace
 
-Result<ByteView> TreeDiff::payload(const Image& image, const Located& where, Bytes& buffer, std::vector<PageNo>* chain) {
+Result<ByteView> TreeDiff::payload(const Image& image, const Located& where, Bytes& buffer,
+                                   std::vector<PageNo>* chain) {
   if (chain) chain->clear();
   if (where.cell.overflow == 0) return where.cell.local;
   buffer.clear();
@@ -69,7 +71,8 @@ Result<ByteView> TreeDiff::payload(const Image& image, const Located& where, Byt
 
 void TreeDiff::claim_chain(PageNo holder, const std::vector<PageNo>& chain) {
   for (size_t i = 0; i < chain.size(); i++)
-    claims_.emplace_back(chain[i], i == 0 ? Owner{OwnerKind::overflow_first, holder} : Owner{OwnerKind::overflow_next, chain[0]});
+    claims_.emplace_back(chain[i],
+                         i == 0 ? Owner{OwnerKind::overflow_first, holder} : Owner{OwnerKind::overflow_next, chain[0]});
 }
 
 Result<void> TreeDiff::matched(const Located& before, const Located& after, int64_t rowid, RowSink& sink) {
@@ -139,7 +142,9 @@ Result<bool> TreeDiff::same_records_in_order() {
     TILLSYNC_LET(bool more_after, after.next());
     if (more_before != more_after) return false;
     if (!more_before) return moved;
-    if (before.at().cell.payload_size != after.at().cell.payload_size || !equal(before.at().cell.local, after.at().cell.local)) return false;
+    if (before.at().cell.payload_size != after.at().cell.payload_size ||
+        !equal(before.at().cell.local, after.at().cell.local))
+      return false;
     if (before.at().cell.overflow) {
       TILLSYNC_LET(ByteView old_record, payload(before_.image, before.at(), before_payload_, nullptr));
       TILLSYNC_LET(ByteView new_record, payload(after_.image, after.at(), after_payload_, nullptr));
@@ -149,9 +154,9 @@ Result<bool> TreeDiff::same_records_in_order() {
   }
 }
 
-// WITHOUT ROWID: rows stand in leaves and interior pages and move between them, and their order depends on collations that
-// only the application knows. Cells that are equal in step are paired on the way; the rest is paired by the bytes of
-// the primary key.
+// WITHOUT ROWID: rows stand in leaves and interior pages and move between them, and their order depends on collations
+// that only the application knows. Cells that are equal in step are paired on the way; the rest is paired by the bytes
+// of the primary key.
 Result<void> TreeDiff::merge_index(const Tree& before_tree, const Tree& after_tree, RowSink& sink) {
   struct Unmatched {
     uint64_t key_hash;

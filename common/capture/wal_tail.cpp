@@ -39,8 +39,8 @@ Result<WalTail::Step> WalTail::advance(const WalPosition& position) {
     if (view_.header.max_frame < position.frame) return Step::gap;
     return view_.header.max_frame == position.frame ? Step::nothing : Step::frames;
   }
-  // The salts of an empty log are replaced by random ones when its first frame is written. A mark on an empty log is slot 0,
-  // so it can't have been more than one generation since.
+  // The salts of an empty log are replaced by random ones when its first frame is written. A mark on an empty log is
+  // slot 0, so it can't have been more than one generation since.
   bool successor = salts.salt1 == position.salts.salt1 + 1 || position.frame == 0;
   if (successor) return view_.header.max_frame == 0 ? Step::nothing : Step::new_generation;
   return Step::gap;
@@ -93,7 +93,8 @@ Result<ByteView> WalTail::frame_bytes(FrameNo frame) {
   uint32_t frame_size = kWalFrameHeaderSize + view_.header.page_size;
   bool loaded = chunk_salts_ == view_.header.salts && frame >= chunk_first_ && frame < chunk_first_ + chunk_frames_;
   if (!loaded) {
-    FrameNo n = std::min<FrameNo>(std::max<FrameNo>(1, static_cast<FrameNo>(kChunkBytes / frame_size)), view_.header.max_frame - frame + 1);
+    FrameNo n = std::min<FrameNo>(std::max<FrameNo>(1, static_cast<FrameNo>(kChunkBytes / frame_size)),
+                                  view_.header.max_frame - frame + 1);
     chunk_.resize(size_t{n} * frame_size);
     chunk_frames_ = 0;
     TILLSYNC_TRY(b_.read_wal(wal_frame_offset(frame, view_.header.page_size), chunk_));
@@ -117,11 +118,14 @@ Result<bool> WalTail::next_transaction(WalPosition& position, std::vector<Source
     FrameNo frame = at.frame + 1;
     TILLSYNC_LET(ByteView bytes, frame_bytes(frame));
     auto header = WalFrameHeader::parse(bytes.data());
-    if (!(header.salts == view_.header.salts)) return Error{ErrorKind::corrupt, 0, "frame " + std::to_string(frame) + " of the write-ahead log is of another generation"};
+    if (!(header.salts == view_.header.salts))
+      return Error{ErrorKind::corrupt, 0,
+                   "frame " + std::to_string(frame) + " of the write-ahead log is of another generation"};
     at.checksum = wal_checksum(wal_checksum(at.checksum, bytes.first(8), header_->big_endian_checksum),
                                bytes.subspan(kWalFrameHeaderSize), header_->big_endian_checksum);
     if (at.checksum != header.checksum)
-      return Error{ErrorKind::corrupt, 0, "frame " + std::to_string(frame) + " of the write-ahead log does not match its checksum"};
+      return Error{ErrorKind::corrupt, 0,
+                   "frame " + std::to_string(frame) + " of the write-ahead log does not match its checksum"};
     at.frame = frame;
     auto [slot, is_new] = index.try_emplace(header.page, pages.size());
     if (is_new) pages.push_back({header.page, frame, {}});
@@ -156,7 +160,8 @@ Result<bool> WalTail::holds(const WalPosition& position) {
 Result<PageRef> WalTail::read(PageNo, uint64_t frame) {
   PageRef page = PageRef::allocate(view_.header.page_size);
   // Either connection's handle reads the same file; A is always open.
-  TILLSYNC_TRY(a_.read_wal(wal_frame_offset(static_cast<FrameNo>(frame), view_.header.page_size) + kWalFrameHeaderSize, page.mutable_view()));
+  TILLSYNC_TRY(a_.read_wal(wal_frame_offset(static_cast<FrameNo>(frame), view_.header.page_size) + kWalFrameHeaderSize,
+                           page.mutable_view()));
   return page;
 }
 

@@ -1,13 +1,12 @@
 // Follows a WAL hand over hand: no frame is lost while attached, and no writer waits for us.
 //
 // Purpose: two read connections, A and B. A always holds a read transaction, so that no writer can restart the log over
-// frames that were not read. To move forward: advance() begins B and reads the wal-index header; the caller captures the
-// frames up to it and commits; settle() ends A and swaps. When everything is checkpointed, B gets read-lock slot 0 and the
-// log may be restarted once, but not again until slot 0 is let go: so a change of salt 1 by one means that every frame of
-// the new generation is still there.
-// Errors: transient (busy: try again), corrupt (frames do not verify), and what AppDatabase reports.
-// Threads: one.
-// Source: docs/architecture.md, "WalTail"; WAL-mode file format §2.4 (locks).
+// frames that were not read. To move forward: advance() begins B and reads the wal-index header; the caller captures
+// the frames up to it and commits; settle() ends A and swaps. When everything is checkpointed, B gets read-lock slot 0
+// and the log may be restarted once, but not again until slot 0 is let go: so a change of salt 1 by one means that
+// every frame of the new generation is still there. Errors: transient (busy: try again), corrupt (frames do not
+// verify), and what AppDatabase reports. Threads: one. Source: docs/architecture.md, "WalTail"; WAL-mode file format
+// §2.4 (locks).
 #pragma once
 
 #include <optional>
@@ -51,7 +50,8 @@ class WalTail : public PageSource {
   // False: no further whole transaction. pages: each page once, its last frame.
   Result<bool> next_transaction(WalPosition& position, std::vector<SourcePage>& pages, PageNo& page_count);
 
-  // True if the log still holds the frame at the position, so that capture may go on there after a restart of the agent.
+  // True if the log still holds the frame at the position, so that capture may go on there after a restart of the
+  // agent.
   Result<bool> holds(const WalPosition& position);
 
   Result<PageRef> read(PageNo page, uint64_t frame) override;
@@ -62,7 +62,8 @@ class WalTail : public PageSource {
   Result<uint64_t> wal_size() { return a_.wal_size(); }
   AppDatabase& checkpointer() { return w_; }
   AppDatabase& spare() { return b_; }  // not reading, between settle() and advance()
-  // Closes as the last connection would, so that SQLite removes the -wal: only when everything is captured and checkpointed.
+  // Closes as the last connection would, so that SQLite removes the -wal: only when everything is captured and
+  // checkpointed.
   static void close_cleanly(std::unique_ptr<WalTail> tail);
   // A lets go and begins again (in slot 0 if all is checkpointed).
   void release() { a_.end_read(); }

@@ -48,7 +48,9 @@ Result<void> decompress(ByteView stored, size_t raw_size, Bytes& out) {
   out.resize(raw_size);
   size_t n = ZSTD_decompressDCtx(thread_context(), out.data(), out.size(), stored.data(), stored.size());
   if (ZSTD_isError(n) || n != raw_size)
-    return Error{ErrorKind::corrupt, 0, std::string("compressed data does not decompress: ") + (ZSTD_isError(n) ? ZSTD_getErrorName(n) : "too short")};
+    return Error{
+        ErrorKind::corrupt, 0,
+        std::string("compressed data does not decompress: ") + (ZSTD_isError(n) ? ZSTD_getErrorName(n) : "too short")};
   return {};
 }
 

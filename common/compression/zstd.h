@@ -1,10 +1,9 @@
 // zstd, one frame at a time, in memory.
 //
 // Units: bytes. A frame of ours always carries its content size.
-// Errors: decompress(): corrupt, when the bytes are not one whole frame of exactly the expected size. Nothing larger than
-// expected is ever allocated: lengths in a file are not to be trusted.
-// Threads: a Compressor belongs to one thread; decompress() may be called from any.
-// Source: RFC 8878.
+// Errors: decompress(): corrupt, when the bytes are not one whole frame of exactly the expected size. Nothing larger
+// than expected is ever allocated: lengths in a file are not to be trusted. Threads: a Compressor belongs to one
+// thread; decompress() may be called from any. Source: RFC 8878.
 #pragma once
 
 #include <memory>

@@ -25,12 +25,15 @@ std::string_view name_of(uint16_t kind) {
 }
 
 // trailer: its first 64 bytes; those of the check itself count as nothing.
-Digest trailer_check(ByteView trailer) { return Sha256().update(trailer.first(20)).update(trailer.subspan(24, 40)).finish(); }
+Digest trailer_check(ByteView trailer) {
+  return Sha256().update(trailer.first(20)).update(trailer.subspan(24, 40)).finish();
+}
 
 }  // namespace
 
 Uuid database_id(const Uuid& terminal, std::string_view database) {
-  return uuid_v8(Sha256().update(terminal.view()).update(as_bytes("database")).update(as_bytes(database)).finish().view());
+  return uuid_v8(
+      Sha256().update(terminal.view()).update(as_bytes("database")).update(as_bytes(database)).finish().view());
 }
 
 ObjectHeader ObjectHeader::make(ObjectKind kind, const Lineage& lineage, Random& random) {
@@ -65,29 +68,37 @@ Result<ObjectHeader> ObjectHeader::decode(ByteView bytes, ObjectKind wanted, con
   ByteReader r(bytes);
   if (as_text(r.bytes(8)) != kHeaderMagic) return corrupt("it does not begin with TILLSYNC");
   // Before the version and the rest: a damaged field shall not be mistaken for another format.
-  if (!equal(bytes.subspan(120), sha256(bytes.first(120)).view().first(8))) return corrupt("the check of its header does not hold");
+  if (!equal(bytes.subspan(120), sha256(bytes.first(120)).view().first(8)))
+    return corrupt("the check of its header does not hold");
   uint16_t version = r.u16();
-  if (version != kVersion) return corrupt("it has format version " + std::to_string(version) + "; this tillsync reads version 1");
+  if (version != kVersion)
+    return corrupt("it has format version " + std::to_string(version) + "; this tillsync reads version 1");
   uint16_t kind = r.u16();
   if (kind != static_cast<uint16_t>(wanted))
-    return corrupt("it is " + std::string(name_of(kind)) + " and not " + std::string(name_of(static_cast<uint16_t>(wanted))));
+    return corrupt("it is " + std::string(name_of(kind)) + " and not " +
+                   std::string(name_of(static_cast<uint16_t>(wanted))));
   if (r.u32() != kSize) return corrupt("its header has another length");
   ObjectHeader h;
   h.kind = wanted;
   for (Uuid* id : {&h.object_id, &h.terminal, &h.database}) std::ranges::copy(r.bytes(16), id->bytes.begin());
   h.epoch = r.u64();
   uint16_t sealing = r.u16(), signing = r.u16();
-  if (sealing != 0) return corrupt("it is sealed with algorithm " + std::to_string(sealing) + ", which this tillsync does not know");
-  if (signing != 0) return corrupt("it is signed with algorithm " + std::to_string(signing) + ", which this tillsync does not know");
+  if (sealing != 0)
+    return corrupt("it is sealed with algorithm " + std::to_string(sealing) + ", which this tillsync does not know");
+  if (signing != 0)
+    return corrupt("it is signed with algorithm " + std::to_string(signing) + ", which this tillsync does not know");
   if (!all_zero(bytes.subspan(76, 44))) return corrupt("a field of its header that must be zero is not");
-  if (h.terminal != lineage.terminal) return corrupt("it belongs to terminal " + h.terminal.str() + " and not " + lineage.terminal.str());
-  if (h.database != database_id(lineage.terminal, lineage.database)) return corrupt("it belongs to another database than '" + lineage.database + "'");
+  if (h.terminal != lineage.terminal)
+    return corrupt("it belongs to terminal " + h.terminal.str() + " and not " + lineage.terminal.str());
+  if (h.database != database_id(lineage.terminal, lineage.database))
+    return corrupt("it belongs to another database than '" + lineage.database + "'");
   if (h.epoch != lineage.epoch)
     return corrupt("it belongs to epoch " + std::to_string(h.epoch) + " and not " + std::to_string(lineage.epoch));
   return h;
 }
 
-Bytes ObjectTrailer::encode(Sha256& so_far, uint64_t size_before_trailer, uint64_t index_offset, uint32_t index_length) {
+Bytes ObjectTrailer::encode(Sha256& so_far, uint64_t size_before_trailer, uint64_t index_offset,
+                            uint32_t index_length) {
   Bytes out;
   ByteWriter w(out);
   w.bytes(as_bytes(kTrailerMagic));
@@ -111,7 +122,8 @@ Result<ObjectTrailer> ObjectTrailer::decode(ByteView bytes, uint64_t object_size
   t.index_offset = r.u64();
   t.index_length = r.u32();
   ByteView check = r.bytes(4);
-  if (!equal(check, trailer_check(bytes.first(64)).view().first(4))) return corrupt("the check of its trailer does not hold");
+  if (!equal(check, trailer_check(bytes.first(64)).view().first(4)))
+    return corrupt("the check of its trailer does not hold");
   t.object_size = r.u64();
   std::ranges::copy(r.bytes(32), t.sha256.bytes.begin());
   if (t.object_size != object_size)
@@ -128,7 +140,8 @@ void finish_object(Bytes& object) {
 
 Result<ByteView> object_body(ByteView object, ObjectKind kind, const Lineage& lineage) {
   TILLSYNC_TRY(ObjectHeader::decode(object, kind, lineage));
-  if (object.size() < ObjectHeader::kSize + ObjectTrailer::kSize) return corrupt("it is truncated: there is no trailer");
+  if (object.size() < ObjectHeader::kSize + ObjectTrailer::kSize)
+    return corrupt("it is truncated: there is no trailer");
   ByteView trailer = object.last(ObjectTrailer::kSize);
   TILLSYNC_LET(auto t, ObjectTrailer::decode(trailer, object.size()));
   if (t.index_offset != 0 || t.index_length != 0) return corrupt("it has an index where there is none");

@@ -15,7 +15,8 @@ Result<BtreePage> BtreePage::parse(PageNo number, ByteView page, uint32_t usable
   b.page_ = page.data();
   b.usable_ = usable;
   uint8_t flag = page[at];
-  if (flag != 2 && flag != 5 && flag != 10 && flag != 13) return page_error(number, "no b-tree page (type " + std::to_string(flag) + ")");
+  if (flag != 2 && flag != 5 && flag != 10 && flag != 13)
+    return page_error(number, "no b-tree page (type " + std::to_string(flag) + ")");
   b.kind_ = static_cast<PageKind>(flag);
   b.cell_count_ = be16(b.page_ + at + 3);
   bool leaf = b.is_leaf();
@@ -79,7 +80,8 @@ bool BtreePage::cell(uint32_t index, Cell& out) const {
 Result<void> read_payload(PageReader& reader, const Cell& cell, uint32_t usable, PageNo page_count, Bytes& out,
                           std::vector<PageNo>* chain) {
   // A payload can't be larger than the file that holds it: refuses absurd sizes before anything is reserved.
-  if (cell.payload_size > uint64_t{usable} * page_count) return Error{ErrorKind::corrupt, 0, "a payload larger than the database"};
+  if (cell.payload_size > uint64_t{usable} * page_count)
+    return Error{ErrorKind::corrupt, 0, "a payload larger than the database"};
   size_t start = out.size();
   out.reserve(start + cell.payload_size);
   append(out, cell.local);
@@ -101,7 +103,8 @@ Result<Freelist> read_freelist(PageReader& reader, const DatabaseHeader& header,
   Freelist list;
   std::unordered_set<PageNo> seen;
   for (PageNo trunk = header.first_freelist_trunk; trunk != 0;) {
-    if (trunk > page_count || !seen.insert(trunk).second) return page_error(trunk, "the freelist leaves the database or goes round");
+    if (trunk > page_count || !seen.insert(trunk).second)
+      return page_error(trunk, "the freelist leaves the database or goes round");
     TILLSYNC_LET(PageRef page, reader.page(trunk));
     list.trunks.push_back(trunk);
     uint32_t n = be32(page.data() + 4);

@@ -1,9 +1,9 @@
 // B-tree pages and their cells.
 //
-// Purpose: a view over one page's bytes; nothing is copied and nothing outside the page is read. Cells of leaves of table
-// trees, of interior table pages, of leaf and interior pages of index trees (WITHOUT ROWID tables).
-// Errors: parse() says why a page is no b-tree page; cell() returns false for a cell that does not fit its page.
-// Source: SQLite file format §1.6, §1.5 (page 1's header follows the database header).
+// Purpose: a view over one page's bytes; nothing is copied and nothing outside the page is read. Cells of leaves of
+// table trees, of interior table pages, of leaf and interior pages of index trees (WITHOUT ROWID tables). Errors:
+// parse() says why a page is no b-tree page; cell() returns false for a cell that does not fit its page. Source: SQLite
+// file format §1.6, §1.5 (page 1's header follows the database header).
 #pragma once
 
 #include "dbfile/page.h"
@@ -14,12 +14,12 @@ namespace tillsync {
 enum class PageKind : uint8_t { interior_index = 2, interior_table = 5, leaf_index = 10, leaf_table = 13 };
 
 struct Cell {
-  ByteView bytes;            // the cell as it stands in the page, child pointer and overflow pointer included
-  PageNo left_child = 0;     // interior pages
-  int64_t rowid = 0;         // table trees
-  uint64_t payload_size = 0; // whole payload, overflow included; 0 on interior table pages
-  ByteView local;            // the part of the payload in this page
-  PageNo overflow = 0;       // first page of the chain, 0 for none
+  ByteView bytes;             // the cell as it stands in the page, child pointer and overflow pointer included
+  PageNo left_child = 0;      // interior pages
+  int64_t rowid = 0;          // table trees
+  uint64_t payload_size = 0;  // whole payload, overflow included; 0 on interior table pages
+  ByteView local;             // the part of the payload in this page
+  PageNo overflow = 0;        // first page of the chain, 0 for none
 };
 
 class BtreePage {

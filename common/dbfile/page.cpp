@@ -28,7 +28,8 @@ Result<DatabaseHeader> DatabaseHeader::parse(ByteView page) {
 }
 
 std::string sqlite_version_text(uint32_t number) {
-  return std::to_string(number / 1000000) + "." + std::to_string(number / 1000 % 1000) + "." + std::to_string(number % 1000);
+  return std::to_string(number / 1000000) + "." + std::to_string(number / 1000 % 1000) + "." +
+         std::to_string(number % 1000);
 }
 
 }  // namespace tillsync

@@ -1,9 +1,8 @@
 // Pages of a database file and where they come from.
 //
-// Purpose: a PageRef keeps one page's bytes alive without copying them; a PageReader is a consistent image (the replica, a
-// WAL, a read transaction). The database header is the first 100 bytes of page 1.
-// Source: SQLite file format §1.3.
-// Threads: a PageRef and its copies belong to one thread.
+// Purpose: a PageRef keeps one page's bytes alive without copying them; a PageReader is a consistent image (the
+// replica, a WAL, a read transaction). The database header is the first 100 bytes of page 1. Source: SQLite file format
+// §1.3. Threads: a PageRef and its copies belong to one thread.
 #pragma once
 
 #include <cstdlib>
@@ -63,10 +62,10 @@ class PageReader {
 };
 
 struct DatabaseHeader {
-  uint32_t page_size = 0;   // 512 to 65536
-  uint32_t usable = 0;      // page size less the reserved bytes at the end of each page
+  uint32_t page_size = 0;  // 512 to 65536
+  uint32_t usable = 0;     // page size less the reserved bytes at the end of each page
   uint32_t change_counter = 0;
-  PageNo page_count = 0;    // as the header says; 0 in files of very old writers
+  PageNo page_count = 0;  // as the header says; 0 in files of very old writers
   PageNo first_freelist_trunk = 0;
   uint32_t freelist_count = 0;
   uint32_t schema_cookie = 0;

@@ -58,8 +58,7 @@ void RecordWriter::add_raw(uint64_t serial, ByteView body) {
 
 void RecordWriter::add(const Value& value) {
   switch (value.type) {
-    case ValueType::null:
-      return add_raw(0, {});
+    case ValueType::null: return add_raw(0, {});
     case ValueType::integer: {
       uint64_t serial = integer_serial(value.integer);
       uint8_t be[8];
@@ -72,10 +71,8 @@ void RecordWriter::add(const Value& value) {
       put_be64(be, std::bit_cast<uint64_t>(value.real));
       return add_raw(7, be);
     }
-    case ValueType::text:
-      return add_raw(value.bytes.size() * 2 + 13, value.bytes);
-    case ValueType::blob:
-      return add_raw(value.bytes.size() * 2 + 12, value.bytes);
+    case ValueType::text: return add_raw(value.bytes.size() * 2 + 13, value.bytes);
+    case ValueType::blob: return add_raw(value.bytes.size() * 2 + 12, value.bytes);
   }
 }
 

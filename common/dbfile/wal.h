@@ -56,12 +56,12 @@ struct WalIndexHeader {
   uint32_t change = 0;
   bool big_endian_checksum = false;
   uint32_t page_size = 0;
-  FrameNo max_frame = 0;   // last committed frame; 0 for an empty log
-  PageNo page_count = 0;   // of the database at that commit
+  FrameNo max_frame = 0;  // last committed frame; 0 for an empty log
+  PageNo page_count = 0;  // of the database at that commit
   WalChecksum frame_checksum;
   WalSalts salts;
-  // both: the first 96 bytes of the shared memory. nullopt: the two copies differ (a writer is at it), the checksum does
-  // not hold, or the index is not initialised.
+  // both: the first 96 bytes of the shared memory. nullopt: the two copies differ (a writer is at it), the checksum
+  // does not hold, or the index is not initialised.
   static std::optional<WalIndexHeader> parse(ByteView both);
   bool operator==(const WalIndexHeader&) const = default;
 };

@@ -36,10 +36,8 @@ constexpr bool is_retriable(ErrorKind kind) {
     case ErrorKind::denied:
     case ErrorKind::schema:
     case ErrorKind::not_found:
-    case ErrorKind::cancelled:
-      return false;
-    default:
-      return true;
+    case ErrorKind::cancelled: return false;
+    default: return true;
   }
 }
 

@@ -51,7 +51,8 @@ std::string directory_of(const std::string& path) {
 Result<Bytes> read_file(FileSystem& files, const std::string& path, uint64_t limit) {
   TILLSYNC_LET(auto file, files.open(path, OpenMode::read));
   TILLSYNC_LET(uint64_t size, file->size());
-  if (size > limit) return Error{ErrorKind::corrupt, 0, path + ": " + std::to_string(size) + " bytes are more than expected here"};
+  if (size > limit)
+    return Error{ErrorKind::corrupt, 0, path + ": " + std::to_string(size) + " bytes are more than expected here"};
   Bytes out(size);
   TILLSYNC_LET(size_t got, file->read(0, out));
   out.resize(got);

@@ -1,12 +1,13 @@
 // Files of ours, as a port: state.db, replica, spool, staging and the directory store all go through it, so that a test
-// can count, fail or forget every call. The application's database does not: SQLite's own handles read it (see capture/).
+// can count, fail or forget every call. The application's database does not: SQLite's own handles read it (see
+// capture/).
 //
 // Units: sizes and offsets in bytes. Paths are UTF-8, absolute.
 // Errors: not_found, conflict (it exists already, or is locked), denied, no_space, transient, internal; the context
 // names the path.
-// Durability: nothing is durable before sync() (content and size of that file) and, for a name that was made, renamed or
-// removed, sync_directory() of its folder.
-// Threads: a FileSystem may be used from any thread; one File by one thread at a time.
+// Durability: nothing is durable before sync() (content and size of that file) and, for a name that was made, renamed
+// or removed, sync_directory() of its folder. Threads: a FileSystem may be used from any thread; one File by one thread
+// at a time.
 #pragma once
 
 #include <cstdint>
@@ -61,12 +62,13 @@ class FileSystem {
   virtual ~FileSystem() = default;
   // New files get mode 0600.
   virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
-  virtual Result<FileInfo> stat(const std::string& path) = 0;  // does not follow a final symlink
-  virtual Result<void> remove(const std::string& path) = 0;    // a file or an empty directory
+  virtual Result<FileInfo> stat(const std::string& path) = 0;                       // does not follow a final symlink
+  virtual Result<void> remove(const std::string& path) = 0;                         // a file or an empty directory
   virtual Result<void> rename(const std::string& from, const std::string& to) = 0;  // replaces `to`, atomically
   // Gives `from` the name `to` if that name is free, atomically, and removes the name `from`. conflict: `to` exists.
   virtual Result<void> rename_new(const std::string& from, const std::string& to) = 0;
-  virtual Result<std::vector<DirectoryEntry>> list(const std::string& directory) = 0;  // sorted by name, without . and ..
+  virtual Result<std::vector<DirectoryEntry>> list(
+      const std::string& directory) = 0;                               // sorted by name, without . and ..
   virtual Result<void> make_directories(const std::string& path) = 0;  // with parents, mode 0700; fine if it is there
   virtual Result<void> sync_directory(const std::string& path) = 0;
   virtual Result<uint64_t> free_space(const std::string& path) = 0;
@@ -85,8 +87,8 @@ class PendingFile {
   File& file() { return *file_; }
   Result<void> append(ByteView bytes);
   uint64_t size() const { return size_; }
-  Result<void> commit() { return finish(false); }      // replaces what is there
-  Result<void> commit_new() { return finish(true); }   // conflict if the name is taken
+  Result<void> commit() { return finish(false); }     // replaces what is there
+  Result<void> commit_new() { return finish(true); }  // conflict if the name is taken
 
  private:
   PendingFile(FileSystem& files, std::string path, std::string temporary, std::unique_ptr<File> file)

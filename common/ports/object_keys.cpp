@@ -25,7 +25,8 @@ std::optional<std::string_view> name_in(std::string_view key, std::string_view f
   auto slash = key.rfind('/');
   if (slash == std::string_view::npos) return std::nullopt;
   auto parent = key.substr(0, slash);
-  if (parent != folder && !(parent.ends_with(folder) && parent[parent.size() - folder.size() - 1] == '/')) return std::nullopt;
+  if (parent != folder && !(parent.ends_with(folder) && parent[parent.size() - folder.size() - 1] == '/'))
+    return std::nullopt;
   return key.substr(slash + 1);
 }
 
@@ -41,7 +42,8 @@ std::optional<Uuid> uuid_in(std::string_view key, std::string_view suffix) {
 std::string escaped(std::string_view name) {
   std::string out;
   for (char c : name) {
-    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || (c == '.' && !out.empty());
+    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+                 (c == '.' && !out.empty());
     if (plain) {
       out += c;
     } else {
@@ -71,19 +73,31 @@ std::optional<std::string> unescaped(std::string_view part) {
 std::string terminal_prefix(const Uuid& terminal) { return "terminals/" + terminal.str() + "/"; }
 std::string terminal_json(const Uuid& terminal) { return terminal_prefix(terminal) + "terminal.json"; }
 std::string epochs_prefix(const Uuid& terminal) { return terminal_prefix(terminal) + "epochs/"; }
-std::string epoch(const Uuid& terminal, uint64_t number) { return epochs_prefix(terminal) + std::to_string(number) + ".json"; }
-std::string inbox(const Uuid& terminal, uint64_t number) { return terminal_prefix(terminal) + "inbox/" + std::to_string(number) + ".json"; }
-std::string outbox(const Uuid& terminal, uint64_t number) { return terminal_prefix(terminal) + "outbox/" + std::to_string(number) + ".json"; }
+std::string epoch(const Uuid& terminal, uint64_t number) {
+  return epochs_prefix(terminal) + std::to_string(number) + ".json";
+}
+std::string inbox(const Uuid& terminal, uint64_t number) {
+  return terminal_prefix(terminal) + "inbox/" + std::to_string(number) + ".json";
+}
+std::string outbox(const Uuid& terminal, uint64_t number) {
+  return terminal_prefix(terminal) + "outbox/" + std::to_string(number) + ".json";
+}
 
 std::string database_prefix(const Uuid& terminal, std::string_view database, uint64_t epoch) {
   return terminal_prefix(terminal) + escaped(database) + "/" + std::to_string(epoch) + "/";
 }
 
 std::string snapshots_prefix(const std::string& prefix) { return prefix + "snapshots/"; }
-std::string manifest(const std::string& prefix, const Uuid& snapshot) { return snapshots_prefix(prefix) + snapshot.str() + ".manifest"; }
-std::string verified(const std::string& prefix, const Uuid& snapshot) { return snapshots_prefix(prefix) + snapshot.str() + ".verified"; }
+std::string manifest(const std::string& prefix, const Uuid& snapshot) {
+  return snapshots_prefix(prefix) + snapshot.str() + ".manifest";
+}
+std::string verified(const std::string& prefix, const Uuid& snapshot) {
+  return snapshots_prefix(prefix) + snapshot.str() + ".verified";
+}
 std::string packs_prefix(const std::string& prefix) { return prefix + "packs/"; }
-std::string pack(const std::string& prefix, const Digest& sha256) { return packs_prefix(prefix) + sha256.hex() + ".pack"; }
+std::string pack(const std::string& prefix, const Digest& sha256) {
+  return packs_prefix(prefix) + sha256.hex() + ".pack";
+}
 std::string log_prefix(const std::string& prefix) { return prefix + "log/"; }
 std::string segment(const std::string& prefix, Sequence first, Sequence last) {
   return log_prefix(prefix) + hex16(first) + "-" + hex16(last) + ".seg";

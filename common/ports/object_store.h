@@ -28,8 +28,8 @@ struct ObjectPage {
 };
 
 struct ObjectStoreProperties {
-  std::string name;            // "directory", "s3", "memory"
-  bool create_only = true;     // put() of an existing key is refused by the store itself
+  std::string name;         // "directory", "s3", "memory"
+  bool create_only = true;  // put() of an existing key is refused by the store itself
   bool may_delete = true;
   uint64_t object_size_max = 0;  // 0: no limit of its own
 };

@@ -14,7 +14,8 @@ Result<RestoreMoment> parse_moment(const Json& params) {
   };
   auto number = [&](const char* key) -> Result<std::optional<uint64_t>> {
     if (!params.contains(key) || params.at(key).is_null()) return std::optional<uint64_t>();
-    if (!params.at(key).is_number_integer() || params.at(key) < 0) return Error{ErrorKind::usage, 0, std::string(key) + ": a number from 0 on was expected"};
+    if (!params.at(key).is_number_integer() || params.at(key) < 0)
+      return Error{ErrorKind::usage, 0, std::string(key) + ": a number from 0 on was expected"};
     given++;
     return std::optional(params.at(key).get<uint64_t>());
   };
@@ -28,19 +29,24 @@ Result<RestoreMoment> parse_moment(const Json& params) {
   if (at) {
     TILLSYNC_LET(moment.at, parse_rfc3339(*at));
   }
-  if (given > 1) return Error{ErrorKind::usage, 0, "only one of snapshot, at, sequence and transaction can name the moment"};
+  if (given > 1)
+    return Error{ErrorKind::usage, 0, "only one of snapshot, at, sequence and transaction can name the moment"};
   return moment;
 }
 
 Json outcome_json(const RestoreOutcome& outcome, const std::string& note) {
   Json tables = Json::array();
-  for (auto& table : outcome.tables) tables.push_back({{"name", table.name}, {"rows", table.rows}, {"digest_ok", table.digest_ok}});
-  Json document{{"sequence", outcome.sequence}, {"transaction", outcome.transaction}, {"tables", tables}, {"bytes", outcome.bytes},
-                {"actions_replayed", outcome.actions_replayed}, {"elapsed_ms", 0}, {"proven", outcome.proven}};
+  for (auto& table : outcome.tables)
+    tables.push_back({{"name", table.name}, {"rows", table.rows}, {"digest_ok", table.digest_ok}});
+  Json document{{"sequence", outcome.sequence}, {"transaction", outcome.transaction},           {"tables", tables},
+                {"bytes", outcome.bytes},       {"actions_replayed", outcome.actions_replayed}, {"elapsed_ms", 0},
+                {"proven", outcome.proven}};
   if (!note.empty()) document["note"] = note;
   if (!outcome.failures.empty()) {
     document["failures"] = Json::array();
-    for (auto& f : outcome.failures) document["failures"].push_back({{"sequence", f.sequence}, {"table", f.table}, {"entity_id", f.entity}, {"reason", f.reason}});
+    for (auto& f : outcome.failures)
+      document["failures"].push_back(
+          {{"sequence", f.sequence}, {"table", f.table}, {"entity_id", f.entity}, {"reason", f.reason}});
   }
   return document;
 }

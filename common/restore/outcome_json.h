@@ -6,7 +6,8 @@
 
 namespace tillsync {
 
-// {sequence, transaction, tables: [{name, rows, digest_ok}], bytes, actions_replayed, elapsed_ms, proven, note?, failures?}
+// {sequence, transaction, tables: [{name, rows, digest_ok}], bytes, actions_replayed, elapsed_ms, proven, note?,
+// failures?}
 Json outcome_json(const RestoreOutcome& outcome, const std::string& note);
 
 }  // namespace tillsync

@@ -38,7 +38,8 @@ class Search {
   }
 
  private:
-  Result<Found> last_in(size_t index, const std::function<bool(const SegmentTransaction&, Sequence, Sequence)>& counts) {
+  Result<Found> last_in(size_t index,
+                        const std::function<bool(const SegmentTransaction&, Sequence, Sequence)>& counts) {
     TILLSYNC_LET(Segment segment, reader_.read(segments_[index]));
     Found found;
     found.segment = index;
@@ -76,8 +77,9 @@ Result<void> choose_segments(RestorePlan& plan) {
     if (segment.last > from && segment.first <= plan.sequence) plan.segments.push_back(segment);
   TILLSYNC_TRY(LogReader::check_whole(plan.segments));
   if (!plan.segments.empty() && plan.segments.front().first <= from + 1) return {};
-  return Error{ErrorKind::corrupt, 0, (plan.segments.empty() ? std::string("the log") : plan.segments.front().key) + ": sequences from " +
-                                          std::to_string(from + 1) + " on are missing before it"};
+  return Error{ErrorKind::corrupt, 0,
+               (plan.segments.empty() ? std::string("the log") : plan.segments.front().key) + ": sequences from " +
+                   std::to_string(from + 1) + " on are missing before it"};
 }
 
 Error unreachable(const std::string& what) { return Error{ErrorKind::not_found, 0, what}; }
@@ -102,13 +104,16 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
   std::vector<Error> bad;
   TILLSYNC_LET(auto manifests, list_manifests(store, lineage, &bad));
   if (!bad.empty()) return bad.front();
-  if (manifests.empty()) return unreachable("there is no complete snapshot of database '" + lineage.database + "' in the store yet");
-  const Manifest& oldest = *std::min_element(manifests.begin(), manifests.end(), [](auto& a, auto& b) { return a.transaction < b.transaction; });
+  if (manifests.empty())
+    return unreachable("there is no complete snapshot of database '" + lineage.database + "' in the store yet");
+  const Manifest& oldest = *std::min_element(manifests.begin(), manifests.end(),
+                                             [](auto& a, auto& b) { return a.transaction < b.transaction; });
 
   // The moment, as a transaction.
   Search::Found found;
   Search search(reader, plan.all_segments);
-  auto newest_snapshot = std::max_element(manifests.begin(), manifests.end(), [](auto& a, auto& b) { return a.transaction < b.transaction; });
+  auto newest_snapshot = std::max_element(manifests.begin(), manifests.end(),
+                                          [](auto& a, auto& b) { return a.transaction < b.transaction; });
   if (moment.at) {
     TILLSYNC_LET(found, search.last([&](auto& t, Sequence, Sequence) { return t.captured_at <= *moment.at; }));
   } else if (moment.sequence) {
@@ -116,7 +121,8 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
     Sequence newest = newest_snapshot->sequence;
     if (!plan.all_segments.empty()) newest = std::max(newest, plan.all_segments.back().last);
     if (*moment.sequence > newest)
-      return unreachable("sequence " + std::to_string(*moment.sequence) + " is not in the store yet; the newest there is " + std::to_string(newest));
+      return unreachable("sequence " + std::to_string(*moment.sequence) +
+                         " is not in the store yet; the newest there is " + std::to_string(newest));
   } else if (moment.transaction) {
     TILLSYNC_LET(found, search.last([&](auto& t, Sequence, Sequence) { return t.number <= *moment.transaction; }));
   } else {
@@ -127,7 +133,10 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
   // Before the first logged transaction there is the baseline, at transaction 0; and the log may lag behind a snapshot.
   bool reached = found.any;
   for (auto& m : manifests) {
-    bool counts = moment.at ? m.captured_at <= *moment.at : moment.sequence ? m.sequence <= *moment.sequence : moment.transaction ? m.transaction <= *moment.transaction : true;
+    bool counts = moment.at            ? m.captured_at <= *moment.at
+                  : moment.sequence    ? m.sequence <= *moment.sequence
+                  : moment.transaction ? m.transaction <= *moment.transaction
+                                       : true;
     if (!counts || (reached && m.transaction <= target)) continue;
     reached = true;
     target = m.transaction;
@@ -135,20 +144,25 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
   }
   if (!reached) {
     if (moment.at)
-      return unreachable("nothing was captured at or before " + to_rfc3339(*moment.at) + "; the oldest snapshot is of " + to_rfc3339(oldest.captured_at));
-    return unreachable("the asked moment lies before the oldest snapshot, at transaction " + std::to_string(oldest.transaction));
+      return unreachable("nothing was captured at or before " + to_rfc3339(*moment.at) +
+                         "; the oldest snapshot is of " + to_rfc3339(oldest.captured_at));
+    return unreachable("the asked moment lies before the oldest snapshot, at transaction " +
+                       std::to_string(oldest.transaction));
   }
   if (moment.transaction && *moment.transaction != target)
-    return unreachable("transaction " + std::to_string(*moment.transaction) + " is not in the store" + (*moment.transaction > target ? " yet" : "") +
-                       "; the newest there up to it is " + std::to_string(target));
+    return unreachable("transaction " + std::to_string(*moment.transaction) + " is not in the store" +
+                       (*moment.transaction > target ? " yet" : "") + "; the newest there up to it is " +
+                       std::to_string(target));
   if (moment.sequence && target_sequence < *moment.sequence)
-    plan.note = "sequence " + std::to_string(*moment.sequence) + " lies inside a transaction; restored up to sequence " + std::to_string(target_sequence);
+    plan.note = "sequence " + std::to_string(*moment.sequence) +
+                " lies inside a transaction; restored up to sequence " + std::to_string(target_sequence);
 
   const Manifest* from = nullptr;
   for (auto& m : manifests)
     if (m.transaction <= target && (!from || m.transaction >= from->transaction)) from = &m;
   if (!from)
-    return unreachable("transaction " + std::to_string(target) + " lies before the oldest snapshot, at transaction " + std::to_string(oldest.transaction));
+    return unreachable("transaction " + std::to_string(target) + " lies before the oldest snapshot, at transaction " +
+                       std::to_string(oldest.transaction));
   TILLSYNC_LET(plan.chain, resolve_chain(store, lineage, from->uuid));
   plan.transaction = target;
   plan.sequence = target_sequence;
@@ -156,7 +170,8 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
   return plan;
 }
 
-Result<std::optional<RestorePlan>> plan_between(ObjectStore& store, const Lineage& lineage, SnapshotChain from, const Manifest& to) {
+Result<std::optional<RestorePlan>> plan_between(ObjectStore& store, const Lineage& lineage, SnapshotChain from,
+                                                const Manifest& to) {
   RestorePlan plan;
   plan.lineage = lineage;
   plan.chain = std::move(from);

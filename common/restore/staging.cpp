@@ -91,7 +91,8 @@ Result<void> Staging::fill(const RestorePlan& plan, const Progress& progress) {
     if (!removed && removed.error().kind != ErrorKind::not_found) return removed;
   }
   TILLSYNC_LET(auto file, files_.open(path_, OpenMode::create_new));
-  TILLSYNC_TRY(materialize(store_, plan.chain, *file, [&](uint64_t done, uint64_t total) { return !progress || progress(0, done, total); }));
+  TILLSYNC_TRY(materialize(store_, plan.chain, *file,
+                           [&](uint64_t done, uint64_t total) { return !progress || progress(0, done, total); }));
   uint8_t mode[1] = {1};
   TILLSYNC_LET(size_t got, file->read(18, mode));
   journal_mode_ = got == 1 ? mode[0] : 1;
@@ -114,23 +115,28 @@ Result<void> Staging::replay(const RestorePlan& plan, bool keep_going, const Pro
   }
   TILLSYNC_LET(auto db, Connection::open(path_, SQLITE_OPEN_READWRITE, vfs_));
   // Not synced until it is proven; a crash starts again from the snapshot.
-  TILLSYNC_TRY(db.execute("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA cache_size=-8192"));
+  TILLSYNC_TRY(db.execute(
+      "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA cache_size=-8192"));
   TILLSYNC_LET(auto replayer, Replayer::create(db, schema, expected_, outcome_.transaction, keep_going));
   LogReader reader(store_, plan.lineage);
   uint64_t bytes = 0, total = 0;
   for (auto& segment : plan.segments) total += segment.size;
   for (auto& object : plan.segments) {
     TILLSYNC_LET(Segment segment, reader.read(object));
-    auto applied = replayer->apply(segment, plan.transaction, [&](uint64_t actions) { return !progress || progress(actions, bytes, total); });
+    auto applied = replayer->apply(segment, plan.transaction,
+                                   [&](uint64_t actions) { return !progress || progress(actions, bytes, total); });
     if (!applied) return std::move(applied).error().with(object.key);
     bytes += object.size;
     // Where capture had counted the tables, the log must lead to the same.
-    bool whole = segment.head.last_transaction <= plan.transaction && segment.head.state != Digest{} && replayer->failures().empty();
+    bool whole = segment.head.last_transaction <= plan.transaction && segment.head.state != Digest{} &&
+                 replayer->failures().empty();
     if (whole && state_digest(replayer->digests()) != segment.head.state)
       return Error{ErrorKind::corrupt, 0, object.key + ": its rows do not lead to the digests it states"};
   }
   if (replayer->position() != plan.transaction)
-    return Error{ErrorKind::corrupt, 0, "the log ends at transaction " + std::to_string(replayer->position()) + ", before the asked " + std::to_string(plan.transaction)};
+    return Error{ErrorKind::corrupt, 0,
+                 "the log ends at transaction " + std::to_string(replayer->position()) + ", before the asked " +
+                     std::to_string(plan.transaction)};
   expected_ = replayer->digests();
   outcome_.sequence = plan.sequence;
   outcome_.transaction = plan.transaction;
@@ -154,19 +160,22 @@ Result<RestoreOutcome> Staging::prove(const Progress& progress) {
     outcome_.tables.push_back({expected.name, found == counted.end() ? 0 : found->rows, ok});
     if (ok || !wrong.empty()) continue;
     wrong = "table '" + expected.name + "'";
-    wrong += found == counted.end()          ? " is missing"
-             : found->rows != expected.rows ? " has " + std::to_string(found->rows) + " rows instead of " + std::to_string(expected.rows)
-                                             : " has the right number of rows but another content";
+    wrong += found == counted.end() ? " is missing"
+             : found->rows != expected.rows
+                 ? " has " + std::to_string(found->rows) + " rows instead of " + std::to_string(expected.rows)
+                 : " has the right number of rows but another content";
   }
   if (wrong.empty() && counted.size() != expected_.size()) wrong = "there are tables nobody stated";
   // With actions left out, as keep_going asks, tables may differ: each says so, and nothing is called proven.
-  if (!wrong.empty() && outcome_.failures.empty()) return Error{ErrorKind::corrupt, 0, "the restored database does not match its proof: " + wrong};
+  if (!wrong.empty() && outcome_.failures.empty())
+    return Error{ErrorKind::corrupt, 0, "the restored database does not match its proof: " + wrong};
   TILLSYNC_LET(auto info, files_.stat(path_));
   if (info.size > 0) {
     TILLSYNC_LET(auto db, Connection::open(path_, SQLITE_OPEN_READWRITE, vfs_));
-    TILLSYNC_TRY(db.execute("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=MEMORY; PRAGMA query_only=ON; PRAGMA cache_size=-8192;"
-                            // Rows that the application stored past its own CHECK are as it had them.
-                            " PRAGMA ignore_check_constraints=ON"));
+    TILLSYNC_TRY(db.execute(
+        "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=MEMORY; PRAGMA query_only=ON; PRAGMA cache_size=-8192;"
+        // Rows that the application stored past its own CHECK are as it had them.
+        " PRAGMA ignore_check_constraints=ON"));
     TILLSYNC_LET(auto answer, db.query_text("PRAGMA integrity_check(1)"));
     if (answer != "ok") return Error{ErrorKind::corrupt, 0, "the restored database fails integrity_check: " + answer};
   }

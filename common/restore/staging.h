@@ -36,7 +36,8 @@ class Staging {
   using Progress = std::function<bool(uint64_t items, uint64_t bytes, uint64_t bytes_total)>;
 
   // path: our file, made or emptied by fill(). vfs: name of a FileVfs over `files`.
-  Staging(ObjectStore& store, FileSystem& files, const char* vfs, std::string path) : store_(store), files_(files), vfs_(vfs), path_(std::move(path)) {}
+  Staging(ObjectStore& store, FileSystem& files, const char* vfs, std::string path)
+      : store_(store), files_(files), vfs_(vfs), path_(std::move(path)) {}
 
   Result<void> fill(const RestorePlan& plan, const Progress& progress);
   Result<void> replay(const RestorePlan& plan, bool keep_going, const Progress& progress);

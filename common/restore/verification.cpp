@@ -50,13 +50,15 @@ Result<SnapshotVerdict> SnapshotVerifier::check(const Uuid& snapshot) {
   return concluded(std::move(verdict), std::move(outcome));
 }
 
-Result<void> SnapshotVerifier::read_packs(const SnapshotChain& chain, SnapshotVerdict& verdict, const Progress& progress) {
+Result<void> SnapshotVerifier::read_packs(const SnapshotChain& chain, SnapshotVerdict& verdict,
+                                          const Progress& progress) {
   uint64_t total = chain.stored_bytes();
   for (auto& link : chain.links) {
     for (auto& pack : link.packs) {
       auto known = read_.find(pack.key);
       if (known == read_.end()) {
-        auto size = verify_pack_object(store_, pack.key, [&](uint64_t bytes) { return !progress || progress(verdict.bytes_read + bytes, total); });
+        auto size = verify_pack_object(
+            store_, pack.key, [&](uint64_t bytes) { return !progress || progress(verdict.bytes_read + bytes, total); });
         Result<void> outcome;
         if (!size) outcome = std::move(size).error();
         if (!outcome && !is_about_data(outcome.error())) return outcome;
@@ -77,7 +79,8 @@ Result<void> SnapshotVerifier::remove_staging() {
   return {};
 }
 
-Result<void> SnapshotVerifier::stage(const RestorePlan& plan, const std::vector<TableDigest>& tables, const Progress& progress) {
+Result<void> SnapshotVerifier::stage(const RestorePlan& plan, const std::vector<TableDigest>& tables,
+                                     const Progress& progress) {
   Staging staging(store_, files_, vfs_, staging_);
   auto step = [&](uint64_t, uint64_t bytes, uint64_t total) { return !progress || progress(bytes, total); };
   auto outcome = [&]() -> Result<void> {
@@ -85,9 +88,11 @@ Result<void> SnapshotVerifier::stage(const RestorePlan& plan, const std::vector<
     TILLSYNC_TRY(staging.replay(plan, false, step));
     // prove() knows what the log leads to; `tables` is what the snapshot at its end says.
     for (auto& stated : tables) {
-      auto led = std::find_if(staging.expected().begin(), staging.expected().end(), [&](auto& t) { return t.name == stated.name; });
+      auto led = std::find_if(staging.expected().begin(), staging.expected().end(),
+                              [&](auto& t) { return t.name == stated.name; });
       if (led == staging.expected().end() || *led != stated)
-        return Error{ErrorKind::corrupt, 0, "the log leads to another content of table '" + stated.name + "' than the snapshot holds"};
+        return Error{ErrorKind::corrupt, 0,
+                     "the log leads to another content of table '" + stated.name + "' than the snapshot holds"};
     }
     TILLSYNC_LET(auto proven, staging.prove(step));
     if (!proven.proven) return Error{ErrorKind::corrupt, 0, "the staged database could not be proven"};

@@ -1,12 +1,11 @@
 // Looks whether what is in the store can be restored: quickly by what is there, or by restoring it.
 //
-// Purpose: check() reads manifests and the indexes of packs; prove() reads every pack whole, stages the snapshot's image,
-// runs integrity_check and compares rows and digest of every table with the manifest; for a snapshot that goes on from
-// another one it also replays the log from that one up to it and compares again (not over a change of schema, nor where
-// the log is not in the store yet). A pack that several snapshots share is read once.
-// Errors: what is wrong with the data is the Error in a SnapshotVerdict, with the object's key; an Error of the call is
-// for what could not be looked at, and cancelled.
-// Threads: one.
+// Purpose: check() reads manifests and the indexes of packs; prove() reads every pack whole, stages the snapshot's
+// image, runs integrity_check and compares rows and digest of every table with the manifest; for a snapshot that goes
+// on from another one it also replays the log from that one up to it and compares again (not over a change of schema,
+// nor where the log is not in the store yet). A pack that several snapshots share is read once. Errors: what is wrong
+// with the data is the Error in a SnapshotVerdict, with the object's key; an Error of the call is for what could not be
+// looked at, and cancelled. Threads: one.
 #pragma once
 
 #include <map>
@@ -20,7 +19,7 @@ struct SnapshotVerdict {
   Uuid snapshot;
   std::optional<SnapshotType> type;  // nullopt: the manifest can't be read
   std::optional<Error> error;
-  uint64_t bytes_read = 0;   // of packs, for this snapshot
+  uint64_t bytes_read = 0;  // of packs, for this snapshot
   bool replay_proven = false;
 };
 

@@ -50,7 +50,8 @@ class Reader {
  public:
   static Result<Reader> create(uint32_t text_encoding) {
     Reader reader;
-    TILLSYNC_LET(reader.db_, Connection::open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY));
+    TILLSYNC_LET(reader.db_,
+                 Connection::open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY));
     // The same encoding, so that default values come out in the bytes the application's records hold.
     const char* names[] = {"UTF-8", "UTF-16le", "UTF-16be"};
     TILLSYNC_TRY(reader.db_.execute(std::string("PRAGMA encoding='") + names[text_encoding - 1] + "'"));
@@ -69,10 +70,13 @@ class Reader {
       if (auto function = name_after(message, "no such function: "); function && functions_.insert(*function).second) {
         sqlite3_create_function_v2(db_.handle(), function->c_str(), -1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, nullptr,
                                    stand_in_function, nullptr, nullptr, nullptr);
-      } else if (auto collation = name_after(message, "no such collation sequence: "); collation && collations_.insert(*collation).second) {
-        sqlite3_create_collation_v2(db_.handle(), collation->c_str(), SQLITE_UTF8, nullptr, stand_in_collation, nullptr);
+      } else if (auto collation = name_after(message, "no such collation sequence: ");
+                 collation && collations_.insert(*collation).second) {
+        sqlite3_create_collation_v2(db_.handle(), collation->c_str(), SQLITE_UTF8, nullptr, stand_in_collation,
+                                    nullptr);
       } else {
-        return Error{ErrorKind::schema, done.error().code, "table '" + object.name + "' can't be understood: " + message};
+        return Error{ErrorKind::schema, done.error().code,
+                     "table '" + object.name + "' can't be understood: " + message};
       }
     }
     return Error{ErrorKind::schema, 0, "table '" + object.name + "' needs too many functions of the application"};
@@ -99,7 +103,8 @@ class Reader {
     };
     std::vector<Default> defaults;
     {
-      TILLSYNC_LET(auto info, db_.prepare("SELECT name, type, dflt_value, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid"));
+      TILLSYNC_LET(auto info,
+                   db_.prepare("SELECT name, type, dflt_value, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid"));
       info.bind(1, table.name);
       while (true) {
         TILLSYNC_LET(bool row, info.step());
@@ -151,7 +156,8 @@ class Reader {
     std::vector<bool> placed(table.columns.size());
     if (table.without_rowid) {
       TILLSYNC_LET(auto index, primary_key_index(table.name));
-      if (!index) return Error{ErrorKind::schema, 0, "table '" + table.name + "' is WITHOUT ROWID but has no primary key"};
+      if (!index)
+        return Error{ErrorKind::schema, 0, "table '" + table.name + "' is WITHOUT ROWID but has no primary key"};
       TILLSYNC_LET(auto info, db_.prepare("SELECT cid, key FROM pragma_index_xinfo(?) ORDER BY seqno"));
       info.bind(1, *index);
       while (true) {
@@ -164,7 +170,8 @@ class Reader {
         if (info.integer(1)) table.key_fields++;
       }
       // PRIMARY KEY(a, b, a): the record holds each column once.
-      table.key_columns.assign(table.record_columns.begin(), table.record_columns.begin() + static_cast<ptrdiff_t>(table.key_fields));
+      table.key_columns.assign(table.record_columns.begin(),
+                               table.record_columns.begin() + static_cast<ptrdiff_t>(table.key_fields));
     }
     for (size_t i = 0; i < table.columns.size(); i++)
       if (!placed[i] && !table.columns[i].virtual_generated) table.record_columns.push_back(static_cast<int>(i));
@@ -172,7 +179,9 @@ class Reader {
   }
 
   Result<void> read_foreign_keys(Table& table) {
-    TILLSYNC_LET(auto list, db_.prepare("SELECT id, \"table\", \"from\", \"to\" FROM pragma_foreign_key_list(?) ORDER BY id, seq"));
+    TILLSYNC_LET(
+        auto list,
+        db_.prepare("SELECT id, \"table\", \"from\", \"to\" FROM pragma_foreign_key_list(?) ORDER BY id, seq"));
     list.bind(1, table.name);
     int64_t current = -1;
     while (true) {
@@ -192,7 +201,8 @@ class Reader {
   Result<Bytes> default_of(const std::string& expression, const std::string& type, bool strict) {
     std::string column_type = strict && type == "ANY" ? "" : type;
     TILLSYNC_TRY(db_.execute("DROP TABLE IF EXISTS temp.tillsync_default"));
-    auto made = db_.execute("CREATE TEMP TABLE tillsync_default(x " + column_type + "); INSERT INTO temp.tillsync_default VALUES((" + expression + "))");
+    auto made = db_.execute("CREATE TEMP TABLE tillsync_default(x " + column_type +
+                            "); INSERT INTO temp.tillsync_default VALUES((" + expression + "))");
     if (!made) return Bytes();
     TILLSYNC_LET(auto query, db_.prepare("SELECT x, CAST(x AS BLOB) FROM temp.tillsync_default"));
     TILLSYNC_LET(bool found, query.step());
@@ -201,11 +211,23 @@ class Reader {
     sqlite3_stmt* handle = query.handle();
     Value v;
     switch (sqlite3_column_type(handle, 0)) {
-      case SQLITE_INTEGER: v.type = ValueType::integer; v.integer = sqlite3_column_int64(handle, 0); break;
-      case SQLITE_FLOAT: v.type = ValueType::real; v.real = sqlite3_column_double(handle, 0); break;
+      case SQLITE_INTEGER:
+        v.type = ValueType::integer;
+        v.integer = sqlite3_column_int64(handle, 0);
+        break;
+      case SQLITE_FLOAT:
+        v.type = ValueType::real;
+        v.real = sqlite3_column_double(handle, 0);
+        break;
       // The cast keeps the bytes as the database holds them; reading as text would convert UTF-16.
-      case SQLITE_TEXT: v.type = ValueType::text; v.bytes = query.blob(1); break;
-      default: v.type = ValueType::blob; v.bytes = query.blob(0); break;
+      case SQLITE_TEXT:
+        v.type = ValueType::text;
+        v.bytes = query.blob(1);
+        break;
+      default:
+        v.type = ValueType::blob;
+        v.bytes = query.blob(0);
+        break;
     }
     RecordWriter writer;
     writer.add(v);

@@ -6,7 +6,9 @@
 namespace tillsync {
 
 namespace {
-Error bad_record(const Table& table) { return Error{ErrorKind::corrupt, 0, "table '" + table.name + "': a record that does not parse"}; }
+Error bad_record(const Table& table) {
+  return Error{ErrorKind::corrupt, 0, "table '" + table.name + "': a record that does not parse"};
+}
 constexpr uint64_t kSignBit = uint64_t{1} << 63;
 
 // The value a field has in canonical form.

@@ -1,13 +1,12 @@
 // What makes a row the same row, and the same content: entity keys and row digests.
 //
 // Layout of an entity key: 'r' and the rowid (8 bytes, big-endian, sign bit flipped, so that keys sort like rowids), or
-// 'k' and a record of the declared key's values in canonical form. A declared key that holds NULL names nothing; such rows
-// of rowid tables go by rowid.
-// Layout of what a row digest hashes: for rows named by rowid the 9 key bytes, else the byte 'k'; then the row's record in
-// canonical form.
-// Canonical form: every column of the record has a field (those that ADD COLUMN made come from the default), whole numbers
-// in REAL columns are doubles, integers have their shortest serial type. A row that SQLite writes anew digests the same.
-// Threads: a RowIdentity belongs to one thread (it keeps buffers); the Table must outlive it.
+// 'k' and a record of the declared key's values in canonical form. A declared key that holds NULL names nothing; such
+// rows of rowid tables go by rowid. Layout of what a row digest hashes: for rows named by rowid the 9 key bytes, else
+// the byte 'k'; then the row's record in canonical form. Canonical form: every column of the record has a field (those
+// that ADD COLUMN made come from the default), whole numbers in REAL columns are doubles, integers have their shortest
+// serial type. A row that SQLite writes anew digests the same. Threads: a RowIdentity belongs to one thread (it keeps
+// buffers); the Table must outlive it.
 #pragma once
 
 #include "crypto/multiset_digest.h"

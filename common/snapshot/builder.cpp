@@ -13,7 +13,12 @@ namespace {
 class Builder {
  public:
   Builder(const SnapshotPlan& plan, PageImage& image, FileSystem& files, const std::string& folder, Random& random)
-      : plan_(plan), image_(image), files_(files), folder_(folder), random_(random), prefix_(prefix_of(plan.metadata.lineage)) {
+      : plan_(plan),
+        image_(image),
+        files_(files),
+        folder_(folder),
+        random_(random),
+        prefix_(prefix_of(plan.metadata.lineage)) {
     out_.manifest = plan.metadata;
   }
 
@@ -44,14 +49,18 @@ class Builder {
     TILLSYNC_CHECK(plan_.from != nullptr);
     const Manifest& from = *plan_.from;
     if (from.page_size != m.page_size)
-      return Error{ErrorKind::conflict, 0, "the page size changed from " + std::to_string(from.page_size) + " to " + std::to_string(m.page_size) +
-                                               " since snapshot " + from.uuid.str() + "; a FULL snapshot is needed"};
-    if (from.lineage != m.lineage) return Error{ErrorKind::usage, 0, "snapshot " + from.uuid.str() + " is of another terminal, database or epoch"};
+      return Error{ErrorKind::conflict, 0,
+                   "the page size changed from " + std::to_string(from.page_size) + " to " +
+                       std::to_string(m.page_size) + " since snapshot " + from.uuid.str() +
+                       "; a FULL snapshot is needed"};
+    if (from.lineage != m.lineage)
+      return Error{ErrorKind::usage, 0, "snapshot " + from.uuid.str() + " is of another terminal, database or epoch"};
     if (m.type == SnapshotType::incremental) {
       m.parent = from.uuid;
       m.base = from.type == SnapshotType::full ? from.uuid : from.base;
     } else {
-      if (from.type != SnapshotType::full) return Error{ErrorKind::usage, 0, "a DIFFERENTIAL snapshot goes on from a FULL one"};
+      if (from.type != SnapshotType::full)
+        return Error{ErrorKind::usage, 0, "a DIFFERENTIAL snapshot goes on from a FULL one"};
       m.base = from.uuid;
       if (!m.parent) m.parent = from.uuid;
     }
@@ -59,14 +68,16 @@ class Builder {
   }
 
   Result<void> tell(uint64_t done) {
-    if (plan_.progress && !plan_.progress(done, out_.manifest.page_count)) return Error{ErrorKind::cancelled, 0, "cancelled"};
+    if (plan_.progress && !plan_.progress(done, out_.manifest.page_count))
+      return Error{ErrorKind::cancelled, 0, "cancelled"};
     return {};
   }
 
   Result<PackWriter*> writer() {
     if (writer_ && writer_->size() >= plan_.pack_size_target) TILLSYNC_TRY(finish_pack());
     if (!writer_) {
-      TILLSYNC_LET(auto made, PackWriter::create(files_, folder_, plan_.metadata.lineage, out_.manifest.page_size, random_));
+      TILLSYNC_LET(auto made,
+                   PackWriter::create(files_, folder_, plan_.metadata.lineage, out_.manifest.page_size, random_));
       writer_ = std::make_unique<PackWriter>(std::move(made));
       // Its place in the list is taken now; the key is known when it is finished.
       current_pack_ = static_cast<uint32_t>(out_.manifest.packs.size());
@@ -127,7 +138,9 @@ class Builder {
     auto [it, made] = known_packs_.try_emplace(stored.pack_key, static_cast<uint32_t>(out_.manifest.packs.size()));
     if (made) {
       auto sha = keys::sha256_of_pack(stored.pack_key);
-      if (!sha) return Error{ErrorKind::corrupt, 0, "the list of stored blocks names '" + stored.pack_key + "', which is not the key of a pack"};
+      if (!sha)
+        return Error{ErrorKind::corrupt, 0,
+                     "the list of stored blocks names '" + stored.pack_key + "', which is not the key of a pack"};
       out_.manifest.packs.push_back({stored.pack_key, *sha, stored.pack_size});
     }
     return it->second;
@@ -177,8 +190,8 @@ class Builder {
 
 }  // namespace
 
-Result<BuiltSnapshot> build_snapshot(const SnapshotPlan& plan, PageImage& image, FileSystem& files, const std::string& spool_folder,
-                                     Random& random) {
+Result<BuiltSnapshot> build_snapshot(const SnapshotPlan& plan, PageImage& image, FileSystem& files,
+                                     const std::string& spool_folder, Random& random) {
   return Builder(plan, image, files, spool_folder, random).build().with("snapshot " + plan.metadata.uuid.str());
 }
 

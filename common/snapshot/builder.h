@@ -13,8 +13,8 @@
 
 #include "ports/files.h"
 #include "snapshot/manifest.h"
-#include "snapshot/page_image.h"
 #include "snapshot/pack_index.h"
+#include "snapshot/page_image.h"
 
 namespace tillsync {
 
@@ -28,8 +28,8 @@ using BlockLookup = std::function<Result<std::optional<StoredBlock>>(const Diges
 
 struct SpooledPack {
   PackRef ref;
-  std::string path;             // in the spool
-  std::vector<Digest> runs;     // names of its run blocks, by block number; what to tell the lookup once it is durable
+  std::string path;          // in the spool
+  std::vector<Digest> runs;  // names of its run blocks, by block number; what to tell the lookup once it is durable
 };
 
 struct BuiltSnapshot {
@@ -40,8 +40,9 @@ struct BuiltSnapshot {
 };
 
 struct SnapshotPlan {
-  // Everything a person or the log knows; of these the builder sets packs, map, page_size, page_count, size, stored_bytes and
-  // checksum. For INCREMENTAL it sets parent and base from `from`, for DIFFERENTIAL base (parent stays as given).
+  // Everything a person or the log knows; of these the builder sets packs, map, page_size, page_count, size,
+  // stored_bytes and checksum. For INCREMENTAL it sets parent and base from `from`, for DIFFERENTIAL base (parent stays
+  // as given).
   Manifest metadata;
   const Manifest* from = nullptr;  // the parent of an INCREMENTAL, the base FULL of a DIFFERENTIAL
   BlockLookup lookup;              // FULL only; empty: no deduplication at all
@@ -49,7 +50,7 @@ struct SnapshotPlan {
   std::function<bool(uint64_t pages_done, uint64_t pages_total)> progress;
 };
 
-Result<BuiltSnapshot> build_snapshot(const SnapshotPlan& plan, PageImage& image, FileSystem& files, const std::string& spool_folder,
-                                     Random& random);
+Result<BuiltSnapshot> build_snapshot(const SnapshotPlan& plan, PageImage& image, FileSystem& files,
+                                     const std::string& spool_folder, Random& random);
 
 }  // namespace tillsync

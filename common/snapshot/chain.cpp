@@ -12,12 +12,15 @@ namespace {
 constexpr size_t kLinksMax = 100'000;
 
 std::string key_of(const Manifest& m) { return keys::manifest(prefix_of(m.lineage), m.uuid); }
-Error corrupt(const Manifest& m, std::string_view why) { return Error{ErrorKind::corrupt, 0, key_of(m) + ": " + std::string(why)}; }
+Error corrupt(const Manifest& m, std::string_view why) {
+  return Error{ErrorKind::corrupt, 0, key_of(m) + ": " + std::string(why)};
+}
 
 Result<void> check_link(const Manifest& before, const Manifest& after) {
   std::string from = "snapshot " + before.uuid.str() + " before it";
   if (before.page_size != after.page_size) return corrupt(after, "it has another page size than the " + from);
-  if (before.sequence > after.sequence || before.transaction > after.transaction) return corrupt(after, "it ends earlier in the log than the " + from);
+  if (before.sequence > after.sequence || before.transaction > after.transaction)
+    return corrupt(after, "it ends earlier in the log than the " + from);
   // Strictly: so that a chain cannot run in a circle either.
   if (before.generation >= after.generation) return corrupt(after, "its generation is not after that of the " + from);
   if (after.type == SnapshotType::differential && before.type != SnapshotType::full)
@@ -27,7 +30,8 @@ Result<void> check_link(const Manifest& before, const Manifest& after) {
 
 class Materializer {
  public:
-  Materializer(ObjectStore& store, const SnapshotChain& chain, File& out, const std::function<bool(uint64_t, uint64_t)>& progress)
+  Materializer(ObjectStore& store, const SnapshotChain& chain, File& out,
+               const std::function<bool(uint64_t, uint64_t)>& progress)
       : store_(store), chain_(chain), out_(out), progress_(progress), page_size_(chain.target().page_size) {
     for (auto& link : chain.links) total_ += link.size;
   }
@@ -35,14 +39,16 @@ class Materializer {
   Result<void> run() {
     TILLSYNC_TRY(out_.truncate(0));
     TILLSYNC_TRY(full(chain_.links.front()));
-    for (size_t i = 1; i < chain_.links.size(); i++) TILLSYNC_TRY(changes(chain_.links[i], chain_.links[i - 1].page_count));
+    for (size_t i = 1; i < chain_.links.size(); i++)
+      TILLSYNC_TRY(changes(chain_.links[i], chain_.links[i - 1].page_count));
     return {};
   }
 
  private:
   Result<PackReader> open(const PackRef& pack, const Manifest& m) {
     TILLSYNC_LET(auto reader, PackReader::open(store_, pack.key, m.lineage, pack.size));
-    if (reader.index().page_size != page_size_) return Error{ErrorKind::corrupt, 0, pack.key + ": it has another page size than the snapshot"};
+    if (reader.index().page_size != page_size_)
+      return Error{ErrorKind::corrupt, 0, pack.key + ": it has another page size than the snapshot"};
     return reader;
   }
 
@@ -77,9 +83,12 @@ class Materializer {
     return out_.truncate(uint64_t{m.page_count} * page_size_);
   }
 
-  static Result<void> check_run(const Manifest& m, const RunRef& run, const PackIndex& index, const std::string& pack_key, uint32_t number) {
+  static Result<void> check_run(const Manifest& m, const RunRef& run, const PackIndex& index,
+                                const std::string& pack_key, uint32_t number) {
     uint32_t pages = std::min(kPagesPerBlock, m.page_count - number * kPagesPerBlock);
-    auto wrong = [&](const char* why) { return corrupt(m, "its page map names block " + std::to_string(run.block) + " of " + pack_key + ", " + why); };
+    auto wrong = [&](const char* why) {
+      return corrupt(m, "its page map names block " + std::to_string(run.block) + " of " + pack_key + ", " + why);
+    };
     if (run.block >= index.blocks.size()) return wrong("which is not there");
     const PackBlock& block = index.blocks[run.block];
     if (block.kind != BlockKind::run || block.pages != pages) return wrong("which does not hold such a run of pages");
@@ -94,7 +103,9 @@ class Materializer {
       TILLSYNC_LET(auto reader, open(ref, m));
       for (uint32_t number = 0; number < reader.index().blocks.size(); number++) {
         const PackBlock& block = reader.index().blocks[number];
-        auto wrong = [&](const char* why) { return Error{ErrorKind::corrupt, 0, ref.key + ": block " + std::to_string(number) + " " + why}; };
+        auto wrong = [&](const char* why) {
+          return Error{ErrorKind::corrupt, 0, ref.key + ": block " + std::to_string(number) + " " + why};
+        };
         if (block.kind != BlockKind::list) return wrong("is not a list of changed pages");
         if (block.numbers.front() <= last) return wrong("holds pages that came before");
         last = block.numbers.back();
@@ -104,16 +115,19 @@ class Materializer {
           // Neighbours are written at once.
           size_t n = 1;
           while (i + n < block.numbers.size() && block.numbers[i + n] == block.numbers[i] + n) n++;
-          TILLSYNC_TRY(out_.write(uint64_t{block.numbers[i] - 1} * page_size_, raw.subspan(i * page_size_, n * page_size_)));
+          TILLSYNC_TRY(
+              out_.write(uint64_t{block.numbers[i] - 1} * page_size_, raw.subspan(i * page_size_, n * page_size_)));
           i += n;
         }
-        new_pages += static_cast<uint64_t>(std::count_if(block.numbers.begin(), block.numbers.end(), [&](PageNo p) { return p > page_count_before; }));
+        new_pages += static_cast<uint64_t>(
+            std::count_if(block.numbers.begin(), block.numbers.end(), [&](PageNo p) { return p > page_count_before; }));
         TILLSYNC_TRY(tell(raw.size()));
       }
     }
     uint64_t grown = m.page_count > page_count_before ? m.page_count - page_count_before : 0;
     if (new_pages != grown)
-      return corrupt(m, "the database grew by " + std::to_string(grown) + " pages and it holds " + std::to_string(new_pages) + " of them");
+      return corrupt(m, "the database grew by " + std::to_string(grown) + " pages and it holds " +
+                            std::to_string(new_pages) + " of them");
     return out_.truncate(uint64_t{m.page_count} * page_size_);
   }
 
@@ -140,7 +154,9 @@ Result<SnapshotChain> resolve_chain(ObjectStore& store, const Lineage& lineage, 
   chain.links.push_back(std::move(target));
   while (auto before = chain.links.back().predecessor()) {
     const Manifest& after = chain.links.back();
-    TILLSYNC_LET(auto manifest, read_manifest(store, lineage, *before).with("snapshot " + snapshot.str() + " needs snapshot " + before->str()));
+    TILLSYNC_LET(
+        auto manifest,
+        read_manifest(store, lineage, *before).with("snapshot " + snapshot.str() + " needs snapshot " + before->str()));
     TILLSYNC_TRY(check_link(manifest, after));
     if (chain.links.size() == kLinksMax) return corrupt(after, "the chain is too long");
     chain.links.push_back(std::move(manifest));
@@ -149,7 +165,8 @@ Result<SnapshotChain> resolve_chain(ObjectStore& store, const Lineage& lineage, 
   return chain;
 }
 
-Result<void> materialize(ObjectStore& store, const SnapshotChain& chain, File& out, const std::function<bool(uint64_t, uint64_t)>& progress) {
+Result<void> materialize(ObjectStore& store, const SnapshotChain& chain, File& out,
+                         const std::function<bool(uint64_t, uint64_t)>& progress) {
   return Materializer(store, chain, out, progress).run();
 }
 

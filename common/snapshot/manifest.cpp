@@ -61,16 +61,33 @@ Json body_of(const Manifest& m) {
   Json tables = Json::array(), packs = Json::array();
   for (auto& t : m.tables) tables.push_back({{"name", t.name}, {"rows", t.rows}, {"digest", t.digest.hex()}});
   for (auto& p : m.packs) packs.push_back({{"key", p.key}, {"sha256", p.sha256.hex()}, {"size", p.size}});
-  return {{"uuid", m.uuid.str()}, {"name", m.name}, {"description", m.description}, {"type", to_string(m.type)},
-          {"parent_uuid", uuid_or_null(m.parent)}, {"base_uuid", uuid_or_null(m.base)},
-          {"created_at", to_rfc3339(m.created_at)}, {"captured_at", to_rfc3339(m.captured_at)},
-          {"terminal", m.lineage.terminal.str()}, {"database", m.lineage.database}, {"epoch", m.lineage.epoch},
-          {"sequence", m.sequence}, {"transaction", m.transaction}, {"generation", m.generation},
-          {"page_size", m.page_size}, {"page_count", m.page_count}, {"schema_version", m.schema_version},
-          {"app_version", m.app_version}, {"schema", m.schema}, {"tables", std::move(tables)},
-          {"action_log_count", m.action_log_count}, {"entity_uuid_count", m.entity_uuid_count},
-          {"size", m.size}, {"stored_bytes", m.stored_bytes}, {"packs", std::move(packs)},
-          {"assets", m.assets}, {"configuration", m.configuration}};
+  return {{"uuid", m.uuid.str()},
+          {"name", m.name},
+          {"description", m.description},
+          {"type", to_string(m.type)},
+          {"parent_uuid", uuid_or_null(m.parent)},
+          {"base_uuid", uuid_or_null(m.base)},
+          {"created_at", to_rfc3339(m.created_at)},
+          {"captured_at", to_rfc3339(m.captured_at)},
+          {"terminal", m.lineage.terminal.str()},
+          {"database", m.lineage.database},
+          {"epoch", m.lineage.epoch},
+          {"sequence", m.sequence},
+          {"transaction", m.transaction},
+          {"generation", m.generation},
+          {"page_size", m.page_size},
+          {"page_count", m.page_count},
+          {"schema_version", m.schema_version},
+          {"app_version", m.app_version},
+          {"schema", m.schema},
+          {"tables", std::move(tables)},
+          {"action_log_count", m.action_log_count},
+          {"entity_uuid_count", m.entity_uuid_count},
+          {"size", m.size},
+          {"stored_bytes", m.stored_bytes},
+          {"packs", std::move(packs)},
+          {"assets", m.assets},
+          {"configuration", m.configuration}};
 }
 
 // The JSON into fields; answers what is wrong, empty when nothing is.
@@ -80,10 +97,14 @@ std::string fill(Manifest& m, const Json& body) {
   m.name = f.text("name");
   m.description = f.text("description");
   std::string type = f.text("type");
-  if (type == "FULL") m.type = SnapshotType::full;
-  else if (type == "INCREMENTAL") m.type = SnapshotType::incremental;
-  else if (type == "DIFFERENTIAL") m.type = SnapshotType::differential;
-  else f.fail("type");
+  if (type == "FULL")
+    m.type = SnapshotType::full;
+  else if (type == "INCREMENTAL")
+    m.type = SnapshotType::incremental;
+  else if (type == "DIFFERENTIAL")
+    m.type = SnapshotType::differential;
+  else
+    f.fail("type");
   m.parent = f.optional_uuid("parent_uuid");
   m.base = f.optional_uuid("base_uuid");
   m.created_at = f.time("created_at");
@@ -209,29 +230,44 @@ Result<Manifest> Manifest::decode(ByteView object, const std::string& key, const
 Json to_json(const Manifest& m, bool verified, std::optional<Timestamp> updated_at) {
   Json counts = Json::object();
   for (auto& t : m.tables) counts[t.name] = t.rows;
-  return {{"uuid", m.uuid.str()}, {"type", to_string(m.type)}, {"name", m.name}, {"description", m.description},
-          {"created_at", to_rfc3339(m.created_at)}, {"sequence", m.sequence}, {"parent_uuid", uuid_or_null(m.parent)},
-          {"base_uuid", uuid_or_null(m.base)}, {"checksum", m.checksum.hex()}, {"schema_version", m.schema_version},
-          {"app_version", m.app_version}, {"size", m.size}, {"stored_bytes", m.stored_bytes},
-          {"compression_ratio", m.compression_ratio()}, {"table_counts", std::move(counts)},
-          {"action_log_count", m.action_log_count}, {"entity_uuid_count", m.entity_uuid_count},
-          {"is_complete", true}, {"is_verified", verified}, {"updated_at", to_rfc3339(updated_at.value_or(m.created_at))}};
+  return {{"uuid", m.uuid.str()},
+          {"type", to_string(m.type)},
+          {"name", m.name},
+          {"description", m.description},
+          {"created_at", to_rfc3339(m.created_at)},
+          {"sequence", m.sequence},
+          {"parent_uuid", uuid_or_null(m.parent)},
+          {"base_uuid", uuid_or_null(m.base)},
+          {"checksum", m.checksum.hex()},
+          {"schema_version", m.schema_version},
+          {"app_version", m.app_version},
+          {"size", m.size},
+          {"stored_bytes", m.stored_bytes},
+          {"compression_ratio", m.compression_ratio()},
+          {"table_counts", std::move(counts)},
+          {"action_log_count", m.action_log_count},
+          {"entity_uuid_count", m.entity_uuid_count},
+          {"is_complete", true},
+          {"is_verified", verified},
+          {"updated_at", to_rfc3339(updated_at.value_or(m.created_at))}};
 }
 
 Result<Manifest> read_manifest(ObjectStore& store, const Lineage& lineage, const Uuid& snapshot) {
   std::string key = keys::manifest(prefix_of(lineage), snapshot);
   auto object = read_object(store, key, kObjectSizeMax);
-  if (!object && object.error().kind == ErrorKind::not_found) return std::move(object).error().with(key + ": the manifest is missing");
+  if (!object && object.error().kind == ErrorKind::not_found)
+    return std::move(object).error().with(key + ": the manifest is missing");
   if (!object) return std::move(object).error().with(key);
   return Manifest::decode(*object, key, lineage);
 }
 
 Result<std::vector<Uuid>> list_snapshots(ObjectStore& store, const Lineage& lineage) {
   std::vector<Uuid> out;
-  TILLSYNC_TRY(for_each_object(store, keys::snapshots_prefix(prefix_of(lineage)), [&](const ObjectInfo& object) -> Result<void> {
-    if (auto uuid = keys::snapshot_of_manifest(object.key)) out.push_back(*uuid);
-    return {};
-  }));
+  TILLSYNC_TRY(
+      for_each_object(store, keys::snapshots_prefix(prefix_of(lineage)), [&](const ObjectInfo& object) -> Result<void> {
+        if (auto uuid = keys::snapshot_of_manifest(object.key)) out.push_back(*uuid);
+        return {};
+      }));
   return out;
 }
 

@@ -5,10 +5,10 @@
 // Threads: any.
 #pragma once
 
-#include "base/json.h"
 #include <optional>
 #include <string>
 #include <vector>
+#include "base/json.h"
 
 #include "crypto/multiset_digest.h"
 #include "crypto/object_header.h"
@@ -28,7 +28,7 @@ struct PackRef {
 
 // Where the content of 64 consecutive pages of a FULL is.
 struct RunRef {
-  uint32_t pack = 0;   // index into Manifest::packs
+  uint32_t pack = 0;  // index into Manifest::packs
   uint32_t block = 0;
   uint64_t name_check = 0;  // short_check() of the block's name
   auto operator<=>(const RunRef&) const = default;
@@ -66,7 +66,9 @@ struct Manifest {
 
   // What the pages go on from: the parent of an INCREMENTAL, the base of a DIFFERENTIAL, nothing for a FULL.
   std::optional<Uuid> predecessor() const { return type == SnapshotType::differential ? base : parent; }
-  double compression_ratio() const { return stored_bytes == 0 ? 0 : static_cast<double>(size) / static_cast<double>(stored_bytes); }
+  double compression_ratio() const {
+    return stored_bytes == 0 ? 0 : static_cast<double>(size) / static_cast<double>(stored_bytes);
+  }
 };
 
 std::string prefix_of(const Lineage& lineage);  // the database_prefix() of its objects
@@ -79,7 +81,8 @@ Result<Manifest> read_manifest(ObjectStore& store, const Lineage& lineage, const
 // Uuids of all complete snapshots of the lineage, oldest first, by their keys alone.
 Result<std::vector<Uuid>> list_snapshots(ObjectStore& store, const Lineage& lineage);
 // All manifests, oldest first. One that cannot be read does not hide the others: it goes to `bad`.
-Result<std::vector<Manifest>> list_manifests(ObjectStore& store, const Lineage& lineage, std::vector<Error>* bad = nullptr);
+Result<std::vector<Manifest>> list_manifests(ObjectStore& store, const Lineage& lineage,
+                                             std::vector<Error>* bad = nullptr);
 
 // One zstd section of a manifest or mark.
 void put_section(Bytes& out, ByteView raw);

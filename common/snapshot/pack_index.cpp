@@ -56,12 +56,14 @@ Result<PackIndex> PackIndex::decode(ByteView bytes, uint64_t offset) {
     b.stored_length = r.u32();
     b.raw_length = r.u32();
     b.pages = r.u8();
-    if (b.pages < 1 || b.pages > kPagesPerBlock) return corrupt(r.ok() ? "has a block of an impossible number of pages" : "ends early");
+    if (b.pages < 1 || b.pages > kPagesPerBlock)
+      return corrupt(r.ok() ? "has a block of an impossible number of pages" : "ends early");
     if (b.kind == BlockKind::list) {
       uint64_t page = 0;
       for (uint32_t n = 0; n < b.pages; n++) {
         uint64_t step = r.uvar();
-        if (!r.ok() || step == 0 || step > UINT32_MAX || page + step > UINT32_MAX) return corrupt("has page numbers that do not increase");
+        if (!r.ok() || step == 0 || step > UINT32_MAX || page + step > UINT32_MAX)
+          return corrupt("has page numbers that do not increase");
         page += step;
         b.numbers.push_back(static_cast<PageNo>(page));
       }

@@ -6,7 +6,9 @@
 namespace tillsync {
 
 namespace {
-Error corrupt(const std::string& key, std::string_view why) { return Error{ErrorKind::corrupt, 0, key + ": " + std::string(why)}; }
+Error corrupt(const std::string& key, std::string_view why) {
+  return Error{ErrorKind::corrupt, 0, key + ": " + std::string(why)};
+}
 
 Result<void> read_exactly(ObjectStore& store, const std::string& key, uint64_t offset, MutableBytes out) {
   TILLSYNC_LET(size_t got, store.read(key, offset, out));
@@ -18,19 +20,23 @@ Result<void> read_exactly(ObjectStore& store, const std::string& key, uint64_t o
 Result<PackReader> PackReader::open(ObjectStore& store, const std::string& key, const Lineage& lineage, uint64_t size) {
   PackReader pack(store, key);
   auto info = store.head(key);
-  if (!info && info.error().kind == ErrorKind::not_found) return std::move(info).error().with(key + ": the pack is missing");
+  if (!info && info.error().kind == ErrorKind::not_found)
+    return std::move(info).error().with(key + ": the pack is missing");
   if (!info) return std::move(info).error().with(key);
   pack.size_ = info->size;
   if (size != 0 && size != pack.size_)
-    return corrupt(key, "it has " + std::to_string(pack.size_) + " bytes and the manifest says " + std::to_string(size));
-  if (pack.size_ < ObjectHeader::kSize + ObjectTrailer::kSize) return corrupt(key, "it is truncated: " + std::to_string(pack.size_) + " bytes are no pack");
+    return corrupt(key,
+                   "it has " + std::to_string(pack.size_) + " bytes and the manifest says " + std::to_string(size));
+  if (pack.size_ < ObjectHeader::kSize + ObjectTrailer::kSize)
+    return corrupt(key, "it is truncated: " + std::to_string(pack.size_) + " bytes are no pack");
   Bytes header(ObjectHeader::kSize), trailer(ObjectTrailer::kSize);
   TILLSYNC_TRY(read_exactly(store, key, 0, header));
   TILLSYNC_TRY(ObjectHeader::decode(header, ObjectKind::pack, lineage).with(key));
   uint64_t trailer_at = pack.size_ - ObjectTrailer::kSize;
   TILLSYNC_TRY(read_exactly(store, key, trailer_at, trailer));
   TILLSYNC_LET(auto t, ObjectTrailer::decode(trailer, pack.size_).with(key));
-  if (t.index_offset < ObjectHeader::kSize || t.index_offset > trailer_at || t.index_length != trailer_at - t.index_offset)
+  if (t.index_offset < ObjectHeader::kSize || t.index_offset > trailer_at ||
+      t.index_length != trailer_at - t.index_offset)
     return corrupt(key, "its index does not lie between its blocks and its trailer");
   Bytes index(t.index_length);
   TILLSYNC_TRY(read_exactly(store, key, t.index_offset, index));
@@ -50,7 +56,8 @@ Result<ByteView> PackReader::block(uint32_t number) {
   return ByteView(raw_);
 }
 
-Result<uint64_t> verify_pack_object(ObjectStore& store, const std::string& key, const std::function<bool(uint64_t)>& progress) {
+Result<uint64_t> verify_pack_object(ObjectStore& store, const std::string& key,
+                                    const std::function<bool(uint64_t)>& progress) {
   auto name = keys::sha256_of_pack(key);
   if (!name) return Error{ErrorKind::usage, 0, key + " is not the key of a pack"};
   TILLSYNC_LET(auto info, store.head(key));

@@ -30,6 +30,7 @@ class PackReader {
 };
 
 // The whole object against its name (the SHA-256 in its key), read in pieces. For `verify --data`.
-Result<uint64_t> verify_pack_object(ObjectStore& store, const std::string& key, const std::function<bool(uint64_t)>& progress = nullptr);
+Result<uint64_t> verify_pack_object(ObjectStore& store, const std::string& key,
+                                    const std::function<bool(uint64_t)>& progress = nullptr);
 
 }  // namespace tillsync

@@ -4,7 +4,8 @@
 
 namespace tillsync {
 
-Result<PackWriter> PackWriter::create(FileSystem& files, const std::string& folder, const Lineage& lineage, uint32_t page_size, Random& random) {
+Result<PackWriter> PackWriter::create(FileSystem& files, const std::string& folder, const Lineage& lineage,
+                                      uint32_t page_size, Random& random) {
   TILLSYNC_CHECK(is_page_size(page_size));
   ObjectHeader header = ObjectHeader::make(ObjectKind::pack, lineage, random);
   std::string path = folder + "/" + to_hex(header.object_id.view()) + ".pack";

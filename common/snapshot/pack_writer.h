@@ -1,10 +1,9 @@
 // Writes one pack into the spool, block by block.
 //
-// Layout: docs/formats.md, "Pack". The name of the object is the SHA-256 of its bytes, so it is known only at the end; the
-// file in the spool is `<folder>/<object id>.pack`.
-// Memory: one compressed block and the index.
-// Durability: finish() is PendingFile::commit(): after it the file is whole and durable; before it there is none.
-// Errors: those of the file port. Threads: one at a time.
+// Layout: docs/formats.md, "Pack". The name of the object is the SHA-256 of its bytes, so it is known only at the end;
+// the file in the spool is `<folder>/<object id>.pack`. Memory: one compressed block and the index. Durability:
+// finish() is PendingFile::commit(): after it the file is whole and durable; before it there is none. Errors: those of
+// the file port. Threads: one at a time.
 #pragma once
 
 #include "compression/zstd.h"
@@ -23,7 +22,8 @@ struct FinishedPack {
 
 class PackWriter {
  public:
-  static Result<PackWriter> create(FileSystem& files, const std::string& folder, const Lineage& lineage, uint32_t page_size, Random& random);
+  static Result<PackWriter> create(FileSystem& files, const std::string& folder, const Lineage& lineage,
+                                   uint32_t page_size, Random& random);
 
   // raw: 1 to 64 whole pages. name: its SHA-256. Answers the number of the block.
   Result<uint32_t> add_run(ByteView raw, const Digest& name, Compressor& compressor);

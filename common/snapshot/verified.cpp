@@ -4,11 +4,13 @@
 
 namespace tillsync {
 
-
 Bytes VerifiedMark::encode(const Lineage& lineage, Random& random) const {
   Bytes out = ObjectHeader::make(ObjectKind::verified, lineage, random).encode();
-  Json body{{"uuid", snapshot.str()}, {"manifest_sha256", manifest_sha256.hex()}, {"verified_at", to_rfc3339(verified_at)},
-            {"method", method}, {"bytes_read", bytes_read}};
+  Json body{{"uuid", snapshot.str()},
+            {"manifest_sha256", manifest_sha256.hex()},
+            {"verified_at", to_rfc3339(verified_at)},
+            {"method", method},
+            {"bytes_read", bytes_read}};
   put_section(out, as_bytes(body.dump(-1, ' ', false, Json::error_handler_t::replace)));
   finish_object(out);
   return out;
@@ -22,14 +24,17 @@ Result<VerifiedMark> VerifiedMark::decode(ByteView object, const std::string& ke
   if (!in.at_end()) return corrupt("it is longer than its section");
   Json json = Json::parse(text.begin(), text.end(), nullptr, false);
   for (auto* field : {"uuid", "manifest_sha256", "verified_at", "method"})
-    if (!json.is_object() || !json.contains(field) || !json[field].is_string()) return corrupt(std::string("its field '") + field + "' is missing");
+    if (!json.is_object() || !json.contains(field) || !json[field].is_string())
+      return corrupt(std::string("its field '") + field + "' is missing");
   VerifiedMark mark;
   TILLSYNC_LET(mark.snapshot, Uuid::parse(json["uuid"].get<std::string>()).with(key));
   TILLSYNC_LET(mark.manifest_sha256, Digest::parse(json["manifest_sha256"].get<std::string>()).with(key));
   TILLSYNC_LET(mark.verified_at, parse_rfc3339(json["verified_at"].get<std::string>()).with(key));
   mark.method = json["method"].get<std::string>();
-  if (json.contains("bytes_read") && json["bytes_read"].is_number_unsigned()) mark.bytes_read = json["bytes_read"].get<uint64_t>();
-  if (keys::snapshot_of_verified(key) != mark.snapshot) return corrupt("it is the mark of snapshot " + mark.snapshot.str());
+  if (json.contains("bytes_read") && json["bytes_read"].is_number_unsigned())
+    mark.bytes_read = json["bytes_read"].get<uint64_t>();
+  if (keys::snapshot_of_verified(key) != mark.snapshot)
+    return corrupt("it is the mark of snapshot " + mark.snapshot.str());
   return mark;
 }
 

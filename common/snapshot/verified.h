@@ -12,7 +12,7 @@ struct VerifiedMark {
   Uuid snapshot;
   Digest manifest_sha256;  // Manifest::checksum
   Timestamp verified_at;
-  std::string method;      // "read-back", "attested", "replay"
+  std::string method;  // "read-back", "attested", "replay"
   uint64_t bytes_read = 0;
 
   Bytes encode(const Lineage& lineage, Random& random) const;

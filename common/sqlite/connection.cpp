@@ -14,23 +14,16 @@ ErrorKind kind_of(int code) {
     case SQLITE_LOCKED:
     case SQLITE_PROTOCOL:  // a race on the locks of a WAL that was lost many times
       return ErrorKind::transient;
-    case SQLITE_FULL:
-      return ErrorKind::no_space;
+    case SQLITE_FULL: return ErrorKind::no_space;
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-      return ErrorKind::corrupt;
-    case SQLITE_CANTOPEN:
-      return ErrorKind::not_found;
+    case SQLITE_NOTADB: return ErrorKind::corrupt;
+    case SQLITE_CANTOPEN: return ErrorKind::not_found;
     case SQLITE_PERM:
     case SQLITE_READONLY:
-    case SQLITE_AUTH:
-      return ErrorKind::denied;
-    case SQLITE_SCHEMA:
-      return ErrorKind::schema;
-    case SQLITE_INTERRUPT:
-      return ErrorKind::cancelled;
-    default:
-      return ErrorKind::internal;
+    case SQLITE_AUTH: return ErrorKind::denied;
+    case SQLITE_SCHEMA: return ErrorKind::schema;
+    case SQLITE_INTERRUPT: return ErrorKind::cancelled;
+    default: return ErrorKind::internal;
   }
 }
 
@@ -75,7 +68,8 @@ Statement& Statement::bind(int index, double value) {
 
 Statement& Statement::bind(int index, std::string_view text) {
   // A view of nothing may have a null pointer, which SQLite would bind as NULL.
-  bound(sqlite3_bind_text64(handle_, index, text.empty() ? "" : text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
+  bound(
+      sqlite3_bind_text64(handle_, index, text.empty() ? "" : text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
   return *this;
 }
 

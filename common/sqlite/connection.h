@@ -9,8 +9,8 @@
 #include <sqlite3.h>
 
 #include <memory>
-#include <string>
 #include <optional>
+#include <string>
 #include <unordered_map>
 #include <utility>
 

@@ -24,13 +24,13 @@ namespace {
 // What SQLite allocates for an open file: its own base first, then ours.
 struct OpenFile {
   sqlite3_file base;
-  std::unique_ptr<File>* file;    // nullptr for an anonymous file
-  Bytes* anonymous;               // content of a file without a name (temporary tables, sorting)
+  std::unique_ptr<File>* file;  // nullptr for an anonymous file
+  Bytes* anonymous;             // content of a file without a name (temporary tables, sorting)
   FileVfs::Impl* vfs;
   std::string* path;
   int lock_level;
   bool locked;
-  bool name_not_durable;          // the folder was not synced since this open: an earlier process may have made the file
+  bool name_not_durable;  // the folder was not synced since this open: an earlier process may have made the file
   bool remove_on_close;
 };
 
@@ -151,14 +151,11 @@ int x_check_reserved_lock(sqlite3_file* raw, int* out) {
 int x_file_control(sqlite3_file* raw, int operation, void* argument) {
   OpenFile& f = of(raw);
   switch (operation) {
-    case SQLITE_FCNTL_LOCKSTATE:
-      *static_cast<int*>(argument) = f.lock_level;
-      return SQLITE_OK;
+    case SQLITE_FCNTL_LOCKSTATE: *static_cast<int*>(argument) = f.lock_level; return SQLITE_OK;
     case SQLITE_FCNTL_VFSNAME:
       *static_cast<char**>(argument) = sqlite3_mprintf("%s", f.vfs->name.c_str());
       return SQLITE_OK;
-    default:
-      return SQLITE_NOTFOUND;
+    default: return SQLITE_NOTFOUND;
   }
 }
 

@@ -1,11 +1,10 @@
 // An SQLite VFS over the file port, for our own databases (state.db, staging, downloads), so that crash and power-loss
 // tests reach every byte SQLite writes for us. Never for the application's database.
 //
-// Our databases are opened by one connection of one process at a time: PRAGMA locking_mode=EXCLUSIVE, so that WAL needs no
-// shared memory; the VFS offers none. xLock takes File::lock() at the first lock and keeps it until close.
-// The first sync of an opened file also syncs its folder: the name may be younger than the last power cut.
-// Files without a name (temporary tables, sorting) are held in memory.
-// Threads: registration once at start-up; connections as SQLite allows.
+// Our databases are opened by one connection of one process at a time: PRAGMA locking_mode=EXCLUSIVE, so that WAL needs
+// no shared memory; the VFS offers none. xLock takes File::lock() at the first lock and keeps it until close. The first
+// sync of an opened file also syncs its folder: the name may be younger than the last power cut. Files without a name
+// (temporary tables, sorting) are held in memory. Threads: registration once at start-up; connections as SQLite allows.
 #pragma once
 
 #include <memory>

@@ -168,13 +168,16 @@ Result<void> migrate(Connection& connection, std::span<const Migration> migratio
       TILLSYNC_LET(bool found, recorded.step());
       if (!found || recorded.text(0) != checksum)
         return Error{ErrorKind::schema, 0,
-                     "state.db: migration " + std::to_string(migration.version) + " was applied in another form than this tillsync's"};
+                     "state.db: migration " + std::to_string(migration.version) +
+                         " was applied in another form than this tillsync's"};
       continue;
     }
     TILLSYNC_LET(auto transaction, Transaction::begin(connection));
     TILLSYNC_TRY(connection.execute(migration.sql).with("migration " + std::to_string(migration.version)));
-    TILLSYNC_LET(auto record, connection.prepare("INSERT INTO migrations(version, name, applied_at, checksum) VALUES(?,?,?,?)"));
-    TILLSYNC_TRY(record.bind(1, migration.version).bind(2, migration.name).bind(3, to_ms(clock.now())).bind(4, checksum).run());
+    TILLSYNC_LET(auto record,
+                 connection.prepare("INSERT INTO migrations(version, name, applied_at, checksum) VALUES(?,?,?,?)"));
+    TILLSYNC_TRY(
+        record.bind(1, migration.version).bind(2, migration.name).bind(3, to_ms(clock.now())).bind(4, checksum).run());
     TILLSYNC_TRY(transaction.commit());
   }
   return {};

@@ -17,8 +17,8 @@ struct Migration {
 
 std::span<const Migration> state_migrations();
 
-// Brings the database to the newest of `migrations`; each step is one transaction, so an interrupted step leaves the old
-// version. Errors: schema when the database is newer, or a recorded checksum differs.
+// Brings the database to the newest of `migrations`; each step is one transaction, so an interrupted step leaves the
+// old version. Errors: schema when the database is newer, or a recorded checksum differs.
 Result<void> migrate(Connection& connection, std::span<const Migration> migrations, Clock& clock);
 
 }  // namespace tillsync

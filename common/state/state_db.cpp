@@ -8,7 +8,8 @@ int state_schema_version_latest() { return state_migrations().back().version; }
 
 Result<std::unique_ptr<StateDb>> StateDb::open(const std::string& path, const char* vfs, Clock& clock) {
   std::unique_ptr<StateDb> state(new StateDb);
-  TILLSYNC_LET(auto connection, Connection::open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs).with("open " + path));
+  TILLSYNC_LET(auto connection,
+               Connection::open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs).with("open " + path));
   state->connection_ = std::move(connection);
   auto prepare = [&]() -> Result<void> {
     // EXCLUSIVE before WAL: the wal-index then lives in our memory and no shared memory is needed.
@@ -20,7 +21,8 @@ Result<std::unique_ptr<StateDb>> StateDb::open(const std::string& path, const ch
   auto ready = prepare();
   if (!ready) {
     if (ready.error().kind == ErrorKind::transient)
-      return Error{ErrorKind::conflict, ready.error().code, path + " is held by another process; is another agent running on this state_dir?"};
+      return Error{ErrorKind::conflict, ready.error().code,
+                   path + " is held by another process; is another agent running on this state_dir?"};
     return std::move(ready).error().with(path);
   }
   return state;
@@ -31,8 +33,8 @@ StateDb::Lease StateDb::lease() { return Lease(std::unique_lock(mutex_), connect
 Result<void> StateDb::make_durable() {
   auto db = lease();
   // A commit with synchronous=FULL syncs the write-ahead log, and with it every earlier commit. It has to change
-  // something: SQLite does not dirty a page for a value that is equal to the old one, and then syncs nothing. (A counter
-  // kept in memory began at 1 again with each start, and the first call of a start was without effect.)
+  // something: SQLite does not dirty a page for a value that is equal to the old one, and then syncs nothing. (A
+  // counter kept in memory began at 1 again with each start, and the first call of a start was without effect.)
   durable_syncs_++;
   TILLSYNC_TRY(db->execute("PRAGMA synchronous=FULL"));
   auto done = db->execute(
@@ -55,7 +57,9 @@ Result<std::optional<std::string>> StateDb::setting(const std::string& key) {
 
 Result<void> StateDb::set_setting(const std::string& key, std::string_view value) {
   auto db = lease();
-  TILLSYNC_LET(auto put, db->cached("INSERT INTO settings(key, value) VALUES(?,?) ON CONFLICT(key) DO UPDATE SET value=excluded.value"));
+  TILLSYNC_LET(
+      auto put,
+      db->cached("INSERT INTO settings(key, value) VALUES(?,?) ON CONFLICT(key) DO UPDATE SET value=excluded.value"));
   return put->bind(1, key).bind(2, value).run();
 }
 

@@ -1,11 +1,11 @@
 // state.db: everything the agent knows between two starts.
 //
-// Purpose: opens the agent's own database with numbered, checksummed migrations, and hands it out to one thread at a time.
-// Layout: docs/formats.md, "state.db"; the SQL is in migrations.cpp.
-// Durability: WAL, synchronous=NORMAL: a commit survives SIGKILL, and a power cut takes state.db back to an earlier
-// commit, never to a mix. durable_commit() syncs; everything committed before it is durable with it.
-// Errors: conflict (another agent holds it), schema (made by a newer tillsync), corrupt, no_space, denied.
-// Threads: lease() from any thread; what a Lease gives out is used only while it lives.
+// Purpose: opens the agent's own database with numbered, checksummed migrations, and hands it out to one thread at a
+// time. Layout: docs/formats.md, "state.db"; the SQL is in migrations.cpp. Durability: WAL, synchronous=NORMAL: a
+// commit survives SIGKILL, and a power cut takes state.db back to an earlier commit, never to a mix. durable_commit()
+// syncs; everything committed before it is durable with it. Errors: conflict (another agent holds it), schema (made by
+// a newer tillsync), corrupt, no_space, denied. Threads: lease() from any thread; what a Lease gives out is used only
+// while it lives.
 #pragma once
 
 #include <memory>
@@ -25,7 +25,8 @@ int state_schema_version_latest();
 
 class StateDb {
  public:
-  // path: made if missing. vfs: name of a FileVfs. Migrates to the latest version, each step in a transaction of its own.
+  // path: made if missing. vfs: name of a FileVfs. Migrates to the latest version, each step in a transaction of its
+  // own.
   static Result<std::unique_ptr<StateDb>> open(const std::string& path, const char* vfs, Clock& clock);
 
   class Lease {

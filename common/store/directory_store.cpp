@@ -42,7 +42,8 @@ struct Walk {
       std::string key = base + entry.name;
       if (entry.type == FileType::directory) {
         if (wanted(key)) TILLSYNC_TRY(folder(key));
-      } else if (entry.type == FileType::regular && key > start_after && key.starts_with(prefix) && !is_temporary(key)) {
+      } else if (entry.type == FileType::regular && key > start_after && key.starts_with(prefix) &&
+                 !is_temporary(key)) {
         auto info = files.stat(root + "/" + key);
         if (!info && info.error().kind == ErrorKind::not_found) continue;
         if (!info) return std::move(info).error();
@@ -61,7 +62,9 @@ struct Walk {
 }  // namespace
 
 DirectoryStore::DirectoryStore(FileSystem& files, Random& random, std::string root)
-    : files_(files), random_(random), root_(root.size() > 1 && root.ends_with('/') ? root.substr(0, root.size() - 1) : std::move(root)) {}
+    : files_(files),
+      random_(random),
+      root_(root.size() > 1 && root.ends_with('/') ? root.substr(0, root.size() - 1) : std::move(root)) {}
 
 ObjectStoreProperties DirectoryStore::properties() const {
   ObjectStoreProperties p;
@@ -76,13 +79,11 @@ Error DirectoryStore::explained(Error error, const std::string& doing) const {
       remedy = "; the disk of the store " + root_ + " is full: free some space or prune old snapshots";
       break;
     case ErrorKind::denied:
-      remedy = "; the store " + root_ + " cannot be written or read: check that it is not mounted read-only and that tillsync's user owns it";
+      remedy = "; the store " + root_ +
+               " cannot be written or read: check that it is not mounted read-only and that tillsync's user owns it";
       break;
-    case ErrorKind::offline:
-      remedy = "; check that the disk or share of the store " + root_ + " is connected";
-      break;
-    default:
-      break;
+    case ErrorKind::offline: remedy = "; check that the disk or share of the store " + root_ + " is connected"; break;
+    default: break;
   }
   error.context = "store " + root_ + ": " + doing + ": " + error.context + remedy;
   return error;
@@ -92,14 +93,18 @@ Result<void> DirectoryStore::root_is_there() const {
   auto info = files_.stat(root_);
   // A root that is a symlink to a folder is fine: listing it follows the link.
   if (info && (info->type == FileType::directory || (info->type == FileType::symlink && files_.list(root_)))) return {};
-  if (!info && info.error().kind != ErrorKind::not_found) return explained(std::move(info).error(), "look at the folder");
+  if (!info && info.error().kind != ErrorKind::not_found)
+    return explained(std::move(info).error(), "look at the folder");
   return Error{ErrorKind::offline, 0,
-               "store " + root_ + ": the folder is not there; connect or mount the disk it is on, or make the folder if it is new"};
+               "store " + root_ +
+                   ": the folder is not there; connect or mount the disk it is on, or make the folder if it is new"};
 }
 
 Result<std::string> DirectoryStore::path_of(const std::string& key) const {
   TILLSYNC_TRY(check_key(key));
-  if (is_temporary(key)) return Error{ErrorKind::usage, 0, "'" + key + "' is not a valid object key: names ending in .tmp are for files being written"};
+  if (is_temporary(key))
+    return Error{ErrorKind::usage, 0,
+                 "'" + key + "' is not a valid object key: names ending in .tmp are for files being written"};
   return root_ + "/" + key;
 }
 
@@ -133,12 +138,14 @@ Result<void> DirectoryStore::make_parents(const std::string& key) {
   return {};
 }
 
-Result<void> DirectoryStore::put(const std::string& key, ObjectSource& source, const std::function<bool(uint64_t)>& progress) {
+Result<void> DirectoryStore::put(const std::string& key, ObjectSource& source,
+                                 const std::function<bool(uint64_t)>& progress) {
   TILLSYNC_LET(std::string path, path_of(key));
   TILLSYNC_TRY(make_parents(key));
   // Asked before the bytes are written, for the sake of time; the rename decides.
   if (files_.stat(path)) {
-    // The caller takes a conflict for "it is safe already", and it may be from a process killed before it synced the name.
+    // The caller takes a conflict for "it is safe already", and it may be from a process killed before it synced the
+    // name.
     auto synced = files_.sync_directory(directory_of(path));
     if (!synced) return explained(std::move(synced).error(), "put " + key);
     return Error{ErrorKind::conflict, 0, "store " + root_ + ": put " + key + ": the object exists already"};
@@ -150,7 +157,9 @@ Result<void> DirectoryStore::put(const std::string& key, ObjectSource& source, c
       MutableBytes part(buffer.data(), std::min<uint64_t>(buffer.size(), source.size() - sent));
       TILLSYNC_LET(size_t got, source.read(sent, part));
       if (got != part.size())
-        return Error{ErrorKind::corrupt, 0, "the source ends after " + std::to_string(sent + got) + " of " + std::to_string(source.size()) + " bytes"};
+        return Error{
+            ErrorKind::corrupt, 0,
+            "the source ends after " + std::to_string(sent + got) + " of " + std::to_string(source.size()) + " bytes"};
       TILLSYNC_TRY(pending.append(part));
       sent += got;
       if (progress && !progress(sent)) return Error{ErrorKind::cancelled, 0, "cancelled"};

@@ -1,12 +1,11 @@
 // An object store in a folder: the embedded default, a USB disk or a network share.
 //
-// Layout: the object `a/b/c` is the file `<root>/a/b/c`. While it is written it is `<root>/a/b/c.<8 hex digits>.tmp`; names
-// that end in `.tmp` are never listed, and are refused as keys.
-// Durability: put() and replace() return after the file, its name and the names of all folders down from the root are
-// synced. Folders are synced once a process: one that is found may come from a process that was killed before it did.
-// Errors: as the port; offline when the root is not there (an unmounted disk): it is never made, because writing below an
-// empty mount point would fill the till's own disk. Every error names the root and what to do.
-// Threads: any.
+// Layout: the object `a/b/c` is the file `<root>/a/b/c`. While it is written it is `<root>/a/b/c.<8 hex digits>.tmp`;
+// names that end in `.tmp` are never listed, and are refused as keys. Durability: put() and replace() return after the
+// file, its name and the names of all folders down from the root are synced. Folders are synced once a process: one
+// that is found may come from a process that was killed before it did. Errors: as the port; offline when the root is
+// not there (an unmounted disk): it is never made, because writing below an empty mount point would fill the till's own
+// disk. Every error names the root and what to do. Threads: any.
 #pragma once
 
 #include <mutex>
@@ -24,7 +23,8 @@ class DirectoryStore : public ObjectStore {
   DirectoryStore(FileSystem& files, Random& random, std::string root);
 
   ObjectStoreProperties properties() const override;
-  Result<void> put(const std::string& key, ObjectSource& source, const std::function<bool(uint64_t)>& progress) override;
+  Result<void> put(const std::string& key, ObjectSource& source,
+                   const std::function<bool(uint64_t)>& progress) override;
   Result<void> replace(const std::string& key, ByteView bytes) override;
   Result<size_t> read(const std::string& key, uint64_t offset, MutableBytes out) override;
   Result<ObjectInfo> head(const std::string& key) override;

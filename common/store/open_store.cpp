@@ -31,7 +31,8 @@ Result<std::unique_ptr<ObjectStore>> make_store(const std::string& url, FileSyst
   std::string_view path = std::string_view(url).substr(kFile.size());
   if (path.starts_with("localhost/")) path.remove_prefix(std::string_view("localhost").size());
   if (!path.starts_with('/'))
-    return Error{ErrorKind::usage, 0, "store URL '" + url + "' names another host: give an absolute path with three slashes, file:///path"};
+    return Error{ErrorKind::usage, 0,
+                 "store URL '" + url + "' names another host: give an absolute path with three slashes, file:///path"};
   if (path.find_first_of("?#") != std::string_view::npos)
     return Error{ErrorKind::usage, 0, "store URL '" + url + "': write ? as %3F and # as %23"};
   TILLSYNC_LET(std::string root, percent_decoded(path, url));

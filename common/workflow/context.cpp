@@ -2,9 +2,15 @@
 
 namespace tillsync {
 
-StepContext::StepContext(const WorkflowRecord& record, const StepRecord& step, StateDb& state, Clock& clock, ProgressBoard& board,
-                         StopFlags& flags)
-    : record_(record), step_(step), state_(state), clock_(clock), board_(board), flags_(flags), saved_(step.data),
+StepContext::StepContext(const WorkflowRecord& record, const StepRecord& step, StateDb& state, Clock& clock,
+                         ProgressBoard& board, StopFlags& flags)
+    : record_(record),
+      step_(step),
+      state_(state),
+      clock_(clock),
+      board_(board),
+      flags_(flags),
+      saved_(step.data),
       attempt_(step.retry_count + 1) {}
 
 const Json& StepContext::result(std::string_view step_type) const {

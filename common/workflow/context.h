@@ -16,8 +16,8 @@ class WorkflowEngine;
 
 // Shared between a running step and those who want it to end.
 struct StopFlags {
-  std::atomic<bool> cancelled{false};              // this workflow, by a person
-  const std::atomic<bool>* stopping = nullptr;     // the whole engine: the agent ends
+  std::atomic<bool> cancelled{false};           // this workflow, by a person
+  const std::atomic<bool>* stopping = nullptr;  // the whole engine: the agent ends
 };
 
 class StepContext {
@@ -49,7 +49,8 @@ class StepContext {
 
  private:
   friend class WorkflowEngine;
-  StepContext(const WorkflowRecord& record, const StepRecord& step, StateDb& state, Clock& clock, ProgressBoard& board, StopFlags& flags);
+  StepContext(const WorkflowRecord& record, const StepRecord& step, StateDb& state, Clock& clock, ProgressBoard& board,
+              StopFlags& flags);
   const WorkflowRecord& record_;
   const StepRecord& step_;
   StateDb& state_;

@@ -25,9 +25,12 @@ Result<Json> guarded(const StepDefinition& step, StepContext& context) {
   }
 }
 
-bool is_finished(const StepRecord& step) { return step.status == StepStatus::completed || step.status == StepStatus::skipped; }
+bool is_finished(const StepRecord& step) {
+  return step.status == StepStatus::completed || step.status == StepStatus::skipped;
+}
 
-Result<void> append_log(Connection& db, const char* sql, const std::vector<Json>& entries, const std::string& workflow) {
+Result<void> append_log(Connection& db, const char* sql, const std::vector<Json>& entries,
+                        const std::string& workflow) {
   for (auto& entry : entries) {
     TILLSYNC_LET(auto update, db.cached(sql));
     TILLSYNC_TRY(update->bind(1, dump(entry)).bind(2, workflow).run());
@@ -48,7 +51,8 @@ class WorkflowEngine::Running {
     it->second->stopping = &engine.stopping_;
     return Running(engine, uuid, it->second);
   }
-  Running(Running&& other) noexcept : engine_(std::exchange(other.engine_, nullptr)), uuid_(other.uuid_), flags_(std::move(other.flags_)) {}
+  Running(Running&& other) noexcept
+      : engine_(std::exchange(other.engine_, nullptr)), uuid_(other.uuid_), flags_(std::move(other.flags_)) {}
   Running& operator=(Running&&) = delete;
   ~Running() {
     if (!engine_) return;
@@ -87,39 +91,66 @@ const StepDefinition* WorkflowEngine::find(WorkflowType type, const std::string&
 Result<Uuid> WorkflowEngine::create(const WorkflowRequest& request) {
   auto definition = definitions_.find(request.type);
   if (definition == definitions_.end())
-    return Error{ErrorKind::usage, 0, "workflows of type " + std::string(to_string(request.type)) + " are not available here"};
+    return Error{ErrorKind::usage, 0,
+                 "workflows of type " + std::string(to_string(request.type)) + " are not available here"};
   Uuid uuid = make_uuid_v7(clock_, random_);
   int64_t now = to_ms(clock_.now());
   auto db = state_.lease();
   TILLSYNC_LET(auto transaction, Transaction::begin(*db));
-  TILLSYNC_LET(auto insert, db->cached("INSERT INTO workflows(uuid, name, status, type, data, created_at, updated_at, max_retries)"
-                                       " VALUES(?,?,'PENDING',?,?,?,?,?)"));
-  TILLSYNC_TRY(insert->bind(1, uuid.str()).bind(2, request.name).bind(3, to_string(request.type)).bind(4, dump(request.data))
-                   .bind(5, now).bind(6, now).bind(7, request.max_retries).run());
+  TILLSYNC_LET(auto insert,
+               db->cached("INSERT INTO workflows(uuid, name, status, type, data, created_at, updated_at, max_retries)"
+                          " VALUES(?,?,'PENDING',?,?,?,?,?)"));
+  TILLSYNC_TRY(insert->bind(1, uuid.str())
+                   .bind(2, request.name)
+                   .bind(3, to_string(request.type))
+                   .bind(4, dump(request.data))
+                   .bind(5, now)
+                   .bind(6, now)
+                   .bind(7, request.max_retries)
+                   .run());
   int64_t id = sqlite3_last_insert_rowid(db->handle());
   Json dependencies = Json::array();
   for (size_t i = 0; i < definition->second.size(); i++) {
     Uuid step = make_uuid_v7(clock_, random_);
-    TILLSYNC_LET(auto add, db->cached("INSERT INTO workflow_steps(uuid, workflow_id, step_type, status, sequence, dependencies)"
-                                      " VALUES(?,?,?,'PENDING',?,?)"));
-    TILLSYNC_TRY(add->bind(1, step.str()).bind(2, id).bind(3, definition->second[i].type).bind(4, static_cast<uint64_t>(i + 1))
-                     .bind(5, dump(dependencies)).run());
+    TILLSYNC_LET(auto add,
+                 db->cached("INSERT INTO workflow_steps(uuid, workflow_id, step_type, status, sequence, dependencies)"
+                            " VALUES(?,?,?,'PENDING',?,?)"));
+    TILLSYNC_TRY(add->bind(1, step.str())
+                     .bind(2, id)
+                     .bind(3, definition->second[i].type)
+                     .bind(4, static_cast<uint64_t>(i + 1))
+                     .bind(5, dump(dependencies))
+                     .run());
     dependencies = {step.str()};
   }
   if (request.backup) {
-    TILLSYNC_LET(auto add, db->cached("INSERT INTO backup_sessions(session_uuid, workflow_uuid, database_id, status, start_time,"
-                                      " last_update_time) VALUES(?,?,?,'INITIALIZING',?,?)"));
-    TILLSYNC_TRY(add->bind(1, make_uuid_v7(clock_, random_).str()).bind(2, uuid.str()).bind(3, request.backup->database_id)
-                     .bind(4, now).bind(5, now).run());
+    TILLSYNC_LET(auto add,
+                 db->cached("INSERT INTO backup_sessions(session_uuid, workflow_uuid, database_id, status, start_time,"
+                            " last_update_time) VALUES(?,?,?,'INITIALIZING',?,?)"));
+    TILLSYNC_TRY(add->bind(1, make_uuid_v7(clock_, random_).str())
+                     .bind(2, uuid.str())
+                     .bind(3, request.backup->database_id)
+                     .bind(4, now)
+                     .bind(5, now)
+                     .run());
   }
   if (request.restore) {
     auto& r = *request.restore;
-    TILLSYNC_LET(auto add, db->cached("INSERT INTO restore_sessions(session_uuid, workflow_uuid, database_id, snapshot_uuid, status,"
-                                      " start_time, last_update_time, target, target_sequence) VALUES(?,?,?,?,'INITIALIZING',?,?,?,?)"));
+    TILLSYNC_LET(
+        auto add,
+        db->cached("INSERT INTO restore_sessions(session_uuid, workflow_uuid, database_id, snapshot_uuid, status,"
+                   " start_time, last_update_time, target, target_sequence) VALUES(?,?,?,?,'INITIALIZING',?,?,?,?)"));
     std::optional<std::string> snapshot;
     if (r.snapshot) snapshot = r.snapshot->str();
-    TILLSYNC_TRY(add->bind(1, make_uuid_v7(clock_, random_).str()).bind(2, uuid.str()).bind(3, r.database_id).bind(4, snapshot)
-                     .bind(5, now).bind(6, now).bind(7, r.target).bind(8, r.target_sequence).run());
+    TILLSYNC_TRY(add->bind(1, make_uuid_v7(clock_, random_).str())
+                     .bind(2, uuid.str())
+                     .bind(3, r.database_id)
+                     .bind(4, snapshot)
+                     .bind(5, now)
+                     .bind(6, now)
+                     .bind(7, r.target)
+                     .bind(8, r.target_sequence)
+                     .run());
   }
   TILLSYNC_TRY(transaction.commit());
   return uuid;
@@ -135,7 +166,8 @@ Result<RunOutcome> WorkflowEngine::run_steps(WorkflowRecord& workflow, StopFlags
   RunOutcome outcome;
   if (workflow.error) outcome.error = Error{workflow.error_kind.value_or(ErrorKind::internal), 0, *workflow.error};
   if (workflow.status == WorkflowStatus::failed || workflow.status == WorkflowStatus::cancelled) {
-    outcome.state = workflow.status == WorkflowStatus::failed ? RunOutcome::State::failed : RunOutcome::State::cancelled;
+    outcome.state =
+        workflow.status == WorkflowStatus::failed ? RunOutcome::State::failed : RunOutcome::State::cancelled;
     return outcome;
   }
   if (workflow.not_before > clock_.now() && workflow.status != WorkflowStatus::completed) {
@@ -155,7 +187,9 @@ Result<RunOutcome> WorkflowEngine::run_steps(WorkflowRecord& workflow, StopFlags
       const StepDefinition* definition = find(workflow.type, step.type);
       if (!definition)
         return end(workflow, WorkflowStatus::failed,
-                   Error{ErrorKind::usage, 0, "this tillsync does not know the step " + step.type + "; it was begun by another version"}, &step);
+                   Error{ErrorKind::usage, 0,
+                         "this tillsync does not know the step " + step.type + "; it was begun by another version"},
+                   &step);
       TILLSYNC_TRY(start(workflow, step, definition->phase, i + 1));
       StepContext context(workflow, step, state_, clock_, board_, flags);
       Result<Json> result = guarded(*definition, context);
@@ -171,7 +205,8 @@ Result<RunOutcome> WorkflowEngine::run_steps(WorkflowRecord& workflow, StopFlags
     }
     if (step.status == StepStatus::completed) outcome.result = step.data;
   }
-  if (workflow.status != WorkflowStatus::completed) TILLSYNC_TRY(end(workflow, WorkflowStatus::completed, std::nullopt, nullptr));
+  if (workflow.status != WorkflowStatus::completed)
+    TILLSYNC_TRY(end(workflow, WorkflowStatus::completed, std::nullopt, nullptr));
   return outcome;
 }
 
@@ -182,8 +217,10 @@ Result<void> WorkflowEngine::start(WorkflowRecord& workflow, StepRecord& step, S
   if (step.status == StepStatus::in_progress) step.retry_count++;
   auto db = state_.lease();
   TILLSYNC_LET(auto transaction, Transaction::begin(*db));
-  TILLSYNC_LET(auto update, db->cached("UPDATE workflow_steps SET status='IN_PROGRESS', started_at=coalesce(started_at, ?), retry_count=?,"
-                                       " error=NULL WHERE id=?"));
+  TILLSYNC_LET(
+      auto update,
+      db->cached("UPDATE workflow_steps SET status='IN_PROGRESS', started_at=coalesce(started_at, ?), retry_count=?,"
+                 " error=NULL WHERE id=?"));
   TILLSYNC_TRY(update->bind(1, now).bind(2, step.retry_count).bind(3, step.id).run());
   TILLSYNC_LET(auto of, db->cached("UPDATE workflows SET status='IN_PROGRESS', updated_at=?, not_before=0 WHERE id=?"));
   TILLSYNC_TRY(of->bind(1, now).bind(2, workflow.id).run());
@@ -202,9 +239,11 @@ Result<void> WorkflowEngine::complete(WorkflowRecord& workflow, StepRecord& step
   auto db = state_.lease();
   TILLSYNC_LET(auto transaction, Transaction::begin(*db));
   for (auto& work : context.on_commit_) TILLSYNC_TRY(work(*db).with(step.type));
-  TILLSYNC_LET(auto update, db->cached("UPDATE workflow_steps SET status=?, data=?, completed_at=?, error=NULL WHERE id=?"));
+  TILLSYNC_LET(auto update,
+               db->cached("UPDATE workflow_steps SET status=?, data=?, completed_at=?, error=NULL WHERE id=?"));
   TILLSYNC_TRY(update->bind(1, to_string(status)).bind(2, dump(result)).bind(3, now).bind(4, step.id).run());
-  TILLSYNC_LET(auto of, db->cached("UPDATE workflows SET updated_at=?, retry_count=0, error=NULL, error_kind=NULL WHERE id=?"));
+  TILLSYNC_LET(auto of,
+               db->cached("UPDATE workflows SET updated_at=?, retry_count=0, error=NULL, error_kind=NULL WHERE id=?"));
   TILLSYNC_TRY(of->bind(1, now).bind(2, workflow.id).run());
   std::string uuid = workflow.uuid.str();
   if (context.snapshot_) {
@@ -214,10 +253,13 @@ Result<void> WorkflowEngine::complete(WorkflowRecord& workflow, StepRecord& step
       TILLSYNC_TRY(set->bind(1, *context.snapshot_).bind(2, uuid).run());
     }
   }
-  TILLSYNC_TRY(append_log(*db, "UPDATE restore_sessions SET migration_log=json_insert(migration_log, '$[#]', json(?)) WHERE workflow_uuid=?",
-                          context.migration_log_, uuid));
-  TILLSYNC_TRY(append_log(*db, "UPDATE restore_sessions SET replay_log=json_insert(replay_log, '$[#]', json(?)) WHERE workflow_uuid=?",
-                          context.replay_log_, uuid));
+  TILLSYNC_TRY(append_log(
+      *db,
+      "UPDATE restore_sessions SET migration_log=json_insert(migration_log, '$[#]', json(?)) WHERE workflow_uuid=?",
+      context.migration_log_, uuid));
+  TILLSYNC_TRY(append_log(
+      *db, "UPDATE restore_sessions SET replay_log=json_insert(replay_log, '$[#]', json(?)) WHERE workflow_uuid=?",
+      context.replay_log_, uuid));
   TILLSYNC_TRY(transaction.commit());
   step.status = status;
   step.data = std::move(result);
@@ -242,17 +284,26 @@ Result<RunOutcome> WorkflowEngine::failed(WorkflowRecord& workflow, StepRecord& 
   auto db = state_.lease();
   TILLSYNC_LET(auto transaction, Transaction::begin(*db));
   // PENDING and not FAILED: it will be tried again. Its error and count stay to be seen.
-  TILLSYNC_LET(auto update, db->cached("UPDATE workflow_steps SET status='PENDING', retry_count=?, error=? WHERE id=?"));
+  TILLSYNC_LET(auto update,
+               db->cached("UPDATE workflow_steps SET status='PENDING', retry_count=?, error=? WHERE id=?"));
   TILLSYNC_TRY(update->bind(1, step.retry_count).bind(2, error.context).bind(3, step.id).run());
-  TILLSYNC_LET(auto of, db->cached("UPDATE workflows SET updated_at=?, retry_count=?, not_before=?, error=?, error_kind=? WHERE id=?"));
-  TILLSYNC_TRY(of->bind(1, to_ms(clock_.now())).bind(2, workflow.retry_count).bind(3, to_ms(outcome.not_before)).bind(4, error.context)
-                   .bind(5, tillsync::to_string(error.kind)).bind(6, workflow.id).run());
+  TILLSYNC_LET(
+      auto of,
+      db->cached("UPDATE workflows SET updated_at=?, retry_count=?, not_before=?, error=?, error_kind=? WHERE id=?"));
+  TILLSYNC_TRY(of->bind(1, to_ms(clock_.now()))
+                   .bind(2, workflow.retry_count)
+                   .bind(3, to_ms(outcome.not_before))
+                   .bind(4, error.context)
+                   .bind(5, tillsync::to_string(error.kind))
+                   .bind(6, workflow.id)
+                   .run());
   TILLSYNC_TRY(transaction.commit());
   outcome.error = std::move(error);
   return outcome;
 }
 
-Result<RunOutcome> WorkflowEngine::end(WorkflowRecord& workflow, WorkflowStatus status, std::optional<Error> error, const StepRecord* failed_step) {
+Result<RunOutcome> WorkflowEngine::end(WorkflowRecord& workflow, WorkflowStatus status, std::optional<Error> error,
+                                       const StepRecord* failed_step) {
   int64_t now = to_ms(clock_.now());
   bool completed = status == WorkflowStatus::completed;
   std::optional<std::string> text, kind;
@@ -265,34 +316,51 @@ Result<RunOutcome> WorkflowEngine::end(WorkflowRecord& workflow, WorkflowStatus 
   }
   auto db = state_.lease();
   TILLSYNC_LET(auto transaction, Transaction::begin(*db));
-  TILLSYNC_LET(auto update, db->cached("UPDATE workflows SET status=?, updated_at=?, completed_at=?, not_before=0, error=?, error_kind=? WHERE id=?"));
-  TILLSYNC_TRY(update->bind(1, to_string(status)).bind(2, now).bind(3, now).bind(4, text).bind(5, kind).bind(6, workflow.id).run());
+  TILLSYNC_LET(auto update, db->cached("UPDATE workflows SET status=?, updated_at=?, completed_at=?, not_before=0, "
+                                       "error=?, error_kind=? WHERE id=?"));
+  TILLSYNC_TRY(update->bind(1, to_string(status))
+                   .bind(2, now)
+                   .bind(3, now)
+                   .bind(4, text)
+                   .bind(5, kind)
+                   .bind(6, workflow.id)
+                   .run());
   if (failed_step) {
-    TILLSYNC_LET(auto step, db->cached("UPDATE workflow_steps SET status='FAILED', completed_at=?, error=? WHERE id=?"));
+    TILLSYNC_LET(auto step,
+                 db->cached("UPDATE workflow_steps SET status='FAILED', completed_at=?, error=? WHERE id=?"));
     TILLSYNC_TRY(step->bind(1, now).bind(2, text).bind(3, failed_step->id).run());
   }
   double percent = -1;  // a failed one keeps how far it came
   if (completed) percent = 100;
-  TILLSYNC_TRY(update_sessions(*db, workflow.uuid, completed ? "COMPLETED" : "FAILED", percent, failed_step ? failed_step->type : "", text));
+  TILLSYNC_TRY(update_sessions(*db, workflow.uuid, completed ? "COMPLETED" : "FAILED", percent,
+                               failed_step ? failed_step->type : "", text));
   TILLSYNC_TRY(transaction.commit());
   workflow.status = status;
   RunOutcome outcome;
-  outcome.state = completed                            ? RunOutcome::State::done
+  outcome.state = completed                             ? RunOutcome::State::done
                   : status == WorkflowStatus::cancelled ? RunOutcome::State::cancelled
                                                         : RunOutcome::State::failed;
   outcome.error = std::move(error);
   return outcome;
 }
 
-Result<void> WorkflowEngine::update_sessions(Connection& db, const Uuid& workflow, std::string_view status, double progress,
-                                             const std::string& step, const std::optional<std::string>& error) {
-  for (const char* sql :
-       {"UPDATE backup_sessions SET status=?1, progress=iif(?2<0, progress, ?2), current_step=iif(?3='', current_step, ?3),"
-        " last_update_time=?4, error=?5 WHERE workflow_uuid=?6",
-        "UPDATE restore_sessions SET status=?1, progress=iif(?2<0, progress, ?2), current_step=iif(?3='', current_step, ?3),"
-        " last_update_time=?4, error=?5 WHERE workflow_uuid=?6"}) {
+Result<void> WorkflowEngine::update_sessions(Connection& db, const Uuid& workflow, std::string_view status,
+                                             double progress, const std::string& step,
+                                             const std::optional<std::string>& error) {
+  for (const char* sql : {"UPDATE backup_sessions SET status=?1, progress=iif(?2<0, progress, ?2), "
+                          "current_step=iif(?3='', current_step, ?3),"
+                          " last_update_time=?4, error=?5 WHERE workflow_uuid=?6",
+                          "UPDATE restore_sessions SET status=?1, progress=iif(?2<0, progress, ?2), "
+                          "current_step=iif(?3='', current_step, ?3),"
+                          " last_update_time=?4, error=?5 WHERE workflow_uuid=?6"}) {
     TILLSYNC_LET(auto update, db.cached(sql));
-    TILLSYNC_TRY(update->bind(1, status).bind(2, progress).bind(3, step).bind(4, to_ms(clock_.now())).bind(5, error).bind(6, workflow.str()).run());
+    TILLSYNC_TRY(update->bind(1, status)
+                     .bind(2, progress)
+                     .bind(3, step)
+                     .bind(4, to_ms(clock_.now()))
+                     .bind(5, error)
+                     .bind(6, workflow.str())
+                     .run());
   }
   return {};
 }
@@ -301,7 +369,8 @@ Result<std::vector<UnfinishedWorkflow>> WorkflowEngine::resume_unfinished() {
   auto db = state_.lease();
   std::vector<Uuid> uuids;
   {
-    TILLSYNC_LET(auto query, db->prepare("SELECT uuid FROM workflows WHERE status IN ('PENDING', 'IN_PROGRESS') ORDER BY id"));
+    TILLSYNC_LET(auto query,
+                 db->prepare("SELECT uuid FROM workflows WHERE status IN ('PENDING', 'IN_PROGRESS') ORDER BY id"));
     while (true) {
       TILLSYNC_LET(bool row, query.step());
       if (!row) break;
@@ -313,7 +382,8 @@ Result<std::vector<UnfinishedWorkflow>> WorkflowEngine::resume_unfinished() {
   for (auto& uuid : uuids) {
     TILLSYNC_LET(auto workflow, read_workflow(*db, uuid));
     if (workflow.retry_count > workflow.max_retries) {
-      TILLSYNC_TRY(end(workflow, WorkflowStatus::failed, Error{ErrorKind::internal, 0, "max retries exceeded: " + workflow.error.value_or("")}, nullptr));
+      TILLSYNC_TRY(end(workflow, WorkflowStatus::failed,
+                       Error{ErrorKind::internal, 0, "max retries exceeded: " + workflow.error.value_or("")}, nullptr));
       continue;
     }
     out.push_back({uuid, workflow.type, workflow.not_before});
@@ -336,7 +406,8 @@ Result<void> WorkflowEngine::cancel(const Uuid& uuid) {
   TILLSYNC_LET(auto running, Running::enter(*this, uuid));
   TILLSYNC_LET(auto workflow, describe(uuid));
   if (is_final(workflow.status))
-    return Error{ErrorKind::conflict, 0, "workflow " + uuid.str() + " has ended already: " + std::string(to_string(workflow.status))};
+    return Error{ErrorKind::conflict, 0,
+                 "workflow " + uuid.str() + " has ended already: " + std::string(to_string(workflow.status))};
   TILLSYNC_TRY(end(workflow, WorkflowStatus::cancelled, std::nullopt, nullptr));
   return {};
 }
@@ -344,7 +415,8 @@ Result<void> WorkflowEngine::cancel(const Uuid& uuid) {
 Result<void> WorkflowEngine::retry_now(const Uuid& uuid) {
   TILLSYNC_LET(auto workflow, describe(uuid));
   if (is_final(workflow.status))
-    return Error{ErrorKind::conflict, 0, "workflow " + uuid.str() + " has ended already: " + std::string(to_string(workflow.status))};
+    return Error{ErrorKind::conflict, 0,
+                 "workflow " + uuid.str() + " has ended already: " + std::string(to_string(workflow.status))};
   auto db = state_.lease();
   TILLSYNC_LET(auto update, db->cached("UPDATE workflows SET not_before=0 WHERE uuid=?"));
   return update->bind(1, uuid.str()).run();

@@ -50,7 +50,7 @@ struct WorkflowRequest {
 struct RunOutcome {
   enum class State {
     done,
-    waiting,      // call run() again at not_before
+    waiting,  // call run() again at not_before
     failed,
     cancelled,
     interrupted,  // stop() was called: it goes on after the next start
@@ -77,8 +77,8 @@ class WorkflowEngine {
 
   // Persists the workflow and its steps as PENDING. usage: the type was not defined.
   Result<Uuid> create(const WorkflowRequest& request);
-  // Runs until the workflow ends, waits, or is stopped. An error is one of the engine itself (state.db): the workflow is as
-  // before and may be run again. A finished workflow answers how it finished.
+  // Runs until the workflow ends, waits, or is stopped. An error is one of the engine itself (state.db): the workflow
+  // is as before and may be run again. A finished workflow answers how it finished.
   Result<RunOutcome> run(const Uuid& uuid);
   // PENDING and IN_PROGRESS, oldest first; those whose retries are used up become FAILED.
   Result<std::vector<UnfinishedWorkflow>> resume_unfinished();
@@ -101,9 +101,10 @@ class WorkflowEngine {
   Result<void> start(WorkflowRecord& workflow, StepRecord& step, SessionPhase phase, size_t number);
   Result<void> complete(WorkflowRecord& workflow, StepRecord& step, StepContext& context, Json result);
   Result<RunOutcome> failed(WorkflowRecord& workflow, StepRecord& step, Error error);
-  Result<RunOutcome> end(WorkflowRecord& workflow, WorkflowStatus status, std::optional<Error> error, const StepRecord* failed_step);
-  Result<void> update_sessions(Connection& db, const Uuid& workflow, std::string_view status, double progress, const std::string& step,
-                               const std::optional<std::string>& error);
+  Result<RunOutcome> end(WorkflowRecord& workflow, WorkflowStatus status, std::optional<Error> error,
+                         const StepRecord* failed_step);
+  Result<void> update_sessions(Connection& db, const Uuid& workflow, std::string_view status, double progress,
+                               const std::string& step, const std::optional<std::string>& error);
 
   StateDb& state_;
   Clock& clock_;

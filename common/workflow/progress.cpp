@@ -55,7 +55,8 @@ void ProgressBoard::update(const Uuid& workflow, uint64_t items, uint64_t bytes,
     p.percent = 100.0 * (static_cast<double>(p.step_number - 1) + part) / static_cast<double>(p.step_count);
   p.eta.reset();
   if (bytes_total >= bytes && bytes_total > 0 && p.rate_bytes_per_second > 0)
-    p.eta = Milliseconds(static_cast<int64_t>(1000.0 * static_cast<double>(bytes_total - bytes) / p.rate_bytes_per_second));
+    p.eta =
+        Milliseconds(static_cast<int64_t>(1000.0 * static_cast<double>(bytes_total - bytes) / p.rate_bytes_per_second));
 }
 
 void ProgressBoard::end(const Uuid& workflow) {

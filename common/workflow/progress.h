@@ -18,9 +18,9 @@ namespace tillsync {
 
 struct Progress {
   Uuid workflow;
-  std::string type;         // "BACKUP"
-  std::string step;         // "FETCH_PACKS"
-  size_t step_number = 0;   // from 1
+  std::string type;        // "BACKUP"
+  std::string step;        // "FETCH_PACKS"
+  size_t step_number = 0;  // from 1
   size_t step_count = 0;
   uint64_t items = 0;
   uint64_t bytes = 0;

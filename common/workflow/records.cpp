@@ -45,8 +45,10 @@ Result<WorkflowRecord> workflow_of(const Statement& row) {
 }
 
 Result<void> read_steps(Connection& db, WorkflowRecord& workflow) {
-  TILLSYNC_LET(auto query, db.cached("SELECT id, uuid, workflow_id, step_type, status, data, sequence, started_at, completed_at, error,"
-                                     " retry_count, dependencies FROM workflow_steps WHERE workflow_id=? ORDER BY sequence"));
+  TILLSYNC_LET(
+      auto query,
+      db.cached("SELECT id, uuid, workflow_id, step_type, status, data, sequence, started_at, completed_at, error,"
+                " retry_count, dependencies FROM workflow_steps WHERE workflow_id=? ORDER BY sequence"));
   query->bind(1, workflow.id);
   while (true) {
     TILLSYNC_LET(bool row, query->step());
@@ -114,17 +116,33 @@ Result<std::vector<WorkflowRecord>> read_workflows(Connection& db, size_t limit)
 Json to_json(const WorkflowRecord& w) {
   Json steps = Json::array();
   for (auto& s : w.steps)
-    steps.push_back({{"id", std::to_string(s.id)}, {"uuid", s.uuid.str()}, {"workflow_id", std::to_string(s.workflow_id)},
-                     {"step_type", s.type}, {"status", to_string(s.status)}, {"data", s.data}, {"sequence", s.sequence},
-                     {"started_at", time_or_null(s.started_at)}, {"completed_at", time_or_null(s.completed_at)},
-                     {"error", text_or_null(s.error)}, {"retry_count", s.retry_count}, {"dependencies", s.dependencies}});
-  return {{"id", std::to_string(w.id)}, {"uuid", w.uuid.str()}, {"name", w.name}, {"status", to_string(w.status)},
-          {"type", to_string(w.type)}, {"data", w.data}, {"created_at", to_rfc3339(w.created_at)},
-          {"updated_at", to_rfc3339(w.updated_at)}, {"completed_at", time_or_null(w.completed_at)},
+    steps.push_back({{"id", std::to_string(s.id)},
+                     {"uuid", s.uuid.str()},
+                     {"workflow_id", std::to_string(s.workflow_id)},
+                     {"step_type", s.type},
+                     {"status", to_string(s.status)},
+                     {"data", s.data},
+                     {"sequence", s.sequence},
+                     {"started_at", time_or_null(s.started_at)},
+                     {"completed_at", time_or_null(s.completed_at)},
+                     {"error", text_or_null(s.error)},
+                     {"retry_count", s.retry_count},
+                     {"dependencies", s.dependencies}});
+  return {{"id", std::to_string(w.id)},
+          {"uuid", w.uuid.str()},
+          {"name", w.name},
+          {"status", to_string(w.status)},
+          {"type", to_string(w.type)},
+          {"data", w.data},
+          {"created_at", to_rfc3339(w.created_at)},
+          {"updated_at", to_rfc3339(w.updated_at)},
+          {"completed_at", time_or_null(w.completed_at)},
           {"error", text_or_null(w.error)},
           {"error_class", w.error_kind ? Json(to_string(error_class(*w.error_kind))) : Json()},
-          {"retry_count", w.retry_count}, {"max_retries", w.max_retries},
-          {"not_before", to_ms(w.not_before) == 0 ? Json() : Json(to_rfc3339(w.not_before))}, {"steps", std::move(steps)}};
+          {"retry_count", w.retry_count},
+          {"max_retries", w.max_retries},
+          {"not_before", to_ms(w.not_before) == 0 ? Json() : Json(to_rfc3339(w.not_before))},
+          {"steps", std::move(steps)}};
 }
 
 }  // namespace tillsync

@@ -3,16 +3,15 @@
 // Threads: as StateDb.
 #pragma once
 
-#include "base/json.h"
 #include <optional>
 #include <string>
 #include <vector>
+#include "base/json.h"
 
 #include "base/ids.h"
 #include "state/state_db.h"
 
 namespace tillsync {
-
 
 enum class WorkflowType { backup, restore, migration, replay };
 enum class WorkflowStatus { pending, in_progress, completed, failed, cancelled };
@@ -21,7 +20,9 @@ enum class StepStatus { pending, in_progress, completed, failed, skipped };
 std::string_view to_string(WorkflowType type);      // "BACKUP"
 std::string_view to_string(WorkflowStatus status);  // "IN_PROGRESS"
 std::string_view to_string(StepStatus status);
-constexpr bool is_final(WorkflowStatus s) { return s == WorkflowStatus::completed || s == WorkflowStatus::failed || s == WorkflowStatus::cancelled; }
+constexpr bool is_final(WorkflowStatus s) {
+  return s == WorkflowStatus::completed || s == WorkflowStatus::failed || s == WorkflowStatus::cancelled;
+}
 
 struct StepRecord {
   int64_t id = 0;
@@ -29,11 +30,11 @@ struct StepRecord {
   int64_t workflow_id = 0;
   std::string type;
   StepStatus status = StepStatus::pending;
-  Json data;  // COMPLETED: its result; else what it saved on the way
+  Json data;             // COMPLETED: its result; else what it saved on the way
   int64_t sequence = 0;  // from 1
   std::optional<Timestamp> started_at, completed_at;
   std::optional<std::string> error;
-  uint32_t retry_count = 0;            // all retries of this step, interruptions included
+  uint32_t retry_count = 0;               // all retries of this step, interruptions included
   std::vector<std::string> dependencies;  // uuids of steps
 };
 
@@ -50,7 +51,7 @@ struct WorkflowRecord {
   std::optional<ErrorKind> error_kind;
   uint32_t retry_count = 0;  // retries since the last step that completed
   uint32_t max_retries = 0;
-  Timestamp not_before;      // epoch when it may run now
+  Timestamp not_before;           // epoch when it may run now
   std::vector<StepRecord> steps;  // in order
 };
 

@@ -18,7 +18,8 @@ namespace tillsync {
 
 namespace {
 
-constexpr uint32_t kMask = IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
+constexpr uint32_t kMask =
+    IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 
 class Descriptor {
  public:
@@ -130,8 +131,9 @@ Result<std::unique_ptr<ChangeNotifier>> LinuxChangeNotifierFactory::watch(const 
   if (!notifier->ready()) return errno_error(failed, "make a change notification for", database_path);
   if (!notifier->add_watch()) {
     if (errno == ENOSPC)
-      return Error{ErrorKind::transient, ENOSPC,
-                   "watch " + notifier->folder() + ": the user has no inotify watch left; raise fs.inotify.max_user_watches"};
+      return Error{
+          ErrorKind::transient, ENOSPC,
+          "watch " + notifier->folder() + ": the user has no inotify watch left; raise fs.inotify.max_user_watches"};
     return errno_error(errno, "watch", notifier->folder());
   }
   return std::unique_ptr<ChangeNotifier>(std::move(notifier));

@@ -11,27 +11,22 @@ namespace {
 ErrorKind kind_of(int number) {
   switch (number) {
     case ENOENT:
-    case ENOTDIR:
-      return ErrorKind::not_found;
+    case ENOTDIR: return ErrorKind::not_found;
     case EEXIST:
-    case ENOTEMPTY:
-      return ErrorKind::conflict;
+    case ENOTEMPTY: return ErrorKind::conflict;
     case EACCES:
     case EPERM:
-    case EROFS:
-      return ErrorKind::denied;
+    case EROFS: return ErrorKind::denied;
     case ENOSPC:
     case EDQUOT:
-    case EFBIG:
-      return ErrorKind::no_space;
+    case EFBIG: return ErrorKind::no_space;
     case EINTR:
     case EAGAIN:
     case EBUSY:
     case ETXTBSY:
     case EMFILE:
     case ENFILE:
-    case EIO:
-      return ErrorKind::transient;
+    case EIO: return ErrorKind::transient;
     case ENODEV:
     case ENXIO:
     case ESTALE:
@@ -42,13 +37,10 @@ ErrorKind kind_of(int number) {
     case ENETDOWN:
     case ENETUNREACH:
     case ETIMEDOUT:
-    case EREMOTEIO:
-      return ErrorKind::offline;
+    case EREMOTEIO: return ErrorKind::offline;
     case ENAMETOOLONG:
-    case ELOOP:
-      return ErrorKind::usage;
-    default:
-      return ErrorKind::internal;
+    case ELOOP: return ErrorKind::usage;
+    default: return ErrorKind::internal;
   }
 }
 

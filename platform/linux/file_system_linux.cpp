@@ -33,7 +33,8 @@ class LinuxFile : public File {
   Result<size_t> read(uint64_t offset, MutableBytes out) override {
     size_t done = 0;
     while (done < out.size()) {
-      ssize_t n = retried([&] { return ::pread(descriptor_, out.data() + done, out.size() - done, at(offset + done)); });
+      ssize_t n =
+          retried([&] { return ::pread(descriptor_, out.data() + done, out.size() - done, at(offset + done)); });
       if (n < 0) return errno_error(errno, "read", path_);
       if (n == 0) break;
       done += static_cast<size_t>(n);
@@ -44,7 +45,8 @@ class LinuxFile : public File {
   Result<void> write(uint64_t offset, ByteView bytes) override {
     size_t done = 0;
     while (done < bytes.size()) {
-      ssize_t n = retried([&] { return ::pwrite(descriptor_, bytes.data() + done, bytes.size() - done, at(offset + done)); });
+      ssize_t n =
+          retried([&] { return ::pwrite(descriptor_, bytes.data() + done, bytes.size() - done, at(offset + done)); });
       if (n < 0) return errno_error(errno, "write", path_);
       if (n == 0) return errno_error(ENOSPC, "write", path_);
       done += static_cast<size_t>(n);
@@ -205,7 +207,8 @@ Result<void> LinuxFileSystem::sync_directory(const std::string& path) {
 
 Result<uint64_t> LinuxFileSystem::free_space(const std::string& path) {
   struct statvfs info {};
-  if (retried([&] { return ::statvfs(path.c_str(), &info); }) < 0) return errno_error(errno, "get the free space of", path);
+  if (retried([&] { return ::statvfs(path.c_str(), &info); }) < 0)
+    return errno_error(errno, "get the free space of", path);
   return uint64_t{info.f_bavail} * info.f_frsize;
 }
 

@@ -42,7 +42,7 @@ struct Till {
   LinuxFileSystem files;
   FakeClock clock;
   SeededRandom random;
-  FileSystem& ours;       // state.db and replica; the application's files are always real
+  FileSystem& ours;  // state.db and replica; the application's files are always real
   std::string our_folder;
   FileVfs vfs;
   std::string path;
@@ -52,15 +52,24 @@ struct Till {
   int64_t database_id = 1;
   Capturer::Setup setup;
 
-  explicit Till(uint64_t seed = 1, const std::string& pragmas = "PRAGMA page_size=1024; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;")
-      : random(seed), ours(files), our_folder(folder.path() + "/state"), vfs(ours, clock, random), path(folder.path() + "/pos.db") {
+  explicit Till(uint64_t seed = 1,
+                const std::string& pragmas = "PRAGMA page_size=1024; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;")
+      : random(seed),
+        ours(files),
+        our_folder(folder.path() + "/state"),
+        vfs(ours, clock, random),
+        path(folder.path() + "/pos.db") {
     open_application(pragmas);
     must(files.make_directories(our_folder));
     open_state();
   }
   // Our files somewhere else, e.g. where the power can be cut; their folder exists. The state is not opened yet.
   Till(uint64_t seed, const std::string& pragmas, FileSystem& our_files, const std::string& folder_of_ours)
-      : random(seed), ours(our_files), our_folder(folder_of_ours), vfs(ours, clock, random), path(folder.path() + "/pos.db") {
+      : random(seed),
+        ours(our_files),
+        our_folder(folder_of_ours),
+        vfs(ours, clock, random),
+        path(folder.path() + "/pos.db") {
     open_application(pragmas);
   }
   ~Till() { capturer.reset(); }
@@ -77,7 +86,8 @@ struct Till {
   void open_state() { must(try_open_state()); }
   Result<void> try_open_state() {
     TILLSYNC_LET(state, StateDb::open(our_folder + "/state.db", vfs.name(), clock));
-    TILLSYNC_TRY(state->lease()->execute("INSERT OR IGNORE INTO databases(id, name, path, created_at) VALUES(1, 'pos', 'pos.db', 0)"));
+    TILLSYNC_TRY(state->lease()->execute(
+        "INSERT OR IGNORE INTO databases(id, name, path, created_at) VALUES(1, 'pos', 'pos.db', 0)"));
     setup.name = "pos";
     setup.path = path;
     setup.database_id = database_id;
@@ -101,8 +111,10 @@ struct Till {
     std::optional<Sequence> answered;
     Error last{ErrorKind::internal, 0, "no answer"};
     capturer->request_capture([&](Result<Sequence> r) {
-      if (r) answered = *r;
-      else last = r.error();
+      if (r)
+        answered = *r;
+      else
+        last = r.error();
     });
     for (int i = 0; i < 50 && !answered; i++) {
       capturer->step();
@@ -115,8 +127,9 @@ struct Till {
   // What SQL says the tables hold. Rowids count where they name the entity.
   Content live() {
     Content content;
-    auto tables = must(app.prepare("SELECT m.name, l.wr FROM sqlite_schema m JOIN pragma_table_list l ON l.name=m.name AND l.schema='main'"
-                                   " WHERE m.type='table' AND l.type<>'virtual' AND m.name NOT LIKE 'sqlite\\_stat%' ESCAPE '\\'"));
+    auto tables = must(app.prepare(
+        "SELECT m.name, l.wr FROM sqlite_schema m JOIN pragma_table_list l ON l.name=m.name AND l.schema='main'"
+        " WHERE m.type='table' AND l.type<>'virtual' AND m.name NOT LIKE 'sqlite\\_stat%' ESCAPE '\\'"));
     while (must(tables.step())) {
       std::string name = tables.text(0);
       Rows& rows = content[name];
@@ -125,16 +138,29 @@ struct Till {
       info.bind(1, name);
       while (must(info.step())) columns += ", " + quote_identifier(info.text(0));
       bool keyless = must(app.query_integer("SELECT count(*) FROM pragma_table_info('" + name + "') WHERE pk>0")) == 0;
-      auto select = must(app.prepare("SELECT " + std::string(keyless ? "rowid" : "NULL") + columns + " FROM " + quote_identifier(name)));
+      auto select = must(app.prepare("SELECT " + std::string(keyless ? "rowid" : "NULL") + columns + " FROM " +
+                                     quote_identifier(name)));
       while (must(select.step())) {
         std::string row;
         for (int i = 0; i < sqlite3_column_count(select.handle()); i++) {
           Value v;
           switch (sqlite3_column_type(select.handle(), i)) {
-            case SQLITE_INTEGER: v.type = ValueType::integer; v.integer = select.integer(i); break;
-            case SQLITE_FLOAT: v.type = ValueType::real; v.real = select.real(i); break;
-            case SQLITE_TEXT: v.type = ValueType::text; v.bytes = select.blob(i); break;
-            case SQLITE_BLOB: v.type = ValueType::blob; v.bytes = select.blob(i); break;
+            case SQLITE_INTEGER:
+              v.type = ValueType::integer;
+              v.integer = select.integer(i);
+              break;
+            case SQLITE_FLOAT:
+              v.type = ValueType::real;
+              v.real = select.real(i);
+              break;
+            case SQLITE_TEXT:
+              v.type = ValueType::text;
+              v.bytes = select.blob(i);
+              break;
+            case SQLITE_BLOB:
+              v.type = ValueType::blob;
+              v.bytes = select.blob(i);
+              break;
             default: break;
           }
           row += show(v);
@@ -187,8 +213,9 @@ class Model {
   // Applies what was logged since; a change of schema reloads.
   void follow() {
     auto db = till_->state->lease();
-    auto query = must(db->prepare("SELECT a.id, a.action, t.name, a.entity_key, a.data, a.previous_data, a.transaction_no FROM action_log a"
-                                  " JOIN tracked_tables t ON t.id=a.table_id WHERE a.id > ? ORDER BY a.id"));
+    auto query = must(db->prepare(
+        "SELECT a.id, a.action, t.name, a.entity_key, a.data, a.previous_data, a.transaction_no FROM action_log a"
+        " JOIN tracked_tables t ON t.id=a.table_id WHERE a.id > ? ORDER BY a.id"));
     query.bind(1, scoped_id(1, sequence_));
     bool reload_needed = false;
     while (must(query.step())) {

@@ -22,7 +22,8 @@ void random_run(uint64_t seed, const std::string& pragmas, int transactions, boo
     shop.transaction();
     if (random.below(40) == 0) till.run("VACUUM");
     if (random.below(25) == 0) (void)till.app.execute("PRAGMA wal_checkpoint(RESTART)").has_value();
-    if (random.below(100) == 0) till.run("ALTER TABLE item ADD COLUMN c" + std::to_string(i) + " TEXT DEFAULT 'd" + std::to_string(i) + "'");
+    if (random.below(100) == 0)
+      till.run("ALTER TABLE item ADD COLUMN c" + std::to_string(i) + " TEXT DEFAULT 'd" + std::to_string(i) + "'");
     if (restarts && random.below(20) == 0) till.restart();
     if (random.below(4) == 0) continue;  // several transactions at once
     till.capture();
@@ -41,13 +42,18 @@ void random_run(uint64_t seed, const std::string& pragmas, int transactions, boo
 }  // namespace
 
 TEST_CASE("capture: random transactions, WAL, small pages: log equals the database after each") {
-  random_run(SeededRandom::seed_of_this_run(), "PRAGMA page_size=512; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;", 250, false);
+  random_run(SeededRandom::seed_of_this_run(), "PRAGMA page_size=512; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;",
+             250, false);
 }
 TEST_CASE("capture: random transactions with auto-vacuum") {
-  random_run(SeededRandom::seed_of_this_run(), "PRAGMA page_size=1024; PRAGMA auto_vacuum=FULL; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;", 250, false);
+  random_run(SeededRandom::seed_of_this_run(),
+             "PRAGMA page_size=1024; PRAGMA auto_vacuum=FULL; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;", 250,
+             false);
 }
 TEST_CASE("capture: random transactions, UTF-16, the agent restarted meanwhile") {
-  random_run(SeededRandom::seed_of_this_run(), "PRAGMA encoding='UTF-16le'; PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;", 250, true);
+  random_run(SeededRandom::seed_of_this_run(),
+             "PRAGMA encoding='UTF-16le'; PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;", 250,
+             true);
 }
 TEST_CASE("capture: random transactions in a rollback-journal database, by scans") {
   random_run(SeededRandom::seed_of_this_run(), "PRAGMA page_size=1024; PRAGMA synchronous=OFF;", 150, true);

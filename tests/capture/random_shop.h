@@ -1,5 +1,5 @@
-// Random transactions over the kinds of table that are hard to follow: large WITHOUT ROWID rows with overflow in interior
-// pages, updates of equal size, replaced keys, emptied tables.
+// Random transactions over the kinds of table that are hard to follow: large WITHOUT ROWID rows with overflow in
+// interior pages, updates of equal size, replaced keys, emptied tables.
 #pragma once
 
 #include "capture/capture_fixture.h"
@@ -41,7 +41,9 @@ class RandomShop {
 
   std::string statement() {
     switch (below(22)) {
-      case 0: return "INSERT OR REPLACE INTO item(id, name, price, note) VALUES(" + id() + ", 'n" + id() + "', " + (below(2) ? "3" : "2.5") + ", " + blob() + ")";
+      case 0:
+        return "INSERT OR REPLACE INTO item(id, name, price, note) VALUES(" + id() + ", 'n" + id() + "', " +
+               (below(2) ? "3" : "2.5") + ", " + blob() + ")";
       case 1: return "UPDATE item SET price=price+1 WHERE id=" + id();
       case 2: return "DELETE FROM item WHERE id BETWEEN " + id() + " AND " + id();
       case 3: return "INSERT INTO receipt(body, total) VALUES(" + blob() + ", " + id() + ")";
@@ -49,7 +51,9 @@ class RandomShop {
       case 5: return "UPDATE OR IGNORE session SET token=" + key() + " WHERE token=" + key();
       case 6: return "DELETE FROM session WHERE n<" + std::to_string(below(60));
       case 7: return "INSERT OR REPLACE INTO stock VALUES(" + key() + ", " + id() + ", 1, " + blob() + ")";
-      case 8: return "INSERT OR REPLACE INTO stock SELECT 'bulk" + id() + "', value, 2, zeroblob(" + std::to_string(below(700)) + ") FROM generate(" + std::to_string(below(80)) + ")";
+      case 8:
+        return "INSERT OR REPLACE INTO stock SELECT 'bulk" + id() + "', value, 2, zeroblob(" +
+               std::to_string(below(700)) + ") FROM generate(" + std::to_string(below(80)) + ")";
       case 9: return "UPDATE stock SET qty=qty+1 WHERE item=" + id();
       case 10: return "UPDATE stock SET memo=randomblob(length(memo)) WHERE item%50=" + std::to_string(below(50));
       case 11: return "DELETE FROM stock WHERE item=" + id() + " OR place=" + key();
@@ -62,7 +66,9 @@ class RandomShop {
       case 18: return "UPDATE receipt SET body=randomblob(length(body)) WHERE number%20=" + std::to_string(below(20));
       case 19: return below(12) ? "SELECT 1" : "DELETE FROM " + std::string(below(2) ? "stock" : "receipt");
       case 20: return "UPDATE total SET v=randomblob(length(v)) WHERE k>" + key() + " AND typeof(v)='blob'";
-      default: return "INSERT INTO item(name, price, note) SELECT 'bulk', value, zeroblob(" + std::to_string(below(300)) + ") FROM generate(" + std::to_string(below(60)) + ")";
+      default:
+        return "INSERT INTO item(name, price, note) SELECT 'bulk', value, zeroblob(" + std::to_string(below(300)) +
+               ") FROM generate(" + std::to_string(below(60)) + ")";
     }
   }
 
@@ -85,8 +91,8 @@ class RandomShop {
     auto at = sql.find("generate(");
     if (at != std::string::npos) {
       auto n = sql.substr(at + 9, sql.find(')', at) - at - 9);
-      sql = "WITH RECURSIVE g(value) AS (SELECT 1 UNION ALL SELECT value+1 FROM g WHERE value<" + n + ") " + sql.substr(0, at) + "g" +
-            sql.substr(sql.find(')', at) + 1);
+      sql = "WITH RECURSIVE g(value) AS (SELECT 1 UNION ALL SELECT value+1 FROM g WHERE value<" + n + ") " +
+            sql.substr(0, at) + "g" + sql.substr(sql.find(')', at) + 1);
     }
     till_.run(sql);
   }

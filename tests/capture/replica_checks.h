@@ -11,8 +11,8 @@ inline std::string owner_text(Owner owner) {
   return std::string(kinds[static_cast<uint32_t>(owner.kind)]) + " " + std::to_string(owner.value);
 }
 
-// Everything is captured. Opens the replica as a start after SIGKILL would, and compares: pages with the database's, the
-// owner map and the digests with ones made anew from the pages. The capturer of `till` is a new one afterwards.
+// Everything is captured. Opens the replica as a start after SIGKILL would, and compares: pages with the database's,
+// the owner map and the digests with ones made anew from the pages. The capturer of `till` is a new one afterwards.
 inline void check_replica(Till& till) {
   till.capturer.reset();
   {

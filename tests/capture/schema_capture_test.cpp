@@ -13,7 +13,9 @@ class Logged {
   std::map<std::string, int> since() {
     static const char* names[] = {"", "CREATE ", "UPDATE ", "DELETE ", "SCHEMA ", "RENUMBER ", "RESTORE "};
     auto db = till_.state->lease();
-    auto query = must(db->prepare("SELECT a.id, a.action, t.name FROM action_log a JOIN tracked_tables t ON t.id=a.table_id WHERE a.id>? ORDER BY a.id"));
+    auto query =
+        must(db->prepare("SELECT a.id, a.action, t.name FROM action_log a JOIN tracked_tables t ON t.id=a.table_id "
+                         "WHERE a.id>? ORDER BY a.id"));
     query.bind(1, last_);
     std::map<std::string, int> counts;
     while (must(query.step())) {
@@ -45,7 +47,9 @@ void expect(Till& till, Logged& logged, Model& model, const Counts& expected) {
   check_replica(till);
 }
 
-std::string numbers(int n) { return "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<" + std::to_string(n) + ") "; }
+std::string numbers(int n) {
+  return "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<" + std::to_string(n) + ") ";
+}
 
 struct Scene {
   Till till{3};
@@ -70,7 +74,8 @@ struct Scene {
 TEST_SUITE_BEGIN("capture");
 
 TEST_CASE("capture: a VACUUM that renumbers a table without key and index is one mark and no row actions") {
-  Scene scene("CREATE TABLE k(a, b); " + numbers(500) + "INSERT INTO k SELECT n, zeroblob(n%90 + (n%50=0)*3000) FROM g; DELETE FROM k WHERE rowid%3=0");
+  Scene scene("CREATE TABLE k(a, b); " + numbers(500) +
+              "INSERT INTO k SELECT n, zeroblob(n%90 + (n%50=0)*3000) FROM g; DELETE FROM k WHERE rowid%3=0");
   scene.run("VACUUM", {{"RENUMBER k", 1}});
   // Nothing to renumber any more.
   scene.run("VACUUM", {});
@@ -79,36 +84,49 @@ TEST_CASE("capture: a VACUUM that renumbers a table without key and index is one
 }
 
 TEST_CASE("capture: a VACUUM keeps keyed and indexed tables without any action") {
-  Scene scene("CREATE TABLE i(id INTEGER PRIMARY KEY, v); CREATE TABLE x(a, b); CREATE INDEX x_a ON x(a);"
-              "CREATE TABLE s(k TEXT PRIMARY KEY, v); CREATE TABLE w(k PRIMARY KEY, v) WITHOUT ROWID;" +
-              numbers(300) + "INSERT INTO i SELECT n, zeroblob(n) FROM g; INSERT INTO x SELECT id, v FROM i; INSERT INTO s SELECT 'k'||id, v FROM i;"
-              "INSERT INTO w SELECT id, v FROM i; DELETE FROM i WHERE id%3=0; DELETE FROM x WHERE rowid%3=0; DELETE FROM s WHERE rowid%3=0");
+  Scene scene(
+      "CREATE TABLE i(id INTEGER PRIMARY KEY, v); CREATE TABLE x(a, b); CREATE INDEX x_a ON x(a);"
+      "CREATE TABLE s(k TEXT PRIMARY KEY, v); CREATE TABLE w(k PRIMARY KEY, v) WITHOUT ROWID;" +
+      numbers(300) +
+      "INSERT INTO i SELECT n, zeroblob(n) FROM g; INSERT INTO x SELECT id, v FROM i; INSERT INTO s SELECT 'k'||id, v "
+      "FROM i;"
+      "INSERT INTO w SELECT id, v FROM i; DELETE FROM i WHERE id%3=0; DELETE FROM x WHERE rowid%3=0; DELETE FROM s "
+      "WHERE rowid%3=0");
   scene.run("VACUUM", {});
 }
 
 TEST_CASE("capture: the kind of a table changes under its name") {
-  Scene scene("CREATE TABLE t(k TEXT PRIMARY KEY, v); " + numbers(60) + "INSERT INTO t SELECT 'k'||n, zeroblob(n*9) FROM g");
-  scene.run("BEGIN; CREATE TABLE n(k TEXT PRIMARY KEY, v) WITHOUT ROWID; INSERT INTO n SELECT * FROM t; DROP TABLE t; ALTER TABLE n RENAME TO t; COMMIT",
-            {{"SCHEMA sqlite_schema", 2}, {"DELETE t", 60}, {"CREATE t", 60}});
+  Scene scene("CREATE TABLE t(k TEXT PRIMARY KEY, v); " + numbers(60) +
+              "INSERT INTO t SELECT 'k'||n, zeroblob(n*9) FROM g");
+  scene.run(
+      "BEGIN; CREATE TABLE n(k TEXT PRIMARY KEY, v) WITHOUT ROWID; INSERT INTO n SELECT * FROM t; DROP TABLE t; ALTER "
+      "TABLE n RENAME TO t; COMMIT",
+      {{"SCHEMA sqlite_schema", 2}, {"DELETE t", 60}, {"CREATE t", 60}});
   scene.run("UPDATE t SET v=1 WHERE k='k5'", {{"UPDATE t", 1}});
 }
 
 TEST_CASE("capture: the twelve steps of ALTER TABLE change the schema and no row that stays equal") {
-  Scene scene("CREATE TABLE t(id INTEGER PRIMARY KEY, v); " + numbers(200) + "INSERT INTO t SELECT n, zeroblob(n*5) FROM g");
-  scene.run("BEGIN; CREATE TABLE new_t(id INTEGER PRIMARY KEY, v NOT NULL); INSERT INTO new_t SELECT * FROM t; DROP TABLE t;"
-            "ALTER TABLE new_t RENAME TO t; COMMIT",
-            {{"SCHEMA sqlite_schema", 1}});
-  scene.run("BEGIN; CREATE TABLE new_t(id INTEGER PRIMARY KEY, v NOT NULL, w DEFAULT 4); INSERT INTO new_t SELECT id, v, id FROM t WHERE id>20;"
-            "DROP TABLE t; ALTER TABLE new_t RENAME TO t; COMMIT",
-            {{"SCHEMA sqlite_schema", 1}, {"DELETE t", 20}, {"UPDATE t", 180}});
+  Scene scene("CREATE TABLE t(id INTEGER PRIMARY KEY, v); " + numbers(200) +
+              "INSERT INTO t SELECT n, zeroblob(n*5) FROM g");
+  scene.run(
+      "BEGIN; CREATE TABLE new_t(id INTEGER PRIMARY KEY, v NOT NULL); INSERT INTO new_t SELECT * FROM t; DROP TABLE t;"
+      "ALTER TABLE new_t RENAME TO t; COMMIT",
+      {{"SCHEMA sqlite_schema", 1}});
+  scene.run(
+      "BEGIN; CREATE TABLE new_t(id INTEGER PRIMARY KEY, v NOT NULL, w DEFAULT 4); INSERT INTO new_t SELECT id, v, id "
+      "FROM t WHERE id>20;"
+      "DROP TABLE t; ALTER TABLE new_t RENAME TO t; COMMIT",
+      {{"SCHEMA sqlite_schema", 1}, {"DELETE t", 20}, {"UPDATE t", 180}});
 }
 
 TEST_CASE("capture: DROP and CREATE in one transaction") {
-  Scene scene("CREATE TABLE a(id INTEGER PRIMARY KEY, v); CREATE TABLE b(k PRIMARY KEY, v) WITHOUT ROWID; " + numbers(50) +
-              "INSERT INTO a SELECT n, zeroblob(n*40) FROM g; INSERT INTO b SELECT id, v FROM a");
+  Scene scene("CREATE TABLE a(id INTEGER PRIMARY KEY, v); CREATE TABLE b(k PRIMARY KEY, v) WITHOUT ROWID; " +
+              numbers(50) + "INSERT INTO a SELECT n, zeroblob(n*40) FROM g; INSERT INTO b SELECT id, v FROM a");
   // The same table again is no change of schema, and only its rows changed.
-  scene.run("BEGIN; DROP TABLE a; CREATE TABLE a(id INTEGER PRIMARY KEY, v); INSERT INTO a VALUES(1, zeroblob(40)), (2, 'two'), (70, 'new'); COMMIT",
-            {{"UPDATE a", 1}, {"CREATE a", 1}, {"DELETE a", 48}});
+  scene.run(
+      "BEGIN; DROP TABLE a; CREATE TABLE a(id INTEGER PRIMARY KEY, v); INSERT INTO a VALUES(1, zeroblob(40)), (2, "
+      "'two'), (70, 'new'); COMMIT",
+      {{"UPDATE a", 1}, {"CREATE a", 1}, {"DELETE a", 48}});
   // Another in its place: the old rows go under the old name.
   scene.run("BEGIN; DROP TABLE b; CREATE TABLE c(x); INSERT INTO c VALUES(1), (2); COMMIT",
             {{"SCHEMA sqlite_schema", 2}, {"DELETE b", 50}, {"CREATE c", 2}});
@@ -119,18 +137,25 @@ TEST_CASE("capture: DROP and CREATE in one transaction") {
 
 TEST_CASE("capture: REPLACE on a TEXT key is an UPDATE, and a changed key another entity") {
   Scene scene("CREATE TABLE s(k TEXT PRIMARY KEY, v); " + numbers(100) + "INSERT INTO s SELECT 'k'||n, n FROM g");
-  scene.run("INSERT OR REPLACE INTO s VALUES('k5', 'new'), ('k6', 'newer'), ('k200', 'first')", {{"UPDATE s", 2}, {"CREATE s", 1}});
+  scene.run("INSERT OR REPLACE INTO s VALUES('k5', 'new'), ('k6', 'newer'), ('k200', 'first')",
+            {{"UPDATE s", 2}, {"CREATE s", 1}});
   scene.run("UPDATE s SET k='k300' WHERE k='k7'", {{"DELETE s", 1}, {"CREATE s", 1}});
   // The same content under another rowid is no change.
   scene.run("INSERT OR REPLACE INTO s VALUES('k5', 'new')", {});
   // Two keys exchanged.
-  scene.run("BEGIN; UPDATE s SET k='x' WHERE k='k1'; UPDATE s SET k='k1' WHERE k='k2'; UPDATE s SET k='k2' WHERE k='x'; COMMIT", {{"UPDATE s", 2}});
+  scene.run(
+      "BEGIN; UPDATE s SET k='x' WHERE k='k1'; UPDATE s SET k='k1' WHERE k='k2'; UPDATE s SET k='k2' WHERE k='x'; "
+      "COMMIT",
+      {{"UPDATE s", 2}});
 }
 
 TEST_CASE("capture: what ANALYZE writes is kept as hidden rows and shown as no action") {
   Scene scene("CREATE TABLE t(a, b); CREATE INDEX t_a ON t(a); " + numbers(40) + "INSERT INTO t SELECT n, n%3 FROM g");
   auto hidden = [&] { return must(scene.till.state->lease()->query_integer("SELECT count(*) FROM hidden_rows")); };
-  scene.run("CREATE INDEX t_b ON t(b); ANALYZE", {{"SCHEMA sqlite_schema", 2 + static_cast<int>(must(scene.till.app.query_integer("SELECT sqlite_compileoption_used('ENABLE_STAT4')")))}});
+  scene.run(
+      "CREATE INDEX t_b ON t(b); ANALYZE",
+      {{"SCHEMA sqlite_schema",
+        2 + static_cast<int>(must(scene.till.app.query_integer("SELECT sqlite_compileoption_used('ENABLE_STAT4')")))}});
   int64_t first = hidden();
   CHECK(first >= 2);
   scene.run("INSERT INTO t VALUES(1, 1); ANALYZE", {{"CREATE t", 1}});

@@ -143,9 +143,16 @@ TEST_CASE("varint: every length at its boundaries goes there and back, and a cut
 
 TEST_CASE("record: integers take the shortest serial type and come back") {
   std::map<uint64_t, std::vector<int64_t>> by_serial = {
-      {8, {0}}, {9, {1}}, {1, {-1, 2, 127, -128}}, {2, {128, -129, 32767, -32768}}, {3, {32768, -32769, 8388607, -8388608}},
-      {4, {8388608, -8388609, 2147483647, -2147483648LL}}, {5, {2147483648LL, -2147483649LL, 140737488355327LL, -140737488355328LL}},
-      {6, {140737488355328LL, -140737488355329LL, std::numeric_limits<int64_t>::max(), std::numeric_limits<int64_t>::min()}}};
+      {8, {0}},
+      {9, {1}},
+      {1, {-1, 2, 127, -128}},
+      {2, {128, -129, 32767, -32768}},
+      {3, {32768, -32769, 8388607, -8388608}},
+      {4, {8388608, -8388609, 2147483647, -2147483648LL}},
+      {5, {2147483648LL, -2147483649LL, 140737488355327LL, -140737488355328LL}},
+      {6,
+       {140737488355328LL, -140737488355329LL, std::numeric_limits<int64_t>::max(),
+        std::numeric_limits<int64_t>::min()}}};
   for (auto& [serial, values] : by_serial)
     for (int64_t v : values) {
       CAPTURE(v);
@@ -195,9 +202,7 @@ TEST_CASE("record: as SQLite writes it, for headers and values around each lengt
           v.real = 0.5 + static_cast<double>(c);
           values += std::to_string(c) + ".5";
           break;
-        default:
-          v = integer(static_cast<int64_t>(c) * 1000003);
-          values += std::to_string(c * 1000003);
+        default: v = integer(static_cast<int64_t>(c) * 1000003); values += std::to_string(c * 1000003);
       }
       if (c + 1 < columns) values += ",";
       writer.add(v);
@@ -216,7 +221,8 @@ TEST_CASE("record: as SQLite writes it, for headers and values around each lengt
     auto back = decode_record(record);
     REQUIRE(back);
     CHECK(back->size() == columns);
-    for (size_t n = 0; n < record.size(); n += 1 + record.size() / 300) CHECK_FALSE(decode_record(ByteView(record).first(n)));
+    for (size_t n = 0; n < record.size(); n += 1 + record.size() / 300)
+      CHECK_FALSE(decode_record(ByteView(record).first(n)));
   }
 }
 
@@ -229,13 +235,16 @@ TEST_CASE("btree: cells of every page size around the overflow thresholds") {
       auto db = must(Connection::open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
       must(db.execute("PRAGMA page_size=" + std::to_string(page_size)));
       sqlite3_file_control(db.handle(), "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
-      must(db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, v BLOB); CREATE TABLE w(k INTEGER PRIMARY KEY, v BLOB) WITHOUT ROWID"));
+      must(
+          db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, v BLOB); CREATE TABLE w(k INTEGER PRIMARY KEY, v BLOB) "
+                     "WITHOUT ROWID"));
       std::map<int64_t, size_t> sizes;
       int64_t id = 0;
       for (bool table : {true, false}) {
         uint32_t most = table ? usable - 35 : (usable - 12) * 64 / 255 - 23;
         // Payloads from below the threshold to above it, and where one and two overflow pages are just full.
-        for (uint32_t middle : {most, most + usable - 4, most + 2 * (usable - 4), (usable - 12) * 32 / 255 - 23 + usable - 4})
+        for (uint32_t middle :
+             {most, most + usable - 4, most + 2 * (usable - 4), (usable - 12) * 32 / 255 - 23 + usable - 4})
           for (uint32_t n = middle - 8; n <= middle + 8; n++) sizes[++id] = n;
       }
       must(db.execute("BEGIN"));
@@ -277,7 +286,9 @@ TEST_CASE("btree: cells of every page size around the overflow thresholds") {
 TEST_CASE("btree: the freelist as SQLite keeps it; one that goes round is refused") {
   auto db = must(Connection::open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
   must(db.execute("PRAGMA page_size=512; CREATE TABLE t(v); CREATE TABLE u(v)"));
-  must(db.execute("WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<900) INSERT INTO t SELECT zeroblob(450) FROM g"));
+  must(
+      db.execute("WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<900) INSERT INTO t SELECT "
+                 "zeroblob(450) FROM g"));
   must(db.execute("DELETE FROM t"));
   BytesReader reader(image_of(db), 512);
   DatabaseHeader header = must(DatabaseHeader::parse(reader.bytes()));
@@ -390,17 +401,21 @@ TEST_CASE("dbfile: hostile bytes are refused or read within bounds, never a cras
     BytesReader none({}, 512);
     static const uint8_t kinds[] = {2, 5, 10, 13};
     if (bytes.size() > 100) bytes[round % 2 ? 0 : 100] = kinds[random.below(4)];
-    for (uint32_t usable : {480u, 512u, static_cast<uint32_t>(bytes.size())}) try_page(none, round % 2 ? 2 : 1, bytes, usable, 0);
+    for (uint32_t usable : {480u, 512u, static_cast<uint32_t>(bytes.size())})
+      try_page(none, round % 2 ? 2 : 1, bytes, usable, 0);
   }
   // A real database with bytes changed here and there: further into the parsers than noise gets.
   auto db = must(Connection::open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
-  must(db.execute("PRAGMA page_size=512; CREATE TABLE t(v); CREATE TABLE w(k PRIMARY KEY, v) WITHOUT ROWID;"
-                  "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<60) INSERT INTO t SELECT randomblob(n*20) FROM g;"
-                  "INSERT INTO w SELECT rowid, v FROM t; DELETE FROM t WHERE rowid%4=0"));
+  must(
+      db.execute("PRAGMA page_size=512; CREATE TABLE t(v); CREATE TABLE w(k PRIMARY KEY, v) WITHOUT ROWID;"
+                 "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<60) INSERT INTO t SELECT "
+                 "randomblob(n*20) FROM g;"
+                 "INSERT INTO w SELECT rowid, v FROM t; DELETE FROM t WHERE rowid%4=0"));
   Bytes good = image_of(db);
   for (int round = 0; round < 300; round++) {
     BytesReader reader(good, 512);
-    for (uint64_t n = 1 + random.below(60); n > 0; n--) reader.bytes()[random.below(good.size())] = static_cast<uint8_t>(random.next());
+    for (uint64_t n = 1 + random.below(60); n > 0; n--)
+      reader.bytes()[random.below(good.size())] = static_cast<uint8_t>(random.next());
     auto header = DatabaseHeader::parse(reader.bytes());
     if (!header || header->page_size != 512) continue;
     (void)read_freelist(reader, *header, reader.page_count()).has_value();

@@ -17,8 +17,8 @@ TEST_SUITE_BEGIN("integration");
 
 namespace {
 
-// ./dev soak asks for the full numbers; ctest runs the same with fewer sales, because sanitizers make the agent ten times
-// slower than the shop it follows.
+// ./dev soak asks for the full numbers; ctest runs the same with fewer sales, because sanitizers make the agent ten
+// times slower than the shop it follows.
 bool soak() { return std::getenv("TILLSYNC_SOAK") != nullptr; }
 
 // The store, read in this process.
@@ -107,24 +107,31 @@ void check_equal_to(const std::string& expected, const std::string& found) {
 
 }  // namespace
 
-TEST_CASE("sales at full speed, the agent killed 20 times: the log is whole, and baseline plus replay is the database") {
+TEST_CASE(
+    "sales at full speed, the agent killed 20 times: the log is whole, and baseline plus replay is the database") {
   SeededRandom random(SeededRandom::seed_of_this_run());
   INFO("seed " << random.seed());
   World world;
   const int64_t sales = soak() ? 60000 : 5000;
-  world.start_shop({"--sales", std::to_string(sales), "--seed", std::to_string(random.below(1000000)), "--ready-file", world.folder / "ready"});
+  world.start_shop({"--sales", std::to_string(sales), "--seed", std::to_string(random.below(1000000)), "--ready-file",
+                    world.folder / "ready"});
   world.until("the shop is open", [&] { return std::filesystem::exists(world.folder / "ready"); });
-  std::string schema_before = world.query_text("SELECT group_concat(type||name||tbl_name||coalesce(sql,''), '|') FROM sqlite_schema");
+  std::string schema_before =
+      world.query_text("SELECT group_concat(type||name||tbl_name||coalesce(sql,''), '|') FROM sqlite_schema");
   world.start_agent();
   world.back_up("full");
   int64_t sold = 0;
   for (int kills = 0; kills < 20; kills++) {
     // Spread over the sales, not over time: the machine may be slow.
     int64_t next = sold + sales / 120 + static_cast<int64_t>(random.below(static_cast<uint64_t>(sales / 24)));
-    world.until("more sales", [&] { return !world.shop.is_running() || world.query("SELECT n FROM sale_counter") >= next; });
+    world.until("more sales",
+                [&] { return !world.shop.is_running() || world.query("SELECT n FROM sale_counter") >= next; });
     sold = world.query("SELECT n FROM sale_counter");
     world.kill_agent();
-    if (kills % 5 == 4) world.until("sales nobody sees", [&] { return !world.shop.is_running() || world.query("SELECT n FROM sale_counter") >= sold + sales / 200; });
+    if (kills % 5 == 4)
+      world.until("sales nobody sees", [&] {
+        return !world.shop.is_running() || world.query("SELECT n FROM sale_counter") >= sold + sales / 200;
+      });
     world.start_agent();
     if (kills == 10) world.back_up("incremental");
   }
@@ -133,7 +140,8 @@ TEST_CASE("sales at full speed, the agent killed 20 times: the log is whole, and
   StoreSide side(world);
   LogFacts facts = read_log(side);
   CHECK(facts.last_sequence == flushed["sequence"].get<Sequence>());
-  MESSAGE("transactions captured singly: " << facts.single << ", catch-ups: " << facts.catch_ups << ", actions: " << facts.last_sequence);
+  MESSAGE("transactions captured singly: " << facts.single << ", catch-ups: " << facts.catch_ups
+                                           << ", actions: " << facts.last_sequence);
   CHECK(world.query("SELECT n FROM sale_counter") == sales);
 
   auto outcome = side.restore({});
@@ -141,7 +149,8 @@ TEST_CASE("sales at full speed, the agent killed 20 times: the log is whole, and
   check_equal_to(world.db, side.staging);
 
   // Nothing of ours is in the application's database.
-  CHECK(world.query_text("SELECT group_concat(type||name||tbl_name||coalesce(sql,''), '|') FROM sqlite_schema") == schema_before);
+  CHECK(world.query_text("SELECT group_concat(type||name||tbl_name||coalesce(sql,''), '|') FROM sqlite_schema") ==
+        schema_before);
   world.stop_agent();
 }
 
@@ -156,10 +165,13 @@ TEST_CASE("a restore to each of many random transactions equals a copy taken at 
   world.wait_for_shop();
   world.start_agent();
   world.back_up("full");
-  world.start_shop({"--sales", std::to_string(sales), "--seed", std::to_string(random.below(1000000)), "--mark", std::to_string(marks_wanted), "--mark-dir", world.folder / "marks"});
+  world.start_shop({"--sales", std::to_string(sales), "--seed", std::to_string(random.below(1000000)), "--mark",
+                    std::to_string(marks_wanted), "--mark-dir", world.folder / "marks"});
   const char* types[] = {"incremental", "incremental", "differential", "incremental"};
   for (int i = 0; i < 4; i++) {
-    world.until("more sales", [&] { return !world.shop.is_running() || world.query("SELECT n FROM sale_counter") >= sales / 5 * (i + 1); });
+    world.until("more sales", [&] {
+      return !world.shop.is_running() || world.query("SELECT n FROM sale_counter") >= sales / 5 * (i + 1);
+    });
     world.back_up(types[i]);
   }
   world.wait_for_shop();

@@ -37,9 +37,11 @@ struct World {
   }
   void write_config(const std::string& more, const std::string& extra_databases = "") {
     std::ofstream out(config, std::ios::trunc);
-    out << "[terminal]\nname = \"store-1/till-1\"\nstate_dir = \"" << folder / "state" << "\"\ncontrol = \"" << socket << "\"\n"
+    out << "[terminal]\nname = \"store-1/till-1\"\nstate_dir = \"" << folder / "state"
+        << "\"\ncontrol = \"" << socket << "\"\n"
         << "[[database]]\nname = \"pos\"\npath = \"" << db << "\"\nscan_interval = \"1s\"\n"
-        << extra_databases << "[store]\nurl = \"file://" << store << "\"\n[schedule]\nlog_flush = \"200ms\"\nincremental = \"\"\n[limits]\nmin_free = \"0B\"\n"
+        << extra_databases << "[store]\nurl = \"file://" << store
+        << "\"\n[schedule]\nlog_flush = \"200ms\"\nincremental = \"\"\n[limits]\nmin_free = \"0B\"\n"
         << more;
   }
 
@@ -98,7 +100,9 @@ struct World {
     std::string out = folder / ("out-" + std::to_string(++number)), err = out + ".err";
     std::string line;
     for (auto& word : words) line += " '" + word + "'";
-    int raw = std::system(("'" + bin + "/tillsync' --config '" + config + "'" + line + " >'" + out + "' 2>'" + err + "' </dev/null").c_str());
+    int raw = std::system(
+        ("'" + bin + "/tillsync' --config '" + config + "'" + line + " >'" + out + "' 2>'" + err + "' </dev/null")
+            .c_str());
     auto read = [](const std::string& path) {
       std::ifstream in(path);
       std::stringstream all;
@@ -113,17 +117,19 @@ struct World {
     words.insert(words.end(), options.begin(), options.end());
     shop = must(ChildProcess::start(words, folder / "shop.log"));
   }
-  void wait_for_shop() { CHECK(must(shop.wait(std::chrono::minutes(10), [] { return false; })) == 0); }
+  void wait_for_shop() {
+    CHECK(must(shop.wait(std::chrono::minutes(10), [] { return false; })) == 0);
+  }
 
   Uuid terminal() { return must(Uuid::parse(call("store.info")["terminal_id"].get<std::string>())); }
-  int64_t query(const std::string& sql) {
+  // As another program of the till reads: patient while the application opens, closes or changes the journal mode.
+  Connection reader() {
     auto connection = must(Connection::open(db, SQLITE_OPEN_READONLY));
-    return must(connection.query_integer(sql));
+    must(connection.execute("PRAGMA busy_timeout = 60000"));
+    return connection;
   }
-  std::string query_text(const std::string& sql) {
-    auto connection = must(Connection::open(db, SQLITE_OPEN_READONLY));
-    return must(connection.query_text(sql));
-  }
+  int64_t query(const std::string& sql) { return must(reader().query_integer(sql)); }
+  std::string query_text(const std::string& sql) { return must(reader().query_text(sql)); }
 };
 
 }  // namespace tillsync::test

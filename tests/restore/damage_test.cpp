@@ -39,7 +39,8 @@ TEST_CASE("damage: every flipped byte of a segment is found, with the segment's 
     shop.store.flip(key, i, static_cast<uint8_t>(1u << (i % 8)));
     LogReader fresh(shop.store, shop.lineage);
     Error error = refused(fresh.read(all[1]));
-    if (error.kind != ErrorKind::corrupt || !contains(error.context, key)) FAIL_CHECK("byte " << i << ": " << error.context);
+    if (error.kind != ErrorKind::corrupt || !contains(error.context, key))
+      FAIL_CHECK("byte " << i << ": " << error.context);
     shop.store.flip(key, i, static_cast<uint8_t>(1u << (i % 8)));
   }
   must(reader.read(all[1]));

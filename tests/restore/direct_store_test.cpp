@@ -29,8 +29,10 @@ struct Shop : RestoreWorld {
     url = "file://" + folder.path() + "/store";
     auto out = must(make_store(url, files, random));
     for (auto& key : store.keys()) copy(*out, key, *store.content(key));
-    copy(*out, keys::terminal_json(lineage.terminal), to_bytes(as_bytes(R"({"id": "00112233-4455-6677-8899-aabbccddeeff", "name": "till-3"})")));
-    must(out->replace(keys::terminal_name("shop/till-3"), as_bytes(R"({"id": "00112233-4455-6677-8899-aabbccddeeff"})")));
+    copy(*out, keys::terminal_json(lineage.terminal),
+         to_bytes(as_bytes(R"({"id": "00112233-4455-6677-8899-aabbccddeeff", "name": "till-3"})")));
+    must(out->replace(keys::terminal_name("shop/till-3"),
+                      as_bytes(R"({"id": "00112233-4455-6677-8899-aabbccddeeff"})")));
     access.config.store.url = url;
     access.config.terminal.name = "some-host";
   }
@@ -74,7 +76,8 @@ TEST_CASE("store: snapshots, log, restore, verify and log verify from a folder")
   ::close(fd);
   CHECK(restored["proven"] == true);
   CHECK(restored["transaction"] == 2);
-  CHECK(steps == std::vector<std::string>{"VALIDATE_SNAPSHOT", "FETCH_PACKS", "RESTORE_DATABASE", "REPLAY_ACTION_LOG", "FINAL_VALIDATION"});
+  CHECK(steps == std::vector<std::string>{"VALIDATE_SNAPSHOT", "FETCH_PACKS", "RESTORE_DATABASE", "REPLAY_ACTION_LOG",
+                                          "FINAL_VALIDATION"});
   auto db = must(Connection::open(target, SQLITE_OPEN_READWRITE));
   check_same(dump(db), shop.copies.at(2));
   CHECK(kind_of(commands->restore({}, -1, [](const Json&) { return false; })) == ErrorKind::cancelled);

@@ -32,10 +32,12 @@ void random_moments(uint64_t seed, const std::string& pragmas) {
   for (int i = 0; i < 10; i++) world.check_moment(moments[random.below(moments.size())]);
   world.check_moment(moments.back());
 
-  auto verdict = must(verify_log(world.store, world.lineage, {{world.full->sequence, world.full->tables}}, world.full->sequence + 1));
+  auto verdict = must(
+      verify_log(world.store, world.lineage, {{world.full->sequence, world.full->tables}}, world.full->sequence + 1));
   CHECK(verdict.ok());
   for (auto& segment : verdict.segments) CHECK(segment.proven == segment.stated);
-  SnapshotVerifier verifier(world.store, world.lineage, world.files, world.vfs.name(), world.folder.path() + "/verify.db");
+  SnapshotVerifier verifier(world.store, world.lineage, world.files, world.vfs.name(),
+                            world.folder.path() + "/verify.db");
   for (auto& uuid : must(list_snapshots(world.store, world.lineage))) {
     auto proven = must(verifier.prove(uuid, nullptr));
     if (proven.error) FAIL("snapshot " << uuid.str() << ": " << proven.error->context);
@@ -44,10 +46,12 @@ void random_moments(uint64_t seed, const std::string& pragmas) {
 }  // namespace
 
 TEST_CASE("restore: random moments, WAL, small pages") {
-  random_moments(SeededRandom::seed_of_this_run(), "PRAGMA page_size=1024; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;");
+  random_moments(SeededRandom::seed_of_this_run(),
+                 "PRAGMA page_size=1024; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;");
 }
 TEST_CASE("restore: random moments, UTF-16") {
-  random_moments(SeededRandom::seed_of_this_run(), "PRAGMA encoding='UTF-16le'; PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;");
+  random_moments(SeededRandom::seed_of_this_run(),
+                 "PRAGMA encoding='UTF-16le'; PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;");
 }
 
 TEST_CASE("restore: counters, keys that are replaced or swapped, and triggers come back as they were") {
@@ -72,7 +76,9 @@ TEST_CASE("restore: counters, keys that are replaced or swapped, and triggers co
   world.sell("INSERT INTO receipt(v) VALUES(1.0), ('1'), (NULL)");
   world.sell("INSERT INTO token VALUES('a', 1), ('A', 2)");
   world.sell("INSERT OR REPLACE INTO token VALUES('a', 3)");
-  world.sell("BEGIN; UPDATE seat SET place='x' WHERE id=1; UPDATE seat SET place='a' WHERE id=2; UPDATE seat SET place='b' WHERE id=1; COMMIT");
+  world.sell(
+      "BEGIN; UPDATE seat SET place='x' WHERE id=1; UPDATE seat SET place='a' WHERE id=2; UPDATE seat SET place='b' "
+      "WHERE id=1; COMMIT");
   world.sell("UPDATE seat SET id=id+10");
   world.sell("INSERT INTO stock VALUES('p', 1, 2), ('p', 2, 3), ('q', 1, zeroblob(3000))");
   world.sell("INSERT OR REPLACE INTO stock VALUES('p', 1, 9)");
@@ -128,7 +134,8 @@ TEST_CASE("restore: a transaction that is spread over several segments") {
   world.snapshot();
   world.sell("INSERT INTO t VALUES(-1, 'before')");
   TransactionNo large = world.sell(
-      "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<120000) INSERT INTO t SELECT n, n%7 FROM g");
+      "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<120000) INSERT INTO t SELECT n, n%7 FROM "
+      "g");
   world.sell("DELETE FROM t WHERE id=5");
   world.seal();
   CHECK(world.segments.size() >= 3);
@@ -167,7 +174,8 @@ TEST_CASE("restore: past a change of schema with its snapshot, not without") {
     if (segment.head.last_transaction == change) stated = segment.head.state != Digest{} && !segment.digests.empty();
   }
   CHECK(stated);
-  auto verdict = must(verify_log(world.store, world.lineage, {{0, world.full->tables}, {world.last->sequence, world.last->tables}}, 1));
+  auto verdict = must(
+      verify_log(world.store, world.lineage, {{0, world.full->tables}, {world.last->sequence, world.last->tables}}, 1));
   CHECK(verdict.ok());
   CHECK(verdict.segments.back().proven);
 }

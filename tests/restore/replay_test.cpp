@@ -9,16 +9,22 @@ TEST_SUITE_BEGIN("restore");
 namespace {
 struct Shop : RestoreWorld {
   Shop() {
-    run("CREATE TABLE item(id INTEGER PRIMARY KEY, name UNIQUE, price); CREATE TABLE stock(p TEXT, i INT, q, PRIMARY KEY(p, i)) WITHOUT ROWID;"
+    run("CREATE TABLE item(id INTEGER PRIMARY KEY, name UNIQUE, price); CREATE TABLE stock(p TEXT, i INT, q, PRIMARY "
+        "KEY(p, i)) WITHOUT ROWID;"
         "CREATE TABLE audit(what); CREATE TABLE receipt(n INTEGER PRIMARY KEY AUTOINCREMENT, v);"
         "INSERT INTO item VALUES(1, 'milk', 1.5), (2, 'bread', 2)");
     remember();
     snapshot();
     sell("UPDATE item SET price=1.75 WHERE id=1");
-    sell("BEGIN; INSERT INTO receipt(v) VALUES(1), (2); INSERT INTO audit VALUES('x'), ('y'); INSERT INTO stock VALUES('p', 1, 5);"
-         "UPDATE item SET name='z' WHERE id=1; UPDATE item SET name='milk' WHERE id=2; UPDATE item SET name='bread' WHERE id=1;"
-         "DELETE FROM audit WHERE what='x'; COMMIT");
-    sell("BEGIN; DELETE FROM stock; UPDATE item SET price=9 WHERE id=2; DELETE FROM receipt WHERE n=1; INSERT INTO audit VALUES('w'); COMMIT");
+    sell(
+        "BEGIN; INSERT INTO receipt(v) VALUES(1), (2); INSERT INTO audit VALUES('x'), ('y'); INSERT INTO stock "
+        "VALUES('p', 1, 5);"
+        "UPDATE item SET name='z' WHERE id=1; UPDATE item SET name='milk' WHERE id=2; UPDATE item SET name='bread' "
+        "WHERE id=1;"
+        "DELETE FROM audit WHERE what='x'; COMMIT");
+    sell(
+        "BEGIN; DELETE FROM stock; UPDATE item SET price=9 WHERE id=2; DELETE FROM receipt WHERE n=1; INSERT INTO "
+        "audit VALUES('w'); COMMIT");
     seal();
   }
   std::shared_ptr<const Schema> schema_now() { return std::make_shared<const Schema>(schema()); }
@@ -43,7 +49,9 @@ TEST_CASE("replay: twice is once, and done transactions are skipped") {
   }
 }
 
-TEST_CASE("replay: another row than the log knows is a conflict with both images; keep-going leaves it and its dependants out") {
+TEST_CASE(
+    "replay: another row than the log knows is a conflict with both images; keep-going leaves it and its dependants "
+    "out") {
   Shop shop;
   auto plan = must(plan_restore(shop.store, shop.lineage, {}));
   auto staging = shop.staging();
@@ -55,7 +63,8 @@ TEST_CASE("replay: another row than the log knows is a conflict with both images
   tampered();
   Error error = refused(staging.replay(plan, false, nullptr));
   CHECK(error.kind == ErrorKind::conflict);
-  for (const char* part : {"sequence 1", "item", "entity 1", "77", "1.5"}) CHECK_MESSAGE(contains(error.context, part), error.context);
+  for (const char* part : {"sequence 1", "item", "entity 1", "77", "1.5"})
+    CHECK_MESSAGE(contains(error.context, part), error.context);
 
   tampered();
   must(staging.replay(plan, true, nullptr));

@@ -13,8 +13,9 @@ namespace tillsync::test {
 // Every table by type and exact content of each value; rowids where nothing else names a row.
 inline Content dump(Connection& db) {
   Content content;
-  auto tables = must(db.prepare("SELECT m.name FROM sqlite_schema m JOIN pragma_table_list l ON l.name=m.name AND l.schema='main'"
-                                " WHERE m.type='table' AND l.type<>'virtual'"));
+  auto tables =
+      must(db.prepare("SELECT m.name FROM sqlite_schema m JOIN pragma_table_list l ON l.name=m.name AND l.schema='main'"
+                      " WHERE m.type='table' AND l.type<>'virtual'"));
   while (must(tables.step())) {
     std::string name = tables.text(0), row = "''";
     auto info = must(db.prepare("SELECT name, pk FROM pragma_table_xinfo(?) WHERE hidden IN (0, 3) ORDER BY cid"));
@@ -46,8 +47,8 @@ inline Content dump_of_backup(Connection& source) {
 struct RestoreWorld : Till {
   MemoryObjectStore store;
   Lineage lineage{Uuid::parse("00112233-4455-6677-8899-aabbccddeeff").value(), "pos", 1};
-  std::vector<std::string> segments;          // keys, in order
-  std::map<TransactionNo, Content> copies;    // by backup, at that transaction
+  std::vector<std::string> segments;        // keys, in order
+  std::map<TransactionNo, Content> copies;  // by backup, at that transaction
   std::optional<Manifest> full, last;
 
   using Till::Till;

@@ -22,9 +22,12 @@ Bytes documented_segment() {
   std::string line, hex;
   bool inside = false;
   while (std::getline(in, line)) {
-    if (line == "```hex segment") inside = true;
-    else if (line.starts_with("```")) inside = false;
-    else if (inside) hex += line;
+    if (line == "```hex segment")
+      inside = true;
+    else if (line.starts_with("```"))
+      inside = false;
+    else if (inside)
+      hex += line;
   }
   Bytes out;
   CHECK(from_hex(hex, out));
@@ -61,7 +64,8 @@ TEST_CASE("formats: the segment in the document is read as the document says") {
   CountingRandom random;
   Bytes written = encode_segment(segment, lineage, random), documented = documented_segment();
   std::string shown = "\n";
-  for (size_t i = 0; i < written.size(); i += 32) shown += to_hex(ByteView(written).subspan(i, std::min<size_t>(32, written.size() - i))) + "\n";
+  for (size_t i = 0; i < written.size(); i += 32)
+    shown += to_hex(ByteView(written).subspan(i, std::min<size_t>(32, written.size() - i))) + "\n";
   REQUIRE_MESSAGE(!documented.empty(), shown);
   // Another zstd may pack otherwise; what is in it may not differ.
   Segment read = must(decode_segment(documented, lineage));

@@ -35,7 +35,8 @@ struct MemoryFileSystem::Node {
     Bytes out(kBlock, 0);
     uint64_t from = block * kBlock;
     if (from < content.size())
-      std::copy_n(content.begin() + static_cast<ptrdiff_t>(from), std::min<uint64_t>(kBlock, content.size() - from), out.begin());
+      std::copy_n(content.begin() + static_cast<ptrdiff_t>(from), std::min<uint64_t>(kBlock, content.size() - from),
+                  out.begin());
     return out;
   }
 
@@ -83,7 +84,8 @@ struct MemoryFileSystem::Node {
         if (from >= size) continue;
         uint64_t pick = fate == 0 ? 0 : fate == 1 ? 1 : random->below(2 + versions.size());
         Bytes content = pick == 0 ? block_of(synced, block) : pick == 1 ? block_of(now, block) : versions[pick - 2];
-        std::copy_n(content.begin(), std::min<uint64_t>(kBlock, size - from), survivor.begin() + static_cast<ptrdiff_t>(from));
+        std::copy_n(content.begin(), std::min<uint64_t>(kBlock, size - from),
+                    survivor.begin() + static_cast<ptrdiff_t>(from));
       }
       synced = std::move(survivor);
     }
@@ -98,8 +100,10 @@ struct MemoryFileSystem::Node {
       size_t happened = random->below(steps.size() + 1);
       for (size_t i = 0; i < happened; i++)
         for (auto& [name, node] : steps[i]) {
-          if (node) synced_names[name] = node;
-          else synced_names.erase(name);
+          if (node)
+            synced_names[name] = node;
+          else
+            synced_names.erase(name);
         }
     }
     steps.clear();
@@ -162,8 +166,10 @@ struct MemoryFileSystem::State {
 
   static void change(const NodePtr& folder, Node::Step step) {
     for (auto& [name, node] : step) {
-      if (node) folder->names[name] = node;
-      else folder->names.erase(name);
+      if (node)
+        folder->names[name] = node;
+      else
+        folder->names.erase(name);
     }
     folder->steps.push_back(std::move(step));
   }
@@ -197,7 +203,11 @@ struct MemoryFileSystem::State {
 class MemoryFileSystem::Handle : public File {
  public:
   Handle(std::shared_ptr<State> state, NodePtr node, std::string path, bool writable)
-      : state_(std::move(state)), node_(std::move(node)), path_(std::move(path)), writable_(writable), boot_(state_->boot) {}
+      : state_(std::move(state)),
+        node_(std::move(node)),
+        path_(std::move(path)),
+        writable_(writable),
+        boot_(state_->boot) {}
   ~Handle() override {
     std::lock_guard lock(state_->mutex);
     if (node_->locked_by == this) node_->locked_by = nullptr;
@@ -259,7 +269,8 @@ class MemoryFileSystem::Handle : public File {
 
  private:
   Result<void> alive(std::string_view doing) const {
-    if (!state_->powered || state_->boot != boot_) return failure(ErrorKind::internal, doing, path_, "the power is gone");
+    if (!state_->powered || state_->boot != boot_)
+      return failure(ErrorKind::internal, doing, path_, "the power is gone");
     return {};
   }
   std::shared_ptr<State> state_;
@@ -279,7 +290,8 @@ Result<std::unique_ptr<File>> MemoryFileSystem::open(const std::string& path, Op
   std::lock_guard lock(state_->mutex);
   TILLSYNC_LET(auto place, state_->locate("open", path));
   bool may_make = mode == OpenMode::create || mode == OpenMode::create_new;
-  if (place.node && mode == OpenMode::create_new) return failure(ErrorKind::conflict, "create", path, "it exists already");
+  if (place.node && mode == OpenMode::create_new)
+    return failure(ErrorKind::conflict, "create", path, "it exists already");
   if (place.node && place.node->directory) return failure(ErrorKind::internal, "open", path, "it is a folder");
   if (!place.node && !may_make) return failure(ErrorKind::not_found, "open", path, "no such file");
   if (!place.node) {
@@ -318,7 +330,8 @@ Result<void> MemoryFileSystem::move(const std::string& from, const std::string& 
   TILLSYNC_LET(auto source, state_->locate("rename", from));
   TILLSYNC_LET(auto target, state_->locate("rename " + from + " to", to));
   if (!source.node) return failure(ErrorKind::not_found, "rename", from, "no such file");
-  if (only_if_free && target.node) return failure(ErrorKind::conflict, "give " + from + " the name", to, "it exists already");
+  if (only_if_free && target.node)
+    return failure(ErrorKind::conflict, "give " + from + " the name", to, "it exists already");
   if (source.node == target.node) return {};
   if (target.node && (target.node->directory || source.node->directory))
     return failure(ErrorKind::conflict, "rename " + from + " to", to, "a folder is in the way");
@@ -337,7 +350,8 @@ Result<std::vector<DirectoryEntry>> MemoryFileSystem::list(const std::string& di
   NodePtr node = state_->find(directory);
   if (!node || !node->directory) return failure(ErrorKind::not_found, "list", directory, "no such folder");
   std::vector<DirectoryEntry> out;
-  for (auto& [name, child] : node->names) out.push_back({name, child->directory ? FileType::directory : FileType::regular});
+  for (auto& [name, child] : node->names)
+    out.push_back({name, child->directory ? FileType::directory : FileType::regular});
   return out;
 }
 
@@ -348,7 +362,8 @@ Result<void> MemoryFileSystem::make_directories(const std::string& path) {
   for (auto& part : State::parts(path)) {
     auto it = node->names.find(part);
     NodePtr child = it == node->names.end() ? nullptr : it->second;
-    if (child && !child->directory) return failure(ErrorKind::conflict, "make the folder", path, "a file is in the way");
+    if (child && !child->directory)
+      return failure(ErrorKind::conflict, "make the folder", path, "a file is in the way");
     if (!child) {
       child = state_->make(true);
       State::change(node, {{part, child}});

@@ -1,10 +1,13 @@
 // A file system in memory that can lose its power.
 //
 // Fault model of crash(): what the file port does not promise to keep may be gone.
-//   - Bytes written since the file's last sync(): each 512-byte block is, independently, as it was at the last sync, as it
+//   - Bytes written since the file's last sync(): each 512-byte block is, independently, as it was at the last sync, as
+//   it
 //     was at some moment in between, or as it is now; the size likewise. A block never mixes old and new bytes.
-//   - Names made, renamed or removed since the folder's last sync_directory(): a prefix of them, in order, happened; the
-//     rest did not. A rename inside one folder is one step; across folders it is two, so a file may be seen twice or not.
+//   - Names made, renamed or removed since the folder's last sync_directory(): a prefix of them, in order, happened;
+//   the
+//     rest did not. A rename inside one folder is one step; across folders it is two, so a file may be seen twice or
+//     not.
 //   - A file whose name survives and whose content was never synced is there, with any content it could have.
 //   - Open files are dead: every call on them fails. Locks are gone.
 // crash() without randomness is the strictest: nothing unsynced survives.

@@ -13,14 +13,17 @@ ObjectStoreProperties MemoryObjectStore::properties() const {
 MemoryObjectStore::Fault MemoryObjectStore::next_call(const std::string& what) {
   calls_++;
   Fault fault;
-  if (offline_) fault.before = Error{ErrorKind::offline, 0, what + ": the store can't be reached"};
-  else if (fail_count_ > 0 && fail_count_--) fault.before = Error{kind_, 0, what + ": made to fail"};
+  if (offline_)
+    fault.before = Error{ErrorKind::offline, 0, what + ": the store can't be reached"};
+  else if (fail_count_ > 0 && fail_count_--)
+    fault.before = Error{kind_, 0, what + ": made to fail"};
   else if (fail_call_ != 0 && calls_ == fail_call_)
     (after_effect_ ? fault.after : fault.before) = Error{kind_at_, 0, what + ": made to fail"};
   return fault;
 }
 
-Result<void> MemoryObjectStore::put(const std::string& key, ObjectSource& source, const std::function<bool(uint64_t)>& progress) {
+Result<void> MemoryObjectStore::put(const std::string& key, ObjectSource& source,
+                                    const std::function<bool(uint64_t)>& progress) {
   TILLSYNC_TRY(check_key(key));
   Fault fault;
   {
@@ -34,12 +37,15 @@ Result<void> MemoryObjectStore::put(const std::string& key, ObjectSource& source
     for (uint64_t at = 0; at < target->size();) {
       MutableBytes part(target->data() + at, std::min<uint64_t>(64 << 10, target->size() - at));
       TILLSYNC_LET(size_t got, source.read(at, part));
-      if (got != part.size()) return Error{ErrorKind::corrupt, 0, "put " + key + ": the source is shorter than it said"};
+      if (got != part.size())
+        return Error{ErrorKind::corrupt, 0, "put " + key + ": the source is shorter than it said"};
       at += got;
-      if (target == &bytes && progress && !progress(at)) return Error{ErrorKind::cancelled, 0, "put " + key + ": cancelled"};
+      if (target == &bytes && progress && !progress(at))
+        return Error{ErrorKind::cancelled, 0, "put " + key + ": cancelled"};
     }
   }
-  if (bytes != again) return Error{ErrorKind::corrupt, 0, "put " + key + ": the source gave other bytes when read again"};
+  if (bytes != again)
+    return Error{ErrorKind::corrupt, 0, "put " + key + ": the source gave other bytes when read again"};
   std::lock_guard lock(mutex_);
   if (objects_.contains(key)) return Error{ErrorKind::conflict, 0, "put " + key + ": the object exists already"};
   objects_[key] = std::move(bytes);
@@ -49,7 +55,8 @@ Result<void> MemoryObjectStore::put(const std::string& key, ObjectSource& source
 
 Result<void> MemoryObjectStore::replace(const std::string& key, ByteView bytes) {
   TILLSYNC_TRY(check_key(key));
-  if (!key.starts_with("fleet/")) return Error{ErrorKind::usage, 0, "replace " + key + ": only objects below fleet/ are overwritten"};
+  if (!key.starts_with("fleet/"))
+    return Error{ErrorKind::usage, 0, "replace " + key + ": only objects below fleet/ are overwritten"};
   std::lock_guard lock(mutex_);
   Fault fault = next_call("replace " + key);
   if (fault.before) return *fault.before;

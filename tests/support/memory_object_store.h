@@ -1,5 +1,5 @@
-// An object store in memory, stricter than S3: create-only, keys and limits checked, replace() only below fleet/, and the
-// source of every put is read twice, because a real one may have to send it again.
+// An object store in memory, stricter than S3: create-only, keys and limits checked, replace() only below fleet/, and
+// the source of every put is read twice, because a real one may have to send it again.
 //
 // Errors on demand: set_offline(), fail_next(), fail_at(); damage on demand: flip(), truncate(), erase().
 // Threads: any.
@@ -17,7 +17,8 @@ namespace tillsync::test {
 class MemoryObjectStore : public ObjectStore {
  public:
   ObjectStoreProperties properties() const override;
-  Result<void> put(const std::string& key, ObjectSource& source, const std::function<bool(uint64_t)>& progress = nullptr) override;
+  Result<void> put(const std::string& key, ObjectSource& source,
+                   const std::function<bool(uint64_t)>& progress = nullptr) override;
   Result<void> replace(const std::string& key, ByteView bytes) override;
   Result<size_t> read(const std::string& key, uint64_t offset, MutableBytes out) override;
   Result<ObjectInfo> head(const std::string& key) override;

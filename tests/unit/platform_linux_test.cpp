@@ -149,7 +149,8 @@ TEST_SUITE("platform linux") {
     CHECK(notifier->wait(5s) == ChangeNotifier::Event::changed);
   }
 
-  TEST_CASE_FIXTURE(Watched, "linux change notifier: a database that is removed, made again and replaced is still watched") {
+  TEST_CASE_FIXTURE(Watched,
+                    "linux change notifier: a database that is removed, made again and replaced is still watched") {
     touch(path);
     CHECK(notifier->wait(5s) == ChangeNotifier::Event::changed);
     must(files.remove(path));
@@ -163,7 +164,8 @@ TEST_SUITE("platform linux") {
     CHECK(notifier->wait(5s) == ChangeNotifier::Event::changed);
   }
 
-  TEST_CASE_FIXTURE(Watched, "linux change notifier: wake ends a wait from another thread and keeps the change for the next") {
+  TEST_CASE_FIXTURE(Watched,
+                    "linux change notifier: wake ends a wait from another thread and keeps the change for the next") {
     touch(path);
     std::thread other([&] { notifier->wake(); });
     other.join();

@@ -160,9 +160,26 @@ TEST_SUITE("snapshot") {
     CHECK(read.configuration["printer"] == "front");
     CHECK(read.created_at == made.created_at);
     auto json = to_json(read, true);
-    for (auto* field : {"uuid", "type", "name", "created_at", "sequence", "parent_uuid", "base_uuid", "description", "checksum", "schema_version",
-                        "app_version", "size", "stored_bytes", "compression_ratio", "table_counts", "action_log_count", "entity_uuid_count",
-                        "is_complete", "is_verified", "updated_at"})
+    for (auto* field : {"uuid",
+                        "type",
+                        "name",
+                        "created_at",
+                        "sequence",
+                        "parent_uuid",
+                        "base_uuid",
+                        "description",
+                        "checksum",
+                        "schema_version",
+                        "app_version",
+                        "size",
+                        "stored_bytes",
+                        "compression_ratio",
+                        "table_counts",
+                        "action_log_count",
+                        "entity_uuid_count",
+                        "is_complete",
+                        "is_verified",
+                        "updated_at"})
       CHECK_MESSAGE(json.contains(field), field);
     CHECK(json["table_counts"]["sale"] == 17);
     CHECK(json["type"] == "FULL");

@@ -112,7 +112,8 @@ TEST_SUITE("snapshot") {
       if (which == 2) other.lineage.epoch = 4;
       other.image.resize(5, 1, other.random);
       Manifest foreign = other.take(SnapshotType::full);
-      Bytes pack = *other.store.content(foreign.packs[0].key), manifest = *other.store.content(keys::manifest(prefix_of(other.lineage), foreign.uuid));
+      Bytes pack = *other.store.content(foreign.packs[0].key),
+            manifest = *other.store.content(keys::manifest(prefix_of(other.lineage), foreign.uuid));
       Bytes kept = *store.content(full_key);
       store.set(full_key, manifest);
       CHECK(contains(refused_naming(full_key).context, "belongs to"));
@@ -143,7 +144,11 @@ TEST_SUITE("snapshot") {
         {next_key, [](Manifest& m) { m.page_size = 1024; }},
         {next_key, [](Manifest& m) { m.page_count = 6; }},
         {next_key, [](Manifest& m) { m.parent = m.uuid; }},
-        {next_key, [](Manifest& m) { m.packs.clear(); m.page_count = 9; }},
+        {next_key,
+         [](Manifest& m) {
+           m.packs.clear();
+           m.page_count = 9;
+         }},
         {next_key, [this](Manifest& m) { m.packs = full.packs; }},
         {next_key, [](Manifest& m) { m.packs.push_back(m.packs[0]); }},
         {next_key, [](Manifest& m) { m.packs[0].size++; }},

@@ -28,9 +28,12 @@ Bytes example(const std::string& name) {
   std::string line, hex;
   bool inside = false;
   while (std::getline(in, line)) {
-    if (line == "```hex " + name) inside = true;
-    else if (line.starts_with("```")) inside = false;
-    else if (inside) std::erase_if(line, [](char c) { return c == ' '; }), hex += line;
+    if (line == "```hex " + name)
+      inside = true;
+    else if (line.starts_with("```"))
+      inside = false;
+    else if (inside)
+      std::erase_if(line, [](char c) { return c == ' '; }), hex += line;
   }
   Bytes out;
   CHECK(from_hex(hex, out));
@@ -39,7 +42,8 @@ Bytes example(const std::string& name) {
 
 std::string shown(ByteView bytes) {
   std::string out = "\n";
-  for (size_t i = 0; i < bytes.size(); i += 32) out += to_hex(bytes.subspan(i, std::min<size_t>(32, bytes.size() - i))) + "\n";
+  for (size_t i = 0; i < bytes.size(); i += 32)
+    out += to_hex(bytes.subspan(i, std::min<size_t>(32, bytes.size() - i))) + "\n";
   return out;
 }
 }  // namespace
@@ -121,9 +125,10 @@ TEST_SUITE("snapshot") {
     CHECK(prefix == "terminals/00112233-4455-6677-8899-aabbccddeeff/%2E.%2Fkasse%201%2F%C3%A9/7/");
     CHECK(keys::unescaped(keys::escaped("../kasse 1/\xc3\xa9")) == "../kasse 1/\xc3\xa9");
     Digest digest = sha256(as_bytes("x"));
-    for (auto& key : {keys::manifest(prefix, uuid), keys::verified(prefix, uuid), keys::pack(prefix, digest), keys::segment(prefix, 1, 255),
-                      keys::terminal_json(uuid), keys::epoch(uuid, 2), keys::inbox(uuid, 1), keys::outbox(uuid, 1), keys::status(uuid),
-                      keys::terminal_name("store-042/till-3"), keys::policy("all")})
+    for (auto& key :
+         {keys::manifest(prefix, uuid), keys::verified(prefix, uuid), keys::pack(prefix, digest),
+          keys::segment(prefix, 1, 255), keys::terminal_json(uuid), keys::epoch(uuid, 2), keys::inbox(uuid, 1),
+          keys::outbox(uuid, 1), keys::status(uuid), keys::terminal_name("store-042/till-3"), keys::policy("all")})
       must(check_key(key));
     CHECK(keys::snapshot_of_manifest(keys::manifest(prefix, uuid)) == uuid);
     CHECK(keys::snapshot_of_verified(keys::verified(prefix, uuid)) == uuid);

@@ -32,8 +32,10 @@ TEST_SUITE("sqlite") {
         auto db = open(name);
         must(db.execute("PRAGMA locking_mode=EXCLUSIVE"));
         CHECK(must(db.query_text("PRAGMA journal_mode=" + std::string(mode))) == mode);
-        must(db.execute("CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB); CREATE INDEX i ON t(b);"
-                        "WITH n(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM n WHERE x<2000) INSERT INTO t SELECT x, randomblob(300) FROM n"));
+        must(
+            db.execute("CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB); CREATE INDEX i ON t(b);"
+                       "WITH n(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM n WHERE x<2000) INSERT INTO t SELECT x, "
+                       "randomblob(300) FROM n"));
         must(db.execute("DELETE FROM t WHERE a%3=0; VACUUM"));
       }
       auto plain = must(Connection::open(folder / name, SQLITE_OPEN_READWRITE));
@@ -59,7 +61,9 @@ TEST_SUITE("sqlite") {
   TEST_CASE_FIXTURE(Vfs, "file vfs: temporary tables and large sorts work without a named file") {
     auto db = open("t.db");
     must(db.execute("PRAGMA temp_store=FILE; PRAGMA cache_size=10; CREATE TEMP TABLE s(a, b)"));
-    must(db.execute("WITH n(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM n WHERE x<5000) INSERT INTO s SELECT x, hex(randomblob(200)) FROM n"));
+    must(
+        db.execute("WITH n(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM n WHERE x<5000) INSERT INTO s SELECT x, "
+                   "hex(randomblob(200)) FROM n"));
     CHECK(must(db.query_integer("SELECT count(*) FROM (SELECT b FROM s ORDER BY b, a)")) == 5000);
   }
 
@@ -93,7 +97,12 @@ TEST_SUITE("sqlite") {
   TEST_CASE_FIXTURE(Vfs, "connection: values come back as they were bound") {
     auto db = open("v.db");
     auto query = must(db.prepare("SELECT ?1, ?2, ?3, ?4, ?5, ?6"));
-    query.bind(1, int64_t{-7}).bind(2, 2.5).bind(3, "t\xc3\xa9xt").bind(4, ByteView()).bind(5, std::string_view()).bind_null(6);
+    query.bind(1, int64_t{-7})
+        .bind(2, 2.5)
+        .bind(3, "t\xc3\xa9xt")
+        .bind(4, ByteView())
+        .bind(5, std::string_view())
+        .bind_null(6);
     REQUIRE(must(query.step()));
     CHECK(query.integer(0) == -7);
     CHECK(query.real(1) == 2.5);
@@ -132,8 +141,11 @@ TEST_SUITE("state") {
   }
 
   TEST_CASE_FIXTURE(Vfs, "state.db: one made by a newer tillsync is refused and left alone") {
-    { must(must(StateDb::open(folder / "state.db", vfs.name(), clock))->lease()->execute(
-          "INSERT INTO migrations(version, name, applied_at, checksum) VALUES(999, 'later', 0, '')")); }
+    {
+      must(must(StateDb::open(folder / "state.db", vfs.name(), clock))
+               ->lease()
+               ->execute("INSERT INTO migrations(version, name, applied_at, checksum) VALUES(999, 'later', 0, '')"));
+    }
     auto error = refused(StateDb::open(folder / "state.db", vfs.name(), clock));
     CHECK(error.kind == ErrorKind::schema);
     CHECK(contains(error.context, "newer"));

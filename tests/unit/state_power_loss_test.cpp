@@ -29,7 +29,8 @@ struct Till {
   // Every commit writes its number twice, with ballast in between that makes checkpoints happen.
   Result<void> work(int rounds) {
     TILLSYNC_LET(auto state, open());
-    TILLSYNC_TRY(state->lease()->execute("PRAGMA wal_autocheckpoint=20; CREATE TABLE IF NOT EXISTS ballast(n INTEGER PRIMARY KEY, b)"));
+    TILLSYNC_TRY(state->lease()->execute(
+        "PRAGMA wal_autocheckpoint=20; CREATE TABLE IF NOT EXISTS ballast(n INTEGER PRIMARY KEY, b)"));
     for (int i = 0; i < rounds; i++) {
       int64_t next = committed + 1;
       {

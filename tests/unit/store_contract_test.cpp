@@ -32,7 +32,9 @@ Result<void> put(ObjectStore& store, const std::string& key, std::string_view te
   BytesSource source(as_bytes(text));
   return store.put(key, source);
 }
-std::string get(ObjectStore& store, const std::string& key) { return std::string(as_text(must(read_object(store, key, 1 << 20)))); }
+std::string get(ObjectStore& store, const std::string& key) {
+  return std::string(as_text(must(read_object(store, key, 1 << 20))));
+}
 std::vector<std::string> keys(const ObjectPage& page) {
   std::vector<std::string> out;
   for (auto& object : page.objects) out.push_back(object.key);
@@ -85,7 +87,8 @@ TEST_SUITE("store") {
     CHECK(get(s.store, "k") == "first");
   }
 
-  TEST_CASE_TEMPLATE("object store: a put that is cancelled or whose source fails leaves nothing under the key", Store, STORES) {
+  TEST_CASE_TEMPLATE("object store: a put that is cancelled or whose source fails leaves nothing under the key", Store,
+                     STORES) {
     Store s;
     Bytes large(1'000'000);
     BytesSource source(large);
@@ -152,7 +155,8 @@ TEST_SUITE("store") {
   TEST_CASE_TEMPLATE("object store: a listing is in byte order of full keys, in pages, below a prefix", Store, STORES) {
     Store s;
     // '-' and '.' sort before '/', '0' after it: folders must not be listed as if their name ended without it.
-    std::vector<std::string> all = {"a-b", "a.x", "a/b", "a/b.c/d", "a/b0", "a/c/d/e", "a/c/d/f", "a0", "b/1", "b/2", "z"};
+    std::vector<std::string> all = {"a-b",     "a.x", "a/b", "a/b.c/d", "a/b0", "a/c/d/e",
+                                    "a/c/d/f", "a0",  "b/1", "b/2",     "z"};
     for (auto it = all.rbegin(); it != all.rend(); ++it) must(put(s.store, *it, *it));
     for (size_t limit : {1, 2, 3, 1000}) {
       CAPTURE(limit);

@@ -26,14 +26,17 @@ struct Directory {
     size_t n = 0;
     auto entries = memory.list(folder);
     if (!entries) return 0;
-    for (auto& entry : *entries) n += entry.type == FileType::directory ? leftovers(folder + "/" + entry.name) : entry.name.ends_with(".tmp");
+    for (auto& entry : *entries)
+      n += entry.type == FileType::directory ? leftovers(folder + "/" + entry.name) : entry.name.ends_with(".tmp");
     return n;
   }
 };
 }  // namespace
 
 TEST_SUITE("store") {
-  TEST_CASE_FIXTURE(Directory, "directory store: a put that was interrupted leaves nothing under the key, and one that returned is durable") {
+  TEST_CASE_FIXTURE(
+      Directory,
+      "directory store: a put that was interrupted leaves nothing under the key, and one that returned is durable") {
     DirectoryStore reader(memory, random, "/usb/store");
     for (uint64_t n = 1;; n++) {
       CAPTURE(n);
@@ -49,7 +52,8 @@ TEST_SUITE("store") {
     }
   }
 
-  TEST_CASE_FIXTURE(Directory, "directory store: a put that failed at any call leaves nothing under the key and no temporary file") {
+  TEST_CASE_FIXTURE(
+      Directory, "directory store: a put that failed at any call leaves nothing under the key and no temporary file") {
     DirectoryStore reader(memory, random, "/usb/store");
     for (uint64_t n = 1;; n++) {
       CAPTURE(n);
@@ -78,8 +82,9 @@ TEST_SUITE("store") {
   TEST_CASE_FIXTURE(Directory, "directory store: a root that is not there is offline and is never made") {
     DirectoryStore store(memory, random, "/usb/other");
     BytesSource source(as_bytes("x"));
-    for (auto& error : {refused(store.put("k", source, nullptr)), refused(store.head("k")), refused(store.list("", "", 1)),
-                        refused(store.remove("k")), refused(store.replace("fleet/x", as_bytes("x")))}) {
+    for (auto& error :
+         {refused(store.put("k", source, nullptr)), refused(store.head("k")), refused(store.list("", "", 1)),
+          refused(store.remove("k")), refused(store.replace("fleet/x", as_bytes("x")))}) {
       CHECK(error.kind == ErrorKind::offline);
       CHECK(contains(error.context, "/usb/other"));
       CHECK(contains(error.context, "mount"));
@@ -119,7 +124,8 @@ TEST_SUITE("store") {
     CHECK(root("file:///mnt/usb%20disk/t%c3%a9") == "/mnt/usb disk/t\xc3\xa9");
     CHECK(root("file://localhost/mnt/") == "/mnt");
     CHECK(root("file:///") == "/");
-    for (auto* url : {"s3://bucket", "/mnt/usb", "file://nas/share", "file:relative", "file:///a%2", "file:///a%zz", "file:///a%00", ""}) {
+    for (auto* url : {"s3://bucket", "/mnt/usb", "file://nas/share", "file:relative", "file:///a%2", "file:///a%zz",
+                      "file:///a%00", ""}) {
       CAPTURE(url);
       auto error = refused(make_store(url, files, random));
       CHECK(error.kind == ErrorKind::usage);

@@ -23,7 +23,11 @@ struct Workflows {
   std::unique_ptr<WorkflowEngine> engine;
   std::vector<std::string> ran;
   std::function<Result<Json>(StepContext&)> second = [](StepContext&) -> Result<Json> { return Json{{"n", 2}}; };
-  WorkflowRequest request{.type = WorkflowType::backup, .name = "nightly", .data = {{"database", "till"}}, .backup = BackupSession{1}, .restore = {}};
+  WorkflowRequest request{.type = WorkflowType::backup,
+                          .name = "nightly",
+                          .data = {{"database", "till"}},
+                          .backup = BackupSession{1},
+                          .restore = {}};
 
   Workflows() {
     memory.add_directory("/state");
@@ -42,11 +46,15 @@ struct Workflows {
                             }};
     };
     engine->define(WorkflowType::backup,
-                   {step("FIRST", SessionPhase::initializing, [](StepContext&) -> Result<Json> { return Json{{"n", 1}}; }),
+                   {step("FIRST", SessionPhase::initializing,
+                         [](StepContext&) -> Result<Json> {
+                           return Json{{"n", 1}};
+                         }),
                     step("SECOND", SessionPhase::capturing, [this](StepContext& context) { return second(context); }),
                     step("THIRD", SessionPhase::completing, [](StepContext& context) -> Result<Json> {
-                      return Json{{"sum", context.result("FIRST")["n"].get<int>() + context.result("SECOND")["n"].get<int>()},
-                                  {"database", context.data()["database"]}};
+                      return Json{
+                          {"sum", context.result("FIRST")["n"].get<int>() + context.result("SECOND")["n"].get<int>()},
+                          {"database", context.data()["database"]}};
                     })});
   }
   std::string session(const char* column) {
@@ -96,7 +104,8 @@ TEST_SUITE("workflow") {
     CHECK(ran == std::vector<std::string>{"SECOND", "THIRD"});
   }
 
-  TEST_CASE_FIXTURE(Workflows, "workflow: a step that fails is tried again after a growing wait, and never by sleeping") {
+  TEST_CASE_FIXTURE(Workflows,
+                    "workflow: a step that fails is tried again after a growing wait, and never by sleeping") {
     Uuid uuid = must(engine->create(request));
     int fails = 3;
     second = [&](StepContext&) -> Result<Json> {
@@ -126,7 +135,8 @@ TEST_SUITE("workflow") {
     CHECK(record.steps[1].retry_count == 3);
   }
 
-  TEST_CASE_FIXTURE(Workflows, "workflow: when the retries are used up it is FAILED with the reason, also across restarts") {
+  TEST_CASE_FIXTURE(Workflows,
+                    "workflow: when the retries are used up it is FAILED with the reason, also across restarts") {
     Uuid uuid = must(engine->create(request));
     second = [](StepContext&) -> Result<Json> { return Error{ErrorKind::no_space, 0, "the disk is full"}; };
     RunOutcome outcome;
@@ -212,10 +222,12 @@ TEST_SUITE("workflow") {
     CHECK(session("snapshot_uuid") == Uuid{}.str());
   }
 
-  TEST_CASE_FIXTURE(Workflows, "workflow: result, status and rows of a step are one commit, whichever call fails or loses power") {
+  TEST_CASE_FIXTURE(Workflows,
+                    "workflow: result, status and rows of a step are one commit, whichever call fails or loses power") {
     second = [](StepContext& context) -> Result<Json> {
       context.on_commit([](Connection& db) {
-        return db.execute("INSERT INTO settings VALUES('n', '1') ON CONFLICT DO UPDATE SET value=CAST(value AS INTEGER)+1");
+        return db.execute(
+            "INSERT INTO settings VALUES('n', '1') ON CONFLICT DO UPDATE SET value=CAST(value AS INTEGER)+1");
       });
       return Json{{"n", 2}};
     };
@@ -229,8 +241,10 @@ TEST_SUITE("workflow") {
         Uuid uuid = must(engine->create(request));
         must(state->make_durable());
         files.reset();
-        if (power) files.at_call(n, [&] { memory.cut_power(); });
-        else files.fail_at(n, ErrorKind::no_space, true);
+        if (power)
+          files.at_call(n, [&] { memory.cut_power(); });
+        else
+          files.fail_at(n, ErrorKind::no_space, true);
         (void)engine->run(uuid).has_value();
         if (power) memory.cut_power(), memory.crash(random);
         restart();
@@ -271,18 +285,19 @@ TEST_SUITE("workflow") {
     second = [](StepContext&) -> Result<Json> { return Error{ErrorKind::timeout, 0, "slow"}; };
     must(engine->run(uuid));
     Json all = to_json(must(engine->list())[0]);
-    for (auto* field : {"id", "uuid", "name", "status", "type", "data", "created_at", "updated_at", "completed_at", "error", "retry_count",
-                        "max_retries", "steps"})
+    for (auto* field : {"id", "uuid", "name", "status", "type", "data", "created_at", "updated_at", "completed_at",
+                        "error", "retry_count", "max_retries", "steps"})
       CHECK_MESSAGE(all.contains(field), field);
     CHECK(all["status"] == "IN_PROGRESS");
     CHECK(all["error_class"] == "TIMEOUT_ERROR");
     CHECK(all["created_at"] == "2026-01-01T00:00:00.000Z");
     Json step = all["steps"][1];
-    for (auto* field : {"id", "uuid", "workflow_id", "step_type", "status", "data", "sequence", "started_at", "completed_at", "error",
-                        "retry_count", "dependencies"})
+    for (auto* field : {"id", "uuid", "workflow_id", "step_type", "status", "data", "sequence", "started_at",
+                        "completed_at", "error", "retry_count", "dependencies"})
       CHECK_MESSAGE(step.contains(field), field);
     CHECK(step["dependencies"][0] == all["steps"][0]["uuid"]);
-    CHECK(kind_of(engine->create({.type = WorkflowType::replay, .name = {}, .backup = {}, .restore = {}})) == ErrorKind::usage);
+    CHECK(kind_of(engine->create({.type = WorkflowType::replay, .name = {}, .backup = {}, .restore = {}})) ==
+          ErrorKind::usage);
   }
 
   TEST_CASE_FIXTURE(Workflows, "workflow: a step of another version is failed and said") {
