@@ -38,6 +38,10 @@ Result<std::unique_ptr<FollowedDatabase>> FollowedDatabase::create(const Service
   setup.on_barrier = [raw = database.get(), changed = std::move(events.schema_changed)] {
     if (changed) changed(*raw);
   };
+  setup.on_copy_lost = [name = config.name](const Error& why) {
+    spdlog::error("{}: our copy of the database is lost: {}; a new one is made, and a snapshot follows", name,
+                  why.context);
+  };
   database->capturer_ = std::make_unique<Capturer>(std::move(setup));
   return database;
 }

@@ -69,7 +69,11 @@ milliseconds Capturer::report(Error error) {
   // A checkpoint or a fast writer in the way is no problem to tell anyone about, until it lasts.
   bool tell = error.kind != ErrorKind::transient || failures_ > 20;
   fail_requests(error);
-  if (error.kind == ErrorKind::corrupt && failures_ >= 2) rebuild_ = true;
+  // First everything is compared anew; where the copy itself can't be read, there is nothing to compare with.
+  if (error.kind == ErrorKind::corrupt && failures_ >= 2) {
+    if (rebuild_ && !copy_lost_) lose_copy(error);
+    rebuild_ = true;
+  }
   if (tell) {
     set_problem(capture_problem(error, setup_.path));
     publish("failed");
@@ -108,9 +112,7 @@ Result<milliseconds> Capturer::round() {
     auto journal = setup_.application->stat(setup_.path + "-journal");
     if (journal && journal->size > 0 && at < due + kJournalPatience) return milliseconds(20);
   }
-  if (!ingest_) {
-    TILLSYNC_LET(ingest_, Ingest::load(ingest_setup()));
-  }
+  if (!ingest_) TILLSYNC_TRY(load_copy());
   if (!tail_) TILLSYNC_TRY(attach());
   if (ingest_) ingest_->log().set_dependency_floor(dependency_floor_);
   TILLSYNC_LET(milliseconds wait, scan_mode_ ? scan_round() : wal_round());
@@ -120,6 +122,22 @@ Result<milliseconds> Capturer::round() {
   publish(idle_ ? "idle" : scan_mode_ ? "scan" : "wal");
   answer_requests();
   return wait;
+}
+
+Result<void> Capturer::load_copy() {
+  if (copy_lost_) return {};
+  auto loaded = Ingest::load(ingest_setup());
+  if (loaded) return ingest_ = std::move(*loaded), Result<void>();
+  if (loaded.error().kind != ErrorKind::not_found && loaded.error().kind != ErrorKind::corrupt)
+    return std::move(loaded).error();
+  // Without it capture would stand still for ever; with a new one only the changes since the last commit have no rows.
+  lose_copy(loaded.error());
+  return {};
+}
+
+void Capturer::lose_copy(const Error& why) {
+  copy_lost_ = true;
+  if (setup_.on_copy_lost) setup_.on_copy_lost(why);
 }
 
 Result<void> Capturer::attach() {
@@ -188,9 +206,10 @@ Result<void> Capturer::scan_into_log(DatabaseReader& reader, const CapturePositi
     std::unique_ptr<Ingest> previous = std::move(ingest_);
     TILLSYNC_LET(ingest_, Ingest::baseline(ingest_setup(), reader, position, previous.get(), progress));
     rebuild_ = false;
+    bool replaced = std::exchange(copy_lost_, false);
     std::lock_guard lock(mutex_);
     status_.baseline_percent = 100;
-    if (previous) status_.catch_ups++;
+    if (previous || replaced) status_.catch_ups++;
   } else {
     class ScanPages : public PageSource {
      public:

@@ -56,6 +56,9 @@ class Capturer {
     uint64_t wal_bytes_hard = 256 << 20;
     // Called on the capture thread after a change of schema was committed: a snapshot must follow.
     std::function<void()> on_barrier;
+    // Called on the capture thread when our copy of the database can't be read: a new one is made, and marked in the
+    // log.
+    std::function<void(const Error& why)> on_copy_lost;
     // Called after every commit that logged something.
     std::function<void()> on_commit;
   };
@@ -91,6 +94,8 @@ class Capturer {
     }
   };
   Result<std::chrono::milliseconds> round();
+  Result<void> load_copy();
+  void lose_copy(const Error& why);
   Result<void> attach();
   Result<void> open_session();
   Result<std::chrono::milliseconds> wal_round();
@@ -121,7 +126,8 @@ class Capturer {
   bool continuous_ = false;  // every frame since the position is still in the log
   bool scan_mode_ = false;
   bool idle_ = false;
-  bool rebuild_ = false;  // the owner map is in doubt: next time, compare everything
+  bool rebuild_ = false;    // the owner map is in doubt: next time, compare everything
+  bool copy_lost_ = false;  // the replica can't be read: next time, a new one without a difference
   Identity idle_identity_;
   uint64_t attached_inode_ = 0;
   std::optional<Identity> scanned_;

@@ -48,11 +48,12 @@ class Ingest {
     int64_t session_id = 0;
   };
 
-  // What state.db and the replica hold; nullptr when there is no whole baseline yet.
+  // What state.db and the replica hold; nullptr when there is no whole baseline yet. not_found, corrupt: a file of the
+  // replica is missing or does not parse.
   static Result<std::unique_ptr<Ingest>> load(const Setup& setup);
   // A new baseline from a read transaction. previous: what was captured before, of which the difference becomes one
-  // transaction marked catch-up (another page size); nullptr for the first. progress gets pages done and pages in all;
-  // false stops.
+  // transaction marked catch-up (another page size); nullptr for the first, or when it is lost: then the log gets a
+  // SCHEMA action without content, which replay does not cross. progress gets pages done and pages in all; false stops.
   static Result<std::unique_ptr<Ingest>> baseline(const Setup& setup, DatabaseReader& source,
                                                   const CapturePosition& position, Ingest* previous,
                                                   const std::function<bool(PageNo, PageNo)>& progress);

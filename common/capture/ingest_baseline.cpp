@@ -25,9 +25,11 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
                                                  const std::function<bool(PageNo, PageNo)>& progress) {
   std::unique_ptr<Ingest> ingest(new Ingest(setup));
   Replica::Setup replica{setup.files, setup.state, setup.folder, setup.database_id, 0};
-  int64_t old_number, generation;
+  int64_t old_number, generation, captured_before;
   {
     auto db = setup.state->lease();
+    TILLSYNC_LET(captured_before, db->query_integer("SELECT baseline_at IS NOT NULL FROM databases WHERE id=" +
+                                                    std::to_string(setup.database_id)));
     TILLSYNC_LET(old_number, db->query_integer("SELECT replica_number FROM databases WHERE id=" +
                                                std::to_string(setup.database_id)));
     TILLSYNC_LET(generation,
@@ -58,6 +60,7 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
   TILLSYNC_LET(Schema schema, read_schema(std::move(objects), encoding));
   auto new_schema = std::make_shared<const Schema>(std::move(schema));
 
+  bool lost_copy = false;
   if (previous) {
     // The difference is logged first; it needs the old schema on one side and every page on both. It goes through an
     // owner map of its own, because page numbers mean different places on the two sides.
@@ -71,13 +74,14 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
     ingest->log_->begin_transaction(setup.clock->now(), kCatchUp);
     TILLSYNC_TRY(ingest->diff(before, after, all, true, trees));
     trees.abandon();
-    TILLSYNC_LET(uint64_t actions, ingest->log_->end_transaction());
-    (void)actions;
+    TILLSYNC_TRY(ingest->log_->end_transaction());
     ingest->barrier_ = ingest->log_->transaction_flags() & (kSchemaChange | kRenumber);
     previous->invalidate_pins();
   } else {
     TILLSYNC_LET(int64_t schema_id, ingest->record_schema(*new_schema));
     TILLSYNC_TRY(ingest->log_->set_schema(new_schema, schema_id));
+    // The copy that would tell what changed is lost. The log says so, and replay does not cross it.
+    lost_copy = captured_before != 0;
   }
   ingest->schema_ = new_schema;
   TILLSYNC_TRY(ingest->log_->set_schema(new_schema, ingest->log_->schema_id()));
@@ -92,6 +96,13 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
       BaselineRows rows(*ingest->log_, table);
       TILLSYNC_TRY(ingest->trees_->tree({}, {table.root, table.without_rowid, table.key_fields}, rows));
     }
+  }
+  if (lost_copy) {
+    // After the digests, which its digest point holds.
+    ingest->log_->begin_transaction(setup.clock->now(), kCatchUp);
+    TILLSYNC_TRY(ingest->log_->mark(ActionKind::schema, "sqlite_schema", {}, {}));
+    TILLSYNC_TRY(ingest->log_->end_transaction());
+    ingest->barrier_ = true;
   }
   std::vector<PageNo> owners;
   ingest->trees_->finish(owners);

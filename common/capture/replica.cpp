@@ -122,12 +122,19 @@ Result<std::shared_ptr<Replica>> Replica::open(const Setup& setup, uint32_t page
   replica->page_count_ = page_count;
   TILLSYNC_LET(replica->pages_, setup.files->open(pages_path(setup.folder, setup.number), OpenMode::read_write));
   TILLSYNC_LET(replica->map_, setup.files->open(map_path(setup.folder, setup.number), OpenMode::read_write));
-  TILLSYNC_TRY(replica->load_map());
+  TILLSYNC_LET(PageNo mapped, replica->load_map());
   TILLSYNC_TRY(replica->load_redo());
+  // A page without an owner would be passed over in silence.
+  for (PageNo page = mapped + 1; page <= page_count; page++)
+    if (!replica->overlay_.contains(page))
+      return Error{ErrorKind::corrupt, 0,
+                   map_path(setup.folder, setup.number) + ": it ends before page " + std::to_string(page) + " of " +
+                       std::to_string(page_count)};
   return replica;
 }
 
-Result<void> Replica::load_map() {
+// Says up to which page there are entries.
+Result<PageNo> Replica::load_map() {
   owners_.resize(page_count_);
   Bytes chunk(64 << 10);
   PageNo page = 0;
@@ -138,7 +145,7 @@ Result<void> Replica::load_map() {
       owners_.set_raw(page, le32(chunk.data() + i * kMapEntry));
     if (entries == 0) break;
   }
-  return {};
+  return page ? page - 1 : 0;
 }
 
 Result<void> Replica::load_redo() {

@@ -38,7 +38,7 @@ class Replica : public PageReader, public std::enable_shared_from_this<Replica> 
     size_t cache_bytes_max = 4 << 20;
   };
 
-  // Opens the files and the redo of a replica that state.db says is whole.
+  // Opens the files and the redo of a replica that state.db says is whole. not_found, corrupt: it is not.
   static Result<std::shared_ptr<Replica>> open(const Setup& setup, uint32_t page_size, PageNo page_count);
   // Starts an empty one; page_size is fixed, pages come by write_baseline_page().
   static Result<std::shared_ptr<Replica>> create(const Setup& setup, uint32_t page_size, PageNo page_count);
@@ -89,7 +89,7 @@ class Replica : public PageReader, public std::enable_shared_from_this<Replica> 
     uint32_t generation = 0;
   };
   explicit Replica(const Setup& setup) : setup_(setup), cache_(setup.cache_bytes_max) {}
-  Result<void> load_map();
+  Result<PageNo> load_map();
   Result<void> load_redo();
   Result<Bytes> redo_body(PageNo number, const Change& change);
   Result<void> write_page_and_entry(PageNo number, const Change& change);

@@ -135,7 +135,8 @@ Result<void> TreeDiff::descend_after(PageNo number, PageNo old_root, bool in_tre
         TILLSYNC_LET(PageNo root, root_of(child));
         child_in_tree = root == old_root;
       }
-      if (!same_parent) claims_.emplace_back(child, Owner{OwnerKind::btree, number});
+      // A page of another tree may have had this very parent: that tree's end unsets it.
+      if (!same_parent || !child_in_tree) claims_.emplace_back(child, Owner{OwnerKind::btree, number});
       if (!child_in_tree || flag(child, kDirty) || flag(child, kHot)) {
         TILLSYNC_TRY(descend_after(child, old_root, child_in_tree, depth + 1));
       } else {

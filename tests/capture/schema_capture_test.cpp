@@ -1,4 +1,6 @@
 // What a change of schema, a VACUUM and the like become in the log: what they mean, not what they did to pages.
+#include <filesystem>
+
 #include "capture/replica_checks.h"
 
 using namespace tillsync;
@@ -135,6 +137,18 @@ TEST_CASE("capture: DROP and CREATE in one transaction") {
   scene.run("BEGIN; CREATE TABLE e(x); INSERT INTO e SELECT v FROM a; DROP TABLE e; COMMIT", {});
 }
 
+TEST_CASE("capture: a table takes over the pages of one that was dropped, each under the parent it had there") {
+  const std::string fill = numbers(500) + "INSERT INTO b SELECT n, hex(n) FROM g";
+  Scene scene("CREATE TABLE b(n, x); CREATE TABLE a(n, x); " + numbers(500) +
+              "INSERT INTO a SELECT n, hex(n) FROM g; VACUUM");
+  // The agent sees only the end of it, as one transaction: the same numbers of pages, and the same links between them.
+  scene.till.capturer.reset();
+  scene.till.run("DROP TABLE b; DROP TABLE a; CREATE TABLE c(x); CREATE TABLE b(n, x); " + fill +
+                 "; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
+  scene.till.restart();
+  scene.run("", {{"CREATE b", 500}, {"DELETE a", 500}, {"SCHEMA sqlite_schema", 2}});
+}
+
 TEST_CASE("capture: REPLACE on a TEXT key is an UPDATE, and a changed key another entity") {
   Scene scene("CREATE TABLE s(k TEXT PRIMARY KEY, v); " + numbers(100) + "INSERT INTO s SELECT 'k'||n, n FROM g");
   scene.run("INSERT OR REPLACE INTO s VALUES('k5', 'new'), ('k6', 'newer'), ('k200', 'first')",
@@ -147,6 +161,37 @@ TEST_CASE("capture: REPLACE on a TEXT key is an UPDATE, and a changed key anothe
       "BEGIN; UPDATE s SET k='x' WHERE k='k1'; UPDATE s SET k='k1' WHERE k='k2'; UPDATE s SET k='k2' WHERE k='x'; "
       "COMMIT",
       {{"UPDATE s", 2}});
+}
+
+TEST_CASE("capture: our own copy is lost or cut off: a new one is made, and the log says that it does not lead there") {
+  for (std::string file : {"replica-1.db", "replica-1.map", "replica-1.map cut off"}) {
+    INFO(file);
+    Scene scene("CREATE TABLE t(n INTEGER PRIMARY KEY, x); " + numbers(300) + "INSERT INTO t SELECT n, hex(n) FROM g");
+    Till& till = scene.till;
+    till.capturer.reset();
+    std::string path = till.our_folder + "/pos/" + file.substr(0, file.find(' '));
+    if (file.ends_with("cut off")) {
+      std::filesystem::resize_file(path, 16);
+    } else {
+      REQUIRE(std::filesystem::remove(path));
+    }
+    till.run("UPDATE t SET x='seen by nobody' WHERE n<10");
+    int lost = 0, barriers = 0;
+    till.setup.on_copy_lost = [&](const Error& why) {
+      CHECK(why.context.find("replica-1") != std::string::npos);
+      lost++;
+    };
+    till.setup.on_barrier = [&] { barriers++; };
+    till.restart();
+    till.capture();
+    CHECK(lost == 1);
+    CHECK(barriers == 1);
+    CHECK(text(scene.logged->since()) == text({{"SCHEMA sqlite_schema", 1}}));
+    check_replica(till);
+    scene.model->start();
+    scene.run("UPDATE t SET x='seen' WHERE n<20; DELETE FROM t WHERE n=30", {{"UPDATE t", 19}, {"DELETE t", 1}});
+    CHECK(lost == 1);
+  }
 }
 
 TEST_CASE("capture: what ANALYZE writes is kept as hidden rows and shown as no action") {
