@@ -8,7 +8,7 @@
 #include "agent/cli/step_progress.h"
 #include "agent/cli/text.h"
 #include "platform/linux/errno_linux.h"
-#include "restore/staging.h"
+#include "restore/outcome_json.h"
 #include "snapshot/pack_reader.h"
 
 namespace tillsync {
@@ -72,28 +72,6 @@ Result<void> copy_to(FileSystem& files, const std::string& path, int fd, StepPro
   return {};
 }
 
-Json document_of(const RestorePlan& plan, const RestoreOutcome& outcome) {
-  Json tables = Json::array();
-  for (const auto& table : outcome.tables)
-    tables.push_back({{"name", table.name}, {"rows", table.rows}, {"digest_ok", table.digest_ok}});
-  Json document{{"sequence", outcome.sequence},
-                {"transaction", outcome.transaction},
-                {"tables", std::move(tables)},
-                {"bytes", outcome.bytes},
-                {"elapsed_ms", 0},
-                {"proven", outcome.proven}};
-  if (!plan.note.empty()) document["note"] = plan.note;
-  if (outcome.failures.empty()) return document;
-  Json failures = Json::array();
-  for (const auto& failure : outcome.failures)
-    failures.push_back({{"sequence", failure.sequence},
-                        {"table", failure.table},
-                        {"entity_id", failure.entity},
-                        {"reason", failure.reason}});
-  document["failures"] = std::move(failures);
-  return document;
-}
-
 }  // namespace
 
 Result<Json> DirectStore::restore(const Json& params, int fd, const Progress& tell) {
@@ -125,7 +103,7 @@ Result<Json> DirectStore::restore(const Json& params, int fd, const Progress& te
   TILLSYNC_TRY(staging.seal());
   TILLSYNC_TRY(copy_to(files_, staging.path(), fd, progress));
 
-  Json document = document_of(plan, outcome);
+  Json document = outcome_json(outcome, plan.note);
   document["elapsed_ms"] = std::chrono::duration_cast<Milliseconds>(clock_.steady_now() - begun).count();
   return document;
 }

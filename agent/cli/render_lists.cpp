@@ -120,9 +120,16 @@ std::string render_restore(const Json& restored, const std::string& file, const 
                     human_count(count_in(restored, "transaction")) + ", " + human_count(rows) + " rows, " +
                     human_size(count_in(restored, "bytes")) + " in " +
                     human_duration(Milliseconds(static_cast<int64_t>(count_in(restored, "elapsed_ms")))) + ". ";
-  return out +
-         (flag_in(restored, "proven") ? toned(style, Tone::good, "Proven.") : toned(style, Tone::bad, "NOT PROVEN.")) +
-         "\n";
+  out += flag_in(restored, "proven") ? toned(style, Tone::good, "Proven.") : toned(style, Tone::bad, "NOT PROVEN.");
+  out += "\n";
+  if (const std::string note = text_in(restored, "note"); !note.empty())
+    out += toned(style, Tone::warning, "Note:") + " " + note + "\n";
+  const Json& failures = member(restored, "failures");
+  for (const auto& failure : failures)
+    out += toned(style, Tone::bad, "Left out:") + " sequence " + human_count(count_in(failure, "sequence")) +
+           ", table " + text_in(failure, "table") + ", entity " + text_in(failure, "entity_id") + ": " +
+           text_in(failure, "reason") + "\n";
+  return out;
 }
 
 std::string render_verification(const Json& verification, const Style& style) {

@@ -141,7 +141,7 @@ Result<void> Agent::open() {
   }
   shipper_ = std::make_unique<LogShipper>(services_, all);
   backups_ = std::make_unique<BackupWorkflow>(services_, all, *shipper_);
-  restores_ = std::make_unique<RestoreWorkflow>(services_, all);
+  restores_ = std::make_unique<RestoreWorkflow>(services_, all, *shipper_);
   engine_->define(WorkflowType::backup, backups_->steps());
   engine_->define(WorkflowType::restore, restores_->steps());
   {

@@ -4,24 +4,12 @@
 #include <strings.h>
 
 #include <cstring>
-#include <future>
 
+#include "agent/daemon/wait_for.h"
 #include "capture/app_database.h"
 #include "snapshot/builder.h"
 
 namespace tillsync {
-
-namespace {
-
-// Waits for something another thread will say, and for a cancellation.
-template <class T>
-Result<T> wait_for(StepContext& context, std::future<T> future) {
-  while (future.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready)
-    if (context.cancelled()) return context.cancelled_error();
-  return future.get();
-}
-
-}  // namespace
 
 BackupWorkflow::BackupWorkflow(const Services& services, std::vector<FollowedDatabase*> databases, LogShipper& shipper)
     : services_(services), databases_(std::move(databases)), shipper_(shipper) {}
@@ -35,6 +23,7 @@ std::vector<StepDefinition> BackupWorkflow::steps() {
       step("CAPTURE_ENTITY_UUIDS", SessionPhase::capturing, &BackupWorkflow::count_entities),
       step("CAPTURE_TABLE_DATA", SessionPhase::capturing, &BackupWorkflow::capture_pages),
       step("CAPTURE_ACTION_LOG", SessionPhase::capturing, &BackupWorkflow::capture_log),
+      step("CAPTURE_CONFIGURATION", SessionPhase::capturing, &BackupWorkflow::capture_configuration),
       step("CREATE_SNAPSHOT", SessionPhase::processing, &BackupWorkflow::create_snapshot),
       step("UPLOAD", SessionPhase::completing, &BackupWorkflow::upload),
       step("VALIDATE_SNAPSHOT", SessionPhase::completing, &BackupWorkflow::validate),
@@ -236,17 +225,24 @@ Result<Json> BackupWorkflow::capture_log(StepContext& context) {
   return Json{{"durable", durable}, {"sequence", sequence}};
 }
 
+// What a restored till needs besides its rows: how this database was followed.
+Result<Json> BackupWorkflow::capture_configuration(StepContext& context) {
+  TILLSYNC_LET(auto database, database_of(context));
+  const DatabaseConfig& config = database->config();
+  return Json{{"database", config.name},
+              {"path", config.path},
+              {"user_column", config.user_column},
+              {"schema_version", config.schema_version},
+              {"tillsync_version", TILLSYNC_VERSION}};
+}
+
 Result<Json> BackupWorkflow::create_snapshot(StepContext& context) {
   TILLSYNC_LET(auto database, database_of(context));
   const Json& captured = context.result("CAPTURE_TABLE_DATA");
   TILLSYNC_LET(Bytes draft, read_file(*services_.files, captured.at("draft"), uint64_t{1} << 30));
   std::string key = captured.at("manifest_key");
   TILLSYNC_LET(Manifest m, Manifest::decode(draft, key, database->lineage()));
-  m.configuration = {{"database", database->config().name},
-                     {"path", database->config().path},
-                     {"user_column", database->config().user_column},
-                     {"schema_version", database->config().schema_version},
-                     {"tillsync_version", TILLSYNC_VERSION}};
+  m.configuration = context.result("CAPTURE_CONFIGURATION");
   Bytes final_bytes = m.encode(*services_.random);
   std::string path = services_.spool_folder() + "/" + m.uuid.str() + ".manifest";
   TILLSYNC_TRY(spool(path, final_bytes));

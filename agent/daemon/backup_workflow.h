@@ -31,6 +31,7 @@ class BackupWorkflow {
   Result<Json> count_entities(StepContext& context);
   Result<Json> capture_pages(StepContext& context);
   Result<Json> capture_log(StepContext& context);
+  Result<Json> capture_configuration(StepContext& context);
   Result<Json> create_snapshot(StepContext& context);
   Result<Json> upload(StepContext& context);
   Result<Json> validate(StepContext& context);

@@ -6,10 +6,15 @@
 #include <cerrno>
 #include <cstring>
 
+#include "agent/daemon/wait_for.h"
 #include "restore/moment.h"
 #include "restore/outcome_json.h"
 
 namespace tillsync {
+
+namespace {
+constexpr std::chrono::seconds kCompleteLogPatience{10};
+}
 
 std::vector<StepDefinition> RestoreWorkflow::steps() {
   auto step = [this](const char* type, SessionPhase phase, Result<Json> (RestoreWorkflow::*run)(StepContext&)) {
@@ -25,11 +30,25 @@ std::vector<StepDefinition> RestoreWorkflow::steps() {
   };
 }
 
-Result<Lineage> RestoreWorkflow::lineage_of(const Json& data) const {
+Result<FollowedDatabase*> RestoreWorkflow::database_of(const Json& data) const {
   std::string name = data.at("database");
   for (auto* database : databases_)
-    if (database->config().name == name) return database->lineage();
+    if (database->config().name == name) return database;
   return Error{ErrorKind::usage, 0, "there is no database '" + name + "' in the configuration"};
+}
+
+Result<std::string> RestoreWorkflow::complete_log(StepContext& context, FollowedDatabase& database) {
+  auto answer = std::make_shared<std::promise<std::optional<Error>>>();
+  auto future = answer->get_future();
+  database.request_capture([answer, id = database.id(), shipper = &shipper_](Result<Sequence> captured) {
+    if (!captured) return answer->set_value(captured.error());
+    shipper->when_durable(id, *captured, [answer] { answer->set_value(std::nullopt); });
+  });
+  auto error = wait_for(context, std::move(future), kCompleteLogPatience);
+  if (context.cancelled()) return context.cancelled_error();
+  const std::string missing = "what was committed last may be missing: ";
+  if (!error) return missing + "it could not be captured and sent in time";
+  return *error ? missing + (*error)->context : std::string();
 }
 
 Result<WorkflowRequest> RestoreWorkflow::request(const Json& params) {
@@ -41,28 +60,32 @@ Result<WorkflowRequest> RestoreWorkflow::request(const Json& params) {
       return Error{ErrorKind::usage, 0, "several databases are followed: say which with --database"};
     request.data["database"] = databases_.front()->config().name;
   }
-  TILLSYNC_LET(Lineage lineage, lineage_of(request.data));
-  TILLSYNC_LET(RestoreMoment moment, parse_moment(params));
-  (void)moment;
-  request.name = "restore of " + lineage.database;
+  TILLSYNC_LET(auto database, database_of(request.data));
+  TILLSYNC_TRY(parse_moment(params));
+  request.name = "restore of " + database->config().name;
   RestoreSession session;
-  for (auto* database : databases_)
-    if (database->config().name == lineage.database) session.database_id = database->id();
+  session.database_id = database->id();
   session.target = "file";
   request.restore = session;
   return request;
 }
 
 Result<Json> RestoreWorkflow::validate(StepContext& context) {
-  TILLSYNC_LET(Lineage lineage, lineage_of(context.data()));
+  TILLSYNC_LET(auto database, database_of(context.data()));
   TILLSYNC_LET(RestoreMoment moment, parse_moment(context.data()));
+  std::string note;
+  if (!moment.snapshot) {
+    TILLSYNC_LET(note, complete_log(context, *database));
+  }
   auto job = std::make_shared<Job>();
-  TILLSYNC_LET(job->plan, plan_restore(*services_.store, lineage, moment));
+  TILLSYNC_LET(job->plan, plan_restore(*services_.store, database->lineage(), moment));
+  if (!note.empty()) job->plan.note += (job->plan.note.empty() ? "" : "; ") + note;
   context.set_snapshot(job->plan.chain.target().uuid);
   Json result{{"snapshot_uuid", job->plan.chain.target().uuid.str()},
               {"transaction", job->plan.transaction},
               {"sequence", job->plan.sequence},
               {"by_snapshot", moment.snapshot.has_value()},
+              {"newest", job->plan.newest},
               {"note", job->plan.note}};
   TILLSYNC_TRY(services_.files->make_directories(services_.staging_folder()));
   job->staging = std::make_unique<Staging>(*services_.store, *services_.files, services_.vfs->name(),
@@ -86,9 +109,11 @@ Result<std::shared_ptr<RestoreWorkflow::Job>> RestoreWorkflow::job_of(StepContex
   } else {
     moment.transaction = found.at("transaction").get<TransactionNo>();
   }
-  TILLSYNC_LET(Lineage lineage, lineage_of(context.data()));
+  TILLSYNC_LET(auto database, database_of(context.data()));
   auto job = std::make_shared<Job>();
-  TILLSYNC_LET(job->plan, plan_restore(*services_.store, lineage, moment));
+  TILLSYNC_LET(job->plan, plan_restore(*services_.store, database->lineage(), moment));
+  job->plan.newest = found.value("newest", false);
+  job->plan.note = found.at("note");
   TILLSYNC_TRY(services_.files->make_directories(services_.staging_folder()));
   job->staging = std::make_unique<Staging>(*services_.store, *services_.files, services_.vfs->name(),
                                            staging_path(context.workflow()));

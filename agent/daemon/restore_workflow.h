@@ -9,7 +9,7 @@
 #include <map>
 #include <mutex>
 
-#include "agent/daemon/followed_database.h"
+#include "agent/daemon/log_shipper.h"
 #include "restore/staging.h"
 #include "workflow/engine.h"
 
@@ -17,8 +17,8 @@ namespace tillsync {
 
 class RestoreWorkflow {
  public:
-  RestoreWorkflow(const Services& services, std::vector<FollowedDatabase*> databases)
-      : services_(services), databases_(std::move(databases)) {}
+  RestoreWorkflow(const Services& services, std::vector<FollowedDatabase*> databases, LogShipper& shipper)
+      : services_(services), databases_(std::move(databases)), shipper_(shipper) {}
   std::vector<StepDefinition> steps();
   Result<WorkflowRequest> request(const Json& params);
   // Copies the proven database to the descriptor, syncs it, removes the staging. Returns the document of `restore
@@ -34,7 +34,10 @@ class RestoreWorkflow {
   Result<std::shared_ptr<Job>> job_of(StepContext& context);
   Result<void> ensure_filled(StepContext& context, Job& job);
   Result<void> ensure_replayed(StepContext& context, Job& job);
-  Result<Lineage> lineage_of(const Json& data) const;
+  Result<FollowedDatabase*> database_of(const Json& data) const;
+  // Until everything committed so far is in the store. What it says otherwise is a note for the outcome: a database
+  // that can't be read is the reason for many a restore.
+  Result<std::string> complete_log(StepContext& context, FollowedDatabase& database);
   Result<Json> validate(StepContext& context);
   Result<Json> check_schema(StepContext& context);
   Result<Json> check_packs(StepContext& context);
@@ -47,6 +50,7 @@ class RestoreWorkflow {
 
   Services services_;
   std::vector<FollowedDatabase*> databases_;
+  LogShipper& shipper_;
   std::mutex mutex_;
   std::map<Uuid, std::shared_ptr<Job>> jobs_;
 };

@@ -165,31 +165,54 @@ Result<void> LogWriter::collect_dependencies(Tracked& tracked, const LoggedRow& 
     TILLSYNC_LET(bool found, last->step());
     Sequence sequence = found ? last->unsigned_integer(0) : 0;
     last->reset();
-    if (sequence > dependency_floor_ && sequence != previous) w.uvar(mine - sequence);
+    // A row that refers to itself does not depend on this very action.
+    if (sequence > dependency_floor_ && sequence != previous && sequence < mine) w.uvar(mine - sequence);
   }
   return {};
+}
+
+Result<LogWriter::Entity> LogWriter::update_entity(const Tracked& tracked, const LoggedRow& row) {
+  auto db = state_->lease();
+  const Sequence sequence = sequence_ + 1;
+  const int64_t now = to_ms(captured_at_);
+  const bool is_new = row.action == ActionKind::create;
+  if (is_new) {
+    // Most rows are new ones that nobody knows yet: one statement.
+    TILLSYNC_LET(auto insert, db->cached("INSERT OR IGNORE INTO entity_uuids(table_id, entity_key, created_sequence, "
+                                         "version, last_sequence, created_at, updated_at, deleted)"
+                                         " VALUES(?1,?2,?3,1,?3,?4,?4,0)"));
+    TILLSYNC_TRY(insert->bind(1, tracked.id).bind_static(2, row.key).bind(3, sequence).bind(4, now).run());
+    if (db->changes() == 1) return Entity{sequence, 1, 0};
+  }
+  TILLSYNC_LET(auto known, db->cached("SELECT created_sequence, version, last_sequence FROM entity_uuids "
+                                      "WHERE table_id=? AND entity_key=?"));
+  known->bind(1, tracked.id).bind_static(2, row.key);
+  TILLSYNC_LET(bool found, known->step());
+  Entity entity{0, 2, 0};  // a row of the baseline, of which nothing was recorded, is version 1
+  if (found) entity = {known->unsigned_integer(0), known->integer(1) + 1, known->unsigned_integer(2)};
+  known->reset();
+  if (is_new) entity = {sequence, 1, entity.previous};
+  TILLSYNC_LET(auto put, found ? db->cached("UPDATE entity_uuids SET created_sequence=?3, version=?4, last_sequence=?5,"
+                                            " created_at=iif(?9, ?6, created_at), updated_at=?7, deleted=?8"
+                                            " WHERE table_id=?1 AND entity_key=?2")
+                               : db->cached("INSERT INTO entity_uuids(table_id, entity_key, created_sequence, version, "
+                                            "last_sequence, created_at, updated_at, deleted)"
+                                            " VALUES(?1,?2,?3,?4,?5,?6,?7,?8)"));
+  put->bind(1, tracked.id).bind_static(2, row.key).bind(3, entity.created).bind(4, entity.version).bind(5, sequence);
+  put->bind(6, is_new ? now : int64_t{0}).bind(7, now).bind(8, row.action == ActionKind::remove);
+  if (found) put->bind(9, is_new);
+  TILLSYNC_TRY(put->run());
+  return entity;
 }
 
 Result<void> LogWriter::row(const Table& table, const LoggedRow& row) {
   if (table.is_statistics()) return hidden(table, row);
   TILLSYNC_LET(Tracked * tracked, this->tracked(table.name, &table));
+  TILLSYNC_LET(Entity entity, update_entity(*tracked, row));
+  TILLSYNC_TRY(collect_dependencies(*tracked, row, entity.previous));
+  const Sequence sequence = sequence_ + 1;
+
   auto db = state_->lease();
-
-  TILLSYNC_LET(auto known, db->cached("SELECT created_sequence, version, last_sequence, deleted FROM entity_uuids "
-                                      "WHERE table_id=? AND entity_key=?"));
-  known->bind(1, tracked->id).bind_static(2, row.key);
-  TILLSYNC_LET(bool found, known->step());
-  Sequence sequence = sequence_ + 1;
-  Sequence created = found ? known->unsigned_integer(0) : 0;
-  int64_t version = found ? known->integer(1) + 1 : 2;  // a row of the baseline is version 1
-  Sequence previous = found ? known->unsigned_integer(2) : 0;
-  known->reset();
-  if (row.action == ActionKind::create) {
-    created = sequence;
-    version = 1;
-  }
-  TILLSYNC_TRY(collect_dependencies(*tracked, row, previous));
-
   TILLSYNC_LET(auto insert, db->cached("INSERT INTO action_log(id, transaction_no, table_id, action, row_id, "
                                        "previous_row_id, entity_key, entity_created,"
                                        " version, dependencies, data, previous_data) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"));
@@ -197,22 +220,12 @@ Result<void> LogWriter::row(const Table& table, const LoggedRow& row) {
       .bind(2, transaction_ + 1)
       .bind(3, tracked->id)
       .bind(4, static_cast<int>(row.action));
-  insert->bind(5, row.rowid).bind(6, row.previous_rowid).bind_static(7, row.key).bind(8, created).bind(9, version);
+  insert->bind(5, row.rowid).bind(6, row.previous_rowid).bind_static(7, row.key).bind(8, entity.created);
+  insert->bind(9, entity.version);
   dependencies_.empty() ? insert->bind_null(10) : insert->bind_static(10, dependencies_);
   row.after.empty() ? insert->bind_null(11) : insert->bind_static(11, row.after);
   row.before.empty() ? insert->bind_null(12) : insert->bind_static(12, row.before);
   TILLSYNC_TRY(insert->run());
-
-  TILLSYNC_LET(auto entity, db->cached("INSERT INTO entity_uuids(table_id, entity_key, created_sequence, version, "
-                                       "last_sequence, created_at, updated_at, deleted)"
-                                       " VALUES(?1,?2,?3,?4,?5,?6,?7,?8) ON CONFLICT DO UPDATE SET "
-                                       "created_sequence=?3, version=?4, last_sequence=?5,"
-                                       " created_at=iif(?9, ?6, created_at), updated_at=?7, deleted=?8"));
-  int64_t now = to_ms(captured_at_);
-  bool is_new = row.action == ActionKind::create;
-  entity->bind(1, tracked->id).bind_static(2, row.key).bind(3, created).bind(4, version).bind(5, sequence);
-  entity->bind(6, is_new ? now : int64_t{0}).bind(7, now).bind(8, row.action == ActionKind::remove).bind(9, is_new);
-  TILLSYNC_TRY(entity->run());
 
   int64_t rowid = row.rowid.value_or(0);
   if (!row.before.empty()) {

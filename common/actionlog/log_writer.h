@@ -81,6 +81,13 @@ class LogWriter {
       : state_(&state), database_id_(database_id), session_id_(session_id) {}
   Result<Tracked*> tracked(const std::string& name, const Table* table);
   Result<void> hidden(const Table& table, const LoggedRow& row);
+  // Brings the entity to this action; says what it was.
+  struct Entity {
+    Sequence created = 0;   // by which action; 0: in the baseline
+    int64_t version = 0;    // after this action
+    Sequence previous = 0;  // last action before this one
+  };
+  Result<Entity> update_entity(const Tracked& tracked, const LoggedRow& row);
   Result<void> collect_dependencies(Tracked& tracked, const LoggedRow& row, Sequence previous);
 
   StateDb* state_;

@@ -60,9 +60,13 @@ Result<void> Replayer::apply(const Segment& segment, TransactionNo last,
     for (; next < segment.actions.size() && segment.actions[next].transaction_index == t; next++) {
       const SegmentAction& a = segment.actions[next];
       if (!wanted) continue;
-      if (a.kind > ActionKind::remove)
+      if (a.kind == ActionKind::schema || a.kind == ActionKind::renumber) {
+        pending_.clear();
+        barrier_ = a.sequence;
         return Error{ErrorKind::schema, 0,
                      "sequence " + std::to_string(a.sequence) + " is a change of schema; replay does not cross it"};
+      }
+      if (a.kind > ActionKind::remove) continue;
       pending_.push_back({a.kind, segment.tables[a.table_index], a.sequence, a.rowid, a.previous_rowid, a.before,
                           a.after, a.dependencies});
     }

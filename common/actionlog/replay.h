@@ -37,6 +37,8 @@ class Replayer {
 
   TransactionNo position() const { return position_; }
   Sequence sequence() const { return sequence_; }
+  // Where apply() met a change of schema, which replay does not cross (error kind schema). All before it is applied.
+  std::optional<Sequence> barrier() const { return barrier_; }
   uint64_t actions_applied() const { return applied_; }
   std::vector<TableDigest> digests() const;
   const std::vector<ReplayFailure>& failures() const { return failures_; }
@@ -64,6 +66,7 @@ class Replayer {
   TransactionNo position_ = 0;
   Sequence sequence_ = 0;
   uint64_t applied_ = 0;
+  std::optional<Sequence> barrier_;
   bool keep_going_ = false;
   std::map<std::string, std::unique_ptr<Target>> targets_;
   std::map<std::string, TableDigest> digests_;

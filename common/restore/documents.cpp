@@ -34,7 +34,8 @@ Result<RestoreMoment> parse_moment(const Json& params) {
   return moment;
 }
 
-Json outcome_json(const RestoreOutcome& outcome, const std::string& note) {
+Json outcome_json(const RestoreOutcome& outcome, std::string note) {
+  if (!outcome.note.empty()) note += (note.empty() ? "" : "; ") + outcome.note;
   Json tables = Json::array();
   for (auto& table : outcome.tables)
     tables.push_back({{"name", table.name}, {"rows", table.rows}, {"digest_ok", table.digest_ok}});

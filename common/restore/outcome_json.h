@@ -8,6 +8,7 @@ namespace tillsync {
 
 // {sequence, transaction, tables: [{name, rows, digest_ok}], bytes, actions_replayed, elapsed_ms, proven, note?,
 // failures?}
-Json outcome_json(const RestoreOutcome& outcome, const std::string& note);
+// note: the plan's; the outcome's own is added to it.
+Json outcome_json(const RestoreOutcome& outcome, std::string note);
 
 }  // namespace tillsync

@@ -166,6 +166,7 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
   TILLSYNC_LET(plan.chain, resolve_chain(store, lineage, from->uuid));
   plan.transaction = target;
   plan.sequence = target_sequence;
+  plan.newest = !moment.at && !moment.sequence && !moment.transaction;
   TILLSYNC_TRY(choose_segments(plan));
   return plan;
 }

@@ -1,8 +1,8 @@
 // Which objects bring a database to the asked moment.
 //
 // Purpose: the newest snapshot at or before the moment, and the log segments from there on. Replay never crosses a
-// change of schema: a moment after one and before its snapshot can't be reached, and the error says what can. Errors:
-// not_found (no snapshot, no such moment), schema (not reachable), corrupt with the object's key (a manifest does not
+// change of schema: a moment after one and before its snapshot is found out by the replay (restore/staging.h). Errors:
+// not_found (no snapshot, no such moment), corrupt with the object's key (a manifest does not
 // parse, a segment is missing). A damaged manifest is never passed over in silence: choose another snapshot by uuid.
 // Threads: one.
 #pragma once
@@ -26,7 +26,8 @@ struct RestorePlan {
   std::vector<SegmentObject> segments;      // to be replayed, at least in part
   TransactionNo transaction = 0;            // where the restored database will be
   Sequence sequence = 0;
-  std::string note;  // what was rounded, for a person; empty for nothing
+  bool newest = false;  // no moment was asked for: as far as it goes
+  std::string note;     // what was rounded, for a person; empty for nothing
 };
 
 Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, const RestoreMoment& moment);

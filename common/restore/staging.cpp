@@ -105,6 +105,18 @@ Result<void> Staging::fill(const RestorePlan& plan, const Progress& progress) {
   return set_journal_mode_bytes(1);
 }
 
+// What can be reached next to a change of schema.
+Result<std::string> Staging::around(const RestorePlan& plan, const Replayer& replayer) {
+  std::string text = "transaction " + std::to_string(replayer.position());
+  TILLSYNC_LET(auto manifests, list_manifests(store_, plan.lineage));
+  const Manifest* next = nullptr;
+  for (auto& m : manifests)
+    if (m.sequence >= *replayer.barrier() && (!next || m.transaction < next->transaction)) next = &m;
+  if (next)
+    text += ", and after it snapshot " + next->uuid.str() + " (transaction " + std::to_string(next->transaction) + ")";
+  return text;
+}
+
 Result<void> Staging::replay(const RestorePlan& plan, bool keep_going, const Progress& progress) {
   if (plan.segments.empty()) return {};
   std::shared_ptr<const Schema> schema;
@@ -125,6 +137,17 @@ Result<void> Staging::replay(const RestorePlan& plan, bool keep_going, const Pro
     TILLSYNC_LET(Segment segment, reader.read(object));
     auto applied = replayer->apply(segment, plan.transaction,
                                    [&](uint64_t actions) { return !progress || progress(actions, bytes, total); });
+    if (!applied && replayer->barrier()) {
+      TILLSYNC_LET(std::string reachable, around(plan, *replayer));
+      std::string why = "the snapshot that belongs to the change of schema at sequence " +
+                        std::to_string(*replayer->barrier()) + " is not in the store before it";
+      if (!plan.newest)
+        return Error{ErrorKind::schema, 0,
+                     object.key + ": the asked moment can't be reached, because " + why + "; restore to " + reachable};
+      outcome_.note = "restored to transaction " + std::to_string(replayer->position()) + " and not to " +
+                      std::to_string(plan.transaction) + ", the newest in the log: " + why;
+      break;
+    }
     if (!applied) return std::move(applied).error().with(object.key);
     bytes += object.size;
     // Where capture had counted the tables, the log must lead to the same.
@@ -133,13 +156,13 @@ Result<void> Staging::replay(const RestorePlan& plan, bool keep_going, const Pro
     if (whole && state_digest(replayer->digests()) != segment.head.state)
       return Error{ErrorKind::corrupt, 0, object.key + ": its rows do not lead to the digests it states"};
   }
-  if (replayer->position() != plan.transaction)
+  if (replayer->position() != plan.transaction && outcome_.note.empty())
     return Error{ErrorKind::corrupt, 0,
                  "the log ends at transaction " + std::to_string(replayer->position()) + ", before the asked " +
                      std::to_string(plan.transaction)};
   expected_ = replayer->digests();
-  outcome_.sequence = plan.sequence;
-  outcome_.transaction = plan.transaction;
+  outcome_.sequence = outcome_.note.empty() ? plan.sequence : *replayer->barrier() - 1;
+  outcome_.transaction = replayer->position();
   outcome_.actions_replayed = replayer->actions_applied();
   outcome_.failures = replayer->failures();
   replayer.reset();

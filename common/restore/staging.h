@@ -25,6 +25,7 @@ struct RestoreOutcome {
   TransactionNo transaction = 0;
   uint64_t bytes = 0;
   uint64_t actions_replayed = 0;
+  std::string note;  // where it ends earlier than asked, and why; empty for nothing
   std::vector<RestoredTable> tables;
   std::vector<ReplayFailure> failures;  // only with keep_going
   bool proven = false;
@@ -40,6 +41,8 @@ class Staging {
       : store_(store), files_(files), vfs_(vfs), path_(std::move(path)) {}
 
   Result<void> fill(const RestorePlan& plan, const Progress& progress);
+  // A change of schema on the way, whose snapshot is not in the store: the newest moment then is the one before it, and
+  // the outcome's note says so; a moment that was asked for by name is an error of kind schema that names the nearest.
   Result<void> replay(const RestorePlan& plan, bool keep_going, const Progress& progress);
   // After failures that keep_going let pass, a table that differs is in the outcome and no error.
   Result<RestoreOutcome> prove(const Progress& progress);
@@ -50,6 +53,7 @@ class Staging {
   const std::vector<TableDigest>& expected() const { return expected_; }
 
  private:
+  Result<std::string> around(const RestorePlan& plan, const Replayer& replayer);
   Result<void> set_journal_mode_bytes(uint8_t value);
   ObjectStore& store_;
   FileSystem& files_;

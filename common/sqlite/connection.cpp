@@ -170,18 +170,15 @@ Result<Statement> Connection::prepare(std::string_view sql) {
 }
 
 Result<Statement*> Connection::cached(const char* sql) {
-  auto& slot = cache_[sql];
-  if (!slot) {
-    auto prepared = prepare(sql);
-    if (!prepared) {
-      cache_.erase(sql);
-      return std::move(prepared).error();
-    }
-    slot = std::make_unique<Statement>(std::move(*prepared));
+  auto found = cache_.find(sql);
+  if (found == cache_.end() || found->second.sql != sql) {
+    TILLSYNC_LET(auto prepared, prepare(sql));
+    found = cache_.insert_or_assign(sql, Cached{sql, std::make_unique<Statement>(std::move(prepared))}).first;
   }
-  slot->reset();
-  sqlite3_clear_bindings(slot->handle());
-  return slot.get();
+  Statement* statement = found->second.statement.get();
+  statement->reset();
+  sqlite3_clear_bindings(statement->handle());
+  return statement;
 }
 
 Result<void> Connection::execute(std::string_view sql) {

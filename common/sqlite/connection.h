@@ -83,7 +83,8 @@ class Connection {
   explicit operator bool() const { return handle_ != nullptr; }
   sqlite3* handle() const { return handle_; }
   Result<Statement> prepare(std::string_view sql);
-  // A statement kept for the life of the connection, by its text; reset and with bindings cleared.
+  // A statement kept for the life of the connection, reset and with bindings cleared. It is found by the address of
+  // its text, then compared: a literal costs no hashing.
   Result<Statement*> cached(const char* sql);
   Result<void> execute(std::string_view sql);  // any number of statements, rows ignored
   Result<int64_t> query_integer(std::string_view sql);
@@ -92,7 +93,11 @@ class Connection {
 
  private:
   sqlite3* handle_ = nullptr;
-  std::unordered_map<std::string, std::unique_ptr<Statement>> cache_;
+  struct Cached {
+    std::string sql;
+    std::unique_ptr<Statement> statement;
+  };
+  std::unordered_map<const char*, Cached> cache_;
 };
 
 // BEGIN IMMEDIATE … COMMIT; the destructor rolls back what was not committed.

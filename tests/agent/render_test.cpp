@@ -100,11 +100,14 @@ TEST_CASE("rendering: an update shows what changed, a delete what was there") {
 
 TEST_CASE("rendering: a restore that is not proven says so") {
   const Json restored = Json::parse(
-      R"({"sequence":7,"transaction":3,"tables":[{"name":"orders","rows":1200,"digest_ok":true},{"name":"audit","rows":1,"digest_ok":false}],"bytes":2048,"elapsed_ms":900,"proven":false})");
+      R"({"sequence":7,"transaction":3,"tables":[{"name":"orders","rows":1200,"digest_ok":true},{"name":"audit","rows":1,"digest_ok":false}],"bytes":2048,"elapsed_ms":900,"proven":false,"note":"rounded",)"
+      R"("failures":[{"sequence":5,"table":"audit","entity_id":"7","reason":"another row is there"}]})");
   const auto text = render_restore(restored, "/f.db", Style{});
   CHECK(has(text, "orders  1,200  proven"));
   CHECK(has(text, "DIFFERS"));
   CHECK(has(text, "NOT PROVEN"));
+  CHECK(has(text, "Note: rounded\n"));
+  CHECK(has(text, "sequence 5, table audit, entity 7: another row is there\n"));
 }
 
 TEST_CASE("rendering: progress is a bar on a terminal and lines elsewhere") {

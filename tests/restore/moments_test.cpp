@@ -158,9 +158,19 @@ TEST_CASE("restore: past a change of schema with its snapshot, not without") {
   TransactionNo change = world.sell("ALTER TABLE t ADD COLUMN price REAL DEFAULT 3");
   TransactionNo after = world.sell("UPDATE t SET price=price+1 WHERE id=2");
   world.seal();
-  CHECK(kind_of(world.try_restore(world.at_transaction(after))) == ErrorKind::schema);
+  auto refused = world.try_restore(world.at_transaction(after));
+  REQUIRE(kind_of(refused) == ErrorKind::schema);
+  CHECK(contains(refused.error().context, "restore to transaction " + std::to_string(change - 1)));
   world.check_moment(change - 1);
-  world.snapshot(SnapshotType::incremental);
+  // Asked for no moment by name, what can be had is had, and said.
+  auto newest = must(world.try_restore({}));
+  CHECK(newest.transaction == change - 1);
+  CHECK(newest.proven);
+  CHECK(contains(newest.note, "not to " + std::to_string(after)));
+  Manifest snapshot = world.snapshot(SnapshotType::incremental);
+  refused = world.try_restore(world.at_transaction(change));
+  REQUIRE(kind_of(refused) == ErrorKind::schema);
+  CHECK(contains(refused.error().context, "snapshot " + snapshot.uuid.str()));
   TransactionNo later = world.sell("INSERT INTO t VALUES(3, 'c', 4)");
   world.seal();
   world.check_moment(after);
