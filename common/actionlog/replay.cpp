@@ -62,6 +62,7 @@ Result<void> Replayer::apply(const Segment& segment, TransactionNo last,
       if (!wanted) continue;
       if (a.kind == ActionKind::schema || a.kind == ActionKind::renumber) {
         pending_.clear();
+        hidden_.clear();
         barrier_ = a.sequence;
         return Error{ErrorKind::schema, 0,
                      "sequence " + std::to_string(a.sequence) + " is a change of schema; replay does not cross it"};
@@ -72,8 +73,7 @@ Result<void> Replayer::apply(const Segment& segment, TransactionNo last,
     }
     for (; next_hidden < segment.hidden.size() && segment.hidden[next_hidden].transaction_index == t; next_hidden++) {
       const HiddenRow& h = segment.hidden[next_hidden];
-      if (wanted)
-        pending_.push_back({h.kind, segment.tables[h.table_index], 0, h.rowid, std::nullopt, h.before, h.after, {}});
+      if (wanted) hidden_.push_back({segment.tables[h.table_index], h.rowid.value_or(0), h.after});
     }
     bool complete = t + 1 < segment.transactions.size() || !(segment.head.flags & kEndsInside);
     if (!wanted || !complete) continue;
@@ -108,7 +108,7 @@ Result<void> Replayer::failed(const Pending& row, const std::string& reason) {
 Result<void> Replayer::remove_before(Pending& row) {
   if (row.before.empty()) return {};
   TILLSYNC_LET(Target * target, target_of(row.table));
-  if (row.sequence && dependency_failed(row)) return failed(row, "an action it depends on failed");
+  if (dependency_failed(row)) return failed(row, "an action it depends on failed");
   int64_t rowid = row.previous_rowid.value_or(row.rowid.value_or(0)), found_rowid = 0;
   TILLSYNC_LET(auto existing, target->find(rowid, row.before, found_rowid));
   if (!existing) {
@@ -135,9 +135,9 @@ Result<void> Replayer::remove_before(Pending& row) {
 
 Result<void> Replayer::insert_after(Pending& row) {
   if (row.after.empty()) return {};
-  if (row.sequence && std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), row.sequence)) return {};
+  if (std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), row.sequence)) return {};
   TILLSYNC_LET(Target * target, target_of(row.table));
-  if (row.sequence && dependency_failed(row)) return failed(row, "an action it depends on failed");
+  if (dependency_failed(row)) return failed(row, "an action it depends on failed");
   int64_t rowid = row.rowid.value_or(0), found_rowid = 0;
   TILLSYNC_LET(auto existing, target->find(rowid, row.after, found_rowid));
   if (existing) {
@@ -153,6 +153,16 @@ Result<void> Replayer::insert_after(Pending& row) {
   if (!done && (done.error().code & kPrimaryCode) == SQLITE_CONSTRAINT)
     return failed(row, "a constraint of the table refuses the row: " + done.error().context);
   return done;
+}
+
+Result<void> Replayer::put_hidden(const Hidden& row) {
+  // Only hints: a row of a table that is not there is none for this database.
+  const Table* table = schema_->find(row.table);
+  if (!table || !table->is_statistics()) return {};
+  TILLSYNC_LET(Target * target, target_of(row.table));
+  TILLSYNC_TRY(target->remove(row.rowid, {}));
+  if (row.after.empty()) return {};
+  return target->insert(row.rowid, row.after);
 }
 
 Result<void> Replayer::apply_transaction(TransactionNo number) {
@@ -197,11 +207,11 @@ Result<void> Replayer::apply_transaction(TransactionNo number) {
     for (auto& [rowid, record] : counters) TILLSYNC_TRY(target->insert(rowid, record));
   }
   for (; at < rows.size(); at++) TILLSYNC_TRY(insert_after(rows[at]));
+  for (auto& row : std::exchange(hidden_, {})) TILLSYNC_TRY(put_hidden(row));
   TILLSYNC_TRY(transaction.commit());
 
   for (auto& row : rows) {
-    if (row.sequence == 0 || std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), row.sequence))
-      continue;
+    if (std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), row.sequence)) continue;
     TILLSYNC_LET(Target * target, target_of(row.table));
     auto& digest = digests_[row.table];
     digest.name = row.table;

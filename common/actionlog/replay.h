@@ -4,9 +4,11 @@
 // first the before rows of all DELETEs and UPDATEs go, then all after rows come. Triggers and foreign-key actions are
 // off: their effects are in the log. Idempotent: transactions up to position() are skipped, and within a transaction a
 // CREATE of an equal row, a DELETE of a missing row and an UPDATE that was made already are no-ops. A different row is
-// a conflict, reported with both images; the replay stops there unless keep_going. Proof: digests() follows the log's
-// own rows from the start digests on, for comparison with what the target then holds. Errors: conflict (with sequence,
-// table, entity, both images), schema (the target's SQL can't be written), corrupt. Threads: one.
+// a conflict, reported with both images; the replay stops there unless keep_going. Hidden rows (statistics of the query
+// planner) are put down by rowid in their order, whatever is there: several of a row may wait for one transaction, and
+// a snapshot that was made meanwhile holds some of them already. Proof: digests() follows the log's own rows from the
+// start digests on, for comparison with what the target then holds. Errors: conflict (with sequence, table, entity,
+// both images), schema (the target's SQL can't be written), corrupt. Threads: one.
 #pragma once
 
 #include <functional>
@@ -53,11 +55,17 @@ class Replayer {
     Bytes before, after;
     std::vector<Sequence> dependencies;
   };
+  struct Hidden {
+    std::string table;
+    int64_t rowid;
+    Bytes after;  // empty: the row goes
+  };
   Replayer(Connection& target, std::shared_ptr<const Schema> schema);
   Result<Target*> target_of(const std::string& table);
   Result<void> apply_transaction(TransactionNo number);
   Result<void> remove_before(Pending& row);
   Result<void> insert_after(Pending& row);
+  Result<void> put_hidden(const Hidden& row);
   Result<void> failed(const Pending& row, const std::string& reason);
   bool dependency_failed(const Pending& row) const;
 
@@ -71,6 +79,7 @@ class Replayer {
   std::map<std::string, std::unique_ptr<Target>> targets_;
   std::map<std::string, TableDigest> digests_;
   std::vector<Pending> pending_;
+  std::vector<Hidden> hidden_;
   std::vector<ReplayFailure> failures_;
   std::vector<Sequence> failed_sequences_;  // sorted
 };

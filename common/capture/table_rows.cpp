@@ -79,8 +79,10 @@ Result<void> TableRows::finish() {
     auto old = by_key.find(as_text(created.key));
     Kept& removed = *old->second;
     by_key.erase(old);
-    // Renumbered and otherwise the same: a new rowid is no change where a key is declared.
-    if (equal(removed.record, created.record)) continue;
+    // Only the rowid differs, after a REPLACE with the same content: an external-content FTS table may refer to it, so
+    // a restore must have it. VACUUM leaves the rowids of a table with an index as they are, so it is still no change.
+    // Next to a change of schema, where a table is often written anew, nobody needs it: a snapshot follows.
+    if (equal(removed.record, created.record) && (log_.transaction_flags() & kSchemaChange)) continue;
     TILLSYNC_TRY(
         log_row(ActionKind::update, created.key, created.rowid, removed.rowid, removed.record, created.record));
   }

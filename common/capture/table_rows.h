@@ -2,7 +2,8 @@
 //
 // Purpose: tables named by rowid, and WITHOUT ROWID tables, pass straight through. In a rowid table with a declared key
 // the b-tree is keyed by rowid but the entity by the key: a REPLACE on a TEXT key, a changed key at the same rowid and
-// a renumbering are put together again here, by key, and become what they mean. Memory: for the last kind, the removed
+// a renumbering are put together again here, by key, and become what they mean: a row that only got another rowid is an
+// UPDATE with equal records. Memory: for the last kind, the removed
 // and created rows of one transaction and table. Threads: one.
 #pragma once
 

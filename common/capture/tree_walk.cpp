@@ -5,32 +5,52 @@
 namespace tillsync {
 
 namespace {
-Result<void> walk(const Image& image, PageNo number, int depth, Bytes& buffer, const RowVisitor& visit) {
-  if (depth > 40) return page_error(number, "deeper than a tree can be");
-  if (number == 0 || number > image.page_count) return page_error(number, "a tree points outside the database");
-  TILLSYNC_LET(PageRef keep, image.reader->page(number));
-  TILLSYNC_LET(BtreePage page, BtreePage::parse(number, keep.view(), image.usable));
-  for (uint32_t i = 0; i < page.cell_count(); i++) {
-    Cell cell;
-    if (!page.cell(i, cell)) return page_error(number, "cell " + std::to_string(i) + " does not fit the page");
-    if (!page.is_leaf()) TILLSYNC_TRY(walk(image, cell.left_child, depth + 1, buffer, visit));
-    if (page.kind() == PageKind::interior_table) continue;
-    if (cell.overflow == 0) {
-      TILLSYNC_TRY(visit(cell.rowid, cell.local));
-    } else {
-      buffer.clear();
-      TILLSYNC_TRY(read_payload(*image.reader, cell, image.usable, image.page_count, buffer));
-      TILLSYNC_TRY(visit(cell.rowid, buffer));
+class Walk {
+ public:
+  Walk(const Image& image, const RowVisitor& visit) : image_(image), visit_(visit) {}
+
+  Result<void> tree(PageNo number, int depth) {
+    if (depth > 40) return page_error(number, "deeper than a tree can be");
+    if (number == 0 || number > image_.page_count) return page_error(number, "a tree points outside the database");
+    TILLSYNC_TRY(count(number, 1));
+    TILLSYNC_LET(PageRef keep, image_.reader->page(number));
+    TILLSYNC_LET(BtreePage page, BtreePage::parse(number, keep.view(), image_.usable));
+    for (uint32_t i = 0; i < page.cell_count(); i++) {
+      Cell cell;
+      if (!page.cell(i, cell)) return page_error(number, "cell " + std::to_string(i) + " does not fit the page");
+      if (!page.is_leaf()) TILLSYNC_TRY(tree(cell.left_child, depth + 1));
+      if (page.kind() == PageKind::interior_table) continue;
+      if (cell.overflow == 0) {
+        TILLSYNC_TRY(visit_(cell.rowid, cell.local));
+      } else {
+        TILLSYNC_TRY(count(number, 1 + (cell.payload_size - cell.local.size() - 1) / (image_.usable - 4)));
+        buffer_.clear();
+        TILLSYNC_TRY(read_payload(*image_.reader, cell, image_.usable, image_.page_count, buffer_));
+        TILLSYNC_TRY(visit_(cell.rowid, buffer_));
+      }
     }
+    if (page.is_leaf()) return {};
+    return tree(page.right_child(), depth + 1);
   }
-  if (page.is_leaf()) return {};
-  return walk(image, page.right_child(), depth + 1, buffer, visit);
-}
+
+ private:
+  // A page has one place in one tree. Where cells share a child, level by level, there would else be as many visits as
+  // there are ways down, which no limit of the depth keeps small.
+  Result<void> count(PageNo number, uint64_t pages) {
+    visited_ += pages;
+    if (visited_ > image_.page_count) return page_error(number, "the tree has more pages than the database");
+    return {};
+  }
+
+  const Image& image_;
+  const RowVisitor& visit_;
+  uint64_t visited_ = 0;
+  Bytes buffer_;
+};
 }  // namespace
 
 Result<void> walk_tree(const Image& image, PageNo root, const RowVisitor& visit) {
-  Bytes buffer;
-  return walk(image, root, 0, buffer, visit);
+  return Walk(image, visit).tree(root, 0);
 }
 
 Result<SchemaObject> schema_object_of(ByteView record, uint32_t encoding) {

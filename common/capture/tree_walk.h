@@ -1,7 +1,7 @@
 // Reads every row of a tree, in key order, with memory for one path and one row.
 //
-// Errors: corrupt with page number and reason; what `visit` returns stops the walk.
-// Threads: any, one walk at a time per reader.
+// Errors: corrupt with page number and reason, also when a tree has more pages than the database; what `visit` returns
+// stops the walk. Threads: any, one walk at a time per reader.
 #pragma once
 
 #include <functional>

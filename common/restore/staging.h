@@ -25,7 +25,7 @@ struct RestoreOutcome {
   TransactionNo transaction = 0;
   uint64_t bytes = 0;
   uint64_t actions_replayed = 0;
-  std::string note;  // where it ends earlier than asked, and why; empty for nothing
+  std::string note;  // where it ends earlier than asked, or what SQLite could not check, and why; empty for nothing
   std::vector<RestoredTable> tables;
   std::vector<ReplayFailure> failures;  // only with keep_going
   bool proven = false;
@@ -54,6 +54,7 @@ class Staging {
 
  private:
   Result<std::string> around(const RestorePlan& plan, const Replayer& replayer);
+  Result<void> check_integrity(Connection& db);
   Result<void> set_journal_mode_bytes(uint8_t value);
   ObjectStore& store_;
   FileSystem& files_;

@@ -1,6 +1,10 @@
-// Runs the application's CREATE statements in an empty in-memory database and asks SQLite what they mean.
+// Puts the application's schema into an empty in-memory database and asks SQLite what it means.
+//
+// The texts are not run. They stand in sqlite_schema there as they do in the application's file, and SQLite loads them
+// as it does when a file is opened: one CREATE TABLE each, under the name of its row, parsed and never executed. A
+// store that somebody tampered with can make this fail, and nothing else. Functions and collations that only the
+// application has need not exist for it.
 #include <algorithm>
-#include <set>
 
 #include "dbfile/record.h"
 #include "schema/schema.h"
@@ -33,18 +37,11 @@ Affinity affinity_of(std::string type, bool strict) {
   return Affinity::numeric;
 }
 
-// Text after a fixed beginning of an SQLite message: the name of a missing function or collation.
-std::optional<std::string> name_after(const std::string& message, std::string_view beginning) {
-  auto at = message.find(beginning);
-  if (at == std::string::npos) return std::nullopt;
-  auto name = message.substr(at + beginning.size());
-  return name.substr(0, name.find('('));
-}
-
-void stand_in_function(sqlite3_context* context, int, sqlite3_value**) {
-  sqlite3_result_error(context, "a function of the application", -1);
-}
+// Has nothing to compare: no table of ours has two rows.
 int stand_in_collation(void*, int, const void*, int, const void*) { return 0; }
+void make_collation(void*, sqlite3* db, int encoding, const char* name) {
+  sqlite3_create_collation_v2(db, name, encoding, nullptr, stand_in_collation, nullptr);
+}
 
 class Reader {
  public:
@@ -52,34 +49,50 @@ class Reader {
     Reader reader;
     TILLSYNC_LET(reader.db_,
                  Connection::open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY));
+    sqlite3* db = reader.db_.handle();
+    sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, nullptr);
+    sqlite3_collation_needed(db, nullptr, make_collation);
+    // A CREATE VIRTUAL TABLE in the place of a table finds nothing that it could start.
+    const char* no_modules[] = {nullptr};
+    sqlite3_drop_modules(db, no_modules);
     // The same encoding, so that default values come out in the bytes the application's records hold.
     const char* names[] = {"UTF-8", "UTF-16le", "UTF-16be"};
     TILLSYNC_TRY(reader.db_.execute(std::string("PRAGMA encoding='") + names[text_encoding - 1] + "'"));
-    sqlite3_db_config(reader.db_.handle(), SQLITE_DBCONFIG_DEFENSIVE, 0, nullptr);
-    // An application may rely on "double-quoted" strings in its schema.
-    sqlite3_db_config(reader.db_.handle(), SQLITE_DBCONFIG_DQS_DDL, 1, nullptr);
     return reader;
   }
 
-  Result<void> create_table(const SchemaObject& object) {
-    for (int attempt = 0; attempt < 100; attempt++) {
-      auto done = db_.execute(*object.sql);
-      if (done) return {};
-      std::string message = sqlite3_errmsg(db_.handle());
-      // There is no error code that names the missing function; a wrong guess only repeats the error.
-      if (auto function = name_after(message, "no such function: "); function && functions_.insert(*function).second) {
-        sqlite3_create_function_v2(db_.handle(), function->c_str(), -1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, nullptr,
-                                   stand_in_function, nullptr, nullptr, nullptr);
-      } else if (auto collation = name_after(message, "no such collation sequence: ");
-                 collation && collations_.insert(*collation).second) {
-        sqlite3_create_collation_v2(db_.handle(), collation->c_str(), SQLITE_UTF8, nullptr, stand_in_collation,
-                                    nullptr);
-      } else {
-        return Error{ErrorKind::schema, done.error().code,
-                     "table '" + object.name + "' can't be understood: " + message};
+  // All tables share two root pages, one of each kind, with one row of one field: default_of() reads past its end.
+  Result<void> load(const std::vector<const SchemaObject*>& tables) {
+    TILLSYNC_TRY(
+        db_.execute("CREATE TABLE r(x); INSERT INTO r VALUES(NULL);"
+                    "CREATE TABLE w(x PRIMARY KEY) WITHOUT ROWID; INSERT INTO w VALUES(0)"));
+    TILLSYNC_LET(int64_t rowid_root, db_.query_integer("SELECT rootpage FROM sqlite_schema WHERE name='r'"));
+    TILLSYNC_LET(int64_t key_root, db_.query_integer("SELECT rootpage FROM sqlite_schema WHERE name='w'"));
+    TILLSYNC_TRY(db_.execute("PRAGMA writable_schema=ON; DELETE FROM sqlite_schema"));
+    {
+      TILLSYNC_LET(auto insert, db_.prepare("INSERT INTO sqlite_schema(type, name, tbl_name, rootpage, sql)"
+                                            " VALUES('table', ?1, ?1, ?2, ?3)"));
+      for (const SchemaObject* table : tables)
+        TILLSYNC_TRY(insert.bind(1, table->name).bind(2, rowid_root).bind(3, *table->sql).run());
+    }
+    TILLSYNC_TRY(reload());
+    // Only now it is known which tables are WITHOUT ROWID.
+    std::vector<std::string> keyed;
+    {
+      TILLSYNC_LET(auto list, db_.prepare("SELECT name FROM pragma_table_list WHERE schema='main' AND wr"));
+      while (true) {
+        TILLSYNC_LET(bool row, list.step());
+        if (!row) break;
+        keyed.push_back(list.text(0));
       }
     }
-    return Error{ErrorKind::schema, 0, "table '" + object.name + "' needs too many functions of the application"};
+    if (keyed.empty()) return {};
+    TILLSYNC_TRY(db_.execute("PRAGMA writable_schema=ON"));
+    {
+      TILLSYNC_LET(auto update, db_.prepare("UPDATE sqlite_schema SET rootpage=? WHERE name=?"));
+      for (auto& name : keyed) TILLSYNC_TRY(update.bind(1, key_root).bind(2, name).run());
+    }
+    return reload();
   }
 
   Result<Table> describe(const SchemaObject& object) {
@@ -88,7 +101,8 @@ class Reader {
     table.root = object.root;
     bool strict = false;
     {
-      TILLSYNC_LET(auto list, db_.prepare("SELECT wr, strict FROM pragma_table_list(?) WHERE schema='main'"));
+      TILLSYNC_LET(auto list, db_.prepare("SELECT wr, strict FROM pragma_table_list(?)"
+                                          " WHERE schema='main' AND type IN ('table', 'shadow')"));
       list.bind(1, table.name);
       TILLSYNC_LET(bool found, list.step());
       if (!found) return Error{ErrorKind::schema, 0, "table '" + table.name + "' is not what its SQL says"};
@@ -97,11 +111,7 @@ class Reader {
     }
     std::vector<std::pair<int64_t, int>> key;  // position in the key, column
     std::string first_key_type;
-    struct Default {
-      size_t column;
-      std::string expression, type;
-    };
-    std::vector<Default> defaults;
+    std::vector<int> defaults;
     {
       TILLSYNC_LET(auto info,
                    db_.prepare("SELECT name, type, dflt_value, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid"));
@@ -120,12 +130,9 @@ class Reader {
           key.emplace_back(info.integer(3), at);
           first_key_type = type;
         }
-        if (!info.is_null(2) && info.integer(4) == 0) defaults.push_back({table.columns.size(), info.text(2), type});
+        if (!info.is_null(2) && info.integer(4) == 0) defaults.push_back(at);
         table.columns.push_back(std::move(column));
       }
-    }
-    for (auto& d : defaults) {
-      TILLSYNC_LET(table.columns[d.column].default_record, default_of(d.expression, d.type, strict));
     }
     std::sort(key.begin(), key.end());
     for (auto& [position, column] : key) table.key_columns.push_back(column);
@@ -137,12 +144,27 @@ class Reader {
       if (!index) table.rowid_alias = table.key_columns[0];
     }
     TILLSYNC_TRY(set_record_order(table));
+    for (int column : defaults) {
+      bool in_key = table.without_rowid && table.field_of(column) < static_cast<int>(table.key_fields);
+      if (in_key || column == table.rowid_alias) continue;  // every record has it
+      Column& c = table.columns[static_cast<size_t>(column)];
+      TILLSYNC_LET(c.default_record, default_of(table.name, c.name));
+    }
     TILLSYNC_TRY(read_foreign_keys(table));
     return table;
   }
 
  private:
   Reader() = default;
+
+  // SQLite forgets the schema, and loads it when it is asked for.
+  Result<void> reload() {
+    TILLSYNC_TRY(db_.execute("PRAGMA writable_schema=RESET"));
+    auto loaded = db_.prepare("SELECT 1 FROM sqlite_schema");
+    if (loaded) return {};
+    return Error{ErrorKind::schema, loaded.error().code,
+                 std::string("the schema can't be understood: ") + sqlite3_errmsg(db_.handle())};
+  }
 
   Result<std::optional<std::string>> primary_key_index(const std::string& table) {
     TILLSYNC_LET(auto list, db_.prepare("SELECT name FROM pragma_index_list(?) WHERE origin='pk'"));
@@ -196,15 +218,13 @@ class Reader {
     }
   }
 
-  // The value ADD COLUMN gives to rows that are too short, as a one-field record. An expression that needs the
-  // application or the time can't be the default of such a row: SQLite refuses it in ADD COLUMN.
-  Result<Bytes> default_of(const std::string& expression, const std::string& type, bool strict) {
-    std::string column_type = strict && type == "ANY" ? "" : type;
-    TILLSYNC_TRY(db_.execute("DROP TABLE IF EXISTS temp.tillsync_default"));
-    auto made = db_.execute("CREATE TEMP TABLE tillsync_default(x " + column_type +
-                            "); INSERT INTO temp.tillsync_default VALUES((" + expression + "))");
-    if (!made) return Bytes();
-    TILLSYNC_LET(auto query, db_.prepare("SELECT x, CAST(x AS BLOB) FROM temp.tillsync_default"));
+  // What SQLite reads where a record ends before this column, as ADD COLUMN leaves it in the rows that were there.
+  // Read, not worked out from the text: DEFAULT abc is 'abc', DEFAULT (1+2) is NULL in such a row, and the affinity
+  // counts.
+  Result<Bytes> default_of(const std::string& table, const std::string& column) {
+    std::string c = quote_identifier(column);
+    TILLSYNC_LET(auto query, db_.prepare("SELECT " + c + ", CAST(" + c + " AS BLOB) FROM main." +
+                                         quote_identifier(table) + " NOT INDEXED"));
     TILLSYNC_LET(bool found, query.step());
     Bytes record;
     if (!found || query.is_null(0)) return record;
@@ -236,7 +256,6 @@ class Reader {
   }
 
   Connection db_;
-  std::set<std::string> functions_, collations_;
 };
 
 Table internal_table(const SchemaObject& object, const std::vector<std::string>& names) {
@@ -259,15 +278,20 @@ bool is_virtual(const SchemaObject& object) { return object.type == "table" && o
 Result<Schema> read_schema(std::vector<SchemaObject> objects, uint32_t text_encoding) {
   Schema schema;
   schema.text_encoding = text_encoding;
+  std::vector<const SchemaObject*> texts;
+  for (auto& object : objects) {
+    if (object.type != "table" || is_virtual(object) || internal_columns(object.name)) continue;
+    if (!object.sql) return Error{ErrorKind::schema, 0, "table '" + object.name + "' has no SQL in sqlite_schema"};
+    texts.push_back(&object);
+  }
   TILLSYNC_LET(auto reader, Reader::create(text_encoding));
+  TILLSYNC_TRY(reader.load(texts));
   for (auto& object : objects) {
     if (object.type != "table" || is_virtual(object)) continue;
     if (auto columns = internal_columns(object.name)) {
       schema.tables.push_back(internal_table(object, *columns));
       continue;
     }
-    if (!object.sql) return Error{ErrorKind::schema, 0, "table '" + object.name + "' has no SQL in sqlite_schema"};
-    TILLSYNC_TRY(reader.create_table(object));
     TILLSYNC_LET(Table table, reader.describe(object));
     schema.tables.push_back(std::move(table));
   }

@@ -1,8 +1,8 @@
 // The application's schema, read without loading its file.
 //
 // Purpose: what the row decoder, the renderer, the digests and the replay must know of each table. The SQL texts of
-// sqlite_schema are run in an empty in-memory database and asked for with PRAGMAs; the application's file is not
-// opened. Functions and collations that only the application has are replaced by stand-ins that are never called.
+// sqlite_schema are loaded, not run, by an empty in-memory database and asked for with PRAGMAs; the application's file
+// is not opened. Functions and collations that only the application has need not be there.
 // Errors: schema, with the object's name, when a CREATE TABLE can't be understood.
 // Threads: values; read_schema() from any thread.
 // Source: SQLite file format §2.3 (record order), §2.4 (WITHOUT ROWID), PRAGMA table_xinfo, index_xinfo, table_list.
@@ -36,7 +36,7 @@ struct Column {
   Affinity affinity = Affinity::blob;
   bool virtual_generated = false;  // not in the record
   bool stored_generated = false;   // in the record, not in INSERT
-  Bytes default_record;            // one-field record of the default, after affinity; empty for NULL
+  Bytes default_record;            // one-field record of what a too short record means here; empty for NULL
 };
 
 struct ForeignKey {

@@ -1,4 +1,6 @@
 // A restore to any transaction equals a copy that SQLite's backup made at that transaction.
+#include <cstring>
+
 #include "actionlog/log_verifier.h"
 #include "capture/random_shop.h"
 #include "restore/restore_fixture.h"
@@ -188,6 +190,162 @@ TEST_CASE("restore: past a change of schema with its snapshot, not without") {
       verify_log(world.store, world.lineage, {{0, world.full->tables}, {world.last->sequence, world.last->tables}}, 1));
   CHECK(verdict.ok());
   CHECK(verdict.segments.back().proven);
+}
+
+TEST_CASE("restore: a row that REPLACE gave another rowid and nothing else comes back under it") {
+  RestoreWorld world;
+  world.run(R"(
+    CREATE TABLE doc(k TEXT PRIMARY KEY, body);
+    CREATE VIRTUAL TABLE words USING fts5(body, content='doc', content_rowid='rowid');
+    INSERT INTO doc VALUES('a', 'milk'), ('b', 'bread'), ('c', 'salt');
+    INSERT INTO words(words) VALUES('rebuild');
+  )");
+  world.remember();
+  world.snapshot();
+  world.sell(
+      "BEGIN; INSERT OR REPLACE INTO doc VALUES('a', 'milk'); INSERT INTO words(words) VALUES('rebuild'); COMMIT");
+  // Two rows that exchange their rowids.
+  world.sell(
+      "BEGIN; DELETE FROM doc WHERE k IN ('b', 'c'); INSERT INTO doc(rowid, k, body) VALUES(3, 'b', 'bread'), (2, 'c', "
+      "'salt'); INSERT INTO words(words) VALUES('rebuild'); COMMIT");
+  // Rows of other rowids move onto those that were given up.
+  world.sell(
+      "BEGIN; UPDATE doc SET rowid=rowid+100; UPDATE doc SET rowid=rowid-99; INSERT INTO words(words) "
+      "VALUES('rebuild'); "
+      "COMMIT");
+  world.seal();
+  for (TransactionNo moment = 1; moment <= 3; moment++) {
+    world.check_moment(moment);
+    auto db = world.open_staged();
+    INFO("transaction " << moment);
+    auto rowids = [&](const std::string& k) {
+      return must(db.query_integer("SELECT rowid FROM doc NOT INDEXED WHERE k='" + k + "'"));
+    };
+    CHECK(rowids("a") == (moment == 3 ? 5 : 4));
+    CHECK(rowids("b") == (moment == 1 ? 2 : moment == 2 ? 3 : 4));
+    CHECK(rowids("c") == (moment == 1 ? 3 : moment == 2 ? 2 : 3));
+    for (auto [word, key] : {std::pair{"milk", "a"}, {"bread", "b"}, {"salt", "c"}})
+      CHECK(must(db.query_text("SELECT k FROM doc WHERE rowid=(SELECT rowid FROM words WHERE words MATCH '" +
+                               std::string(word) + "')")) == key);
+  }
+}
+
+TEST_CASE("restore: statistics that changed several times before a transaction, and around a snapshot") {
+  RestoreWorld world;
+  world.run(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b); CREATE INDEX t_a ON t(a); CREATE INDEX t_b ON t(b);"
+      "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<3000) INSERT INTO t SELECT n, n%7, n%31 "
+      "FROM "
+      "g; ANALYZE");
+  world.remember();
+  world.snapshot();
+  // Nothing of this is an action, so it waits for the next transaction that has one.
+  auto hidden = [&](const std::string& sql) {
+    world.run(sql);
+    world.capture();
+  };
+  hidden("PRAGMA analysis_limit=100; ANALYZE");
+  hidden("PRAGMA analysis_limit=1000; ANALYZE");
+  hidden("UPDATE sqlite_stat1 SET stat='3000 1' WHERE idx='t_a'");
+  hidden("UPDATE sqlite_stat1 SET stat='3000 2' WHERE idx='t_a'");
+  hidden("INSERT INTO sqlite_stat1 VALUES('t', 'gone', '1 1')");
+  hidden("DELETE FROM sqlite_stat1 WHERE idx='gone'");
+  hidden("DELETE FROM sqlite_stat1 WHERE idx='t_b'");
+  hidden("INSERT INTO sqlite_stat1 VALUES('t', 't_b', '3000 9')");
+  TransactionNo first = world.sell("INSERT INTO t(a, b) VALUES(1, 1)");
+  world.seal();
+  world.check_moment(first);
+  // A snapshot between two changes, which both are in the log of the next transaction.
+  hidden("UPDATE sqlite_stat1 SET stat='3001 3' WHERE idx='t_a'");
+  hidden("INSERT INTO sqlite_stat1 VALUES('t', 'gone', '2 2')");
+  world.snapshot(SnapshotType::incremental);
+  hidden("UPDATE sqlite_stat1 SET stat='3001 4' WHERE idx='t_a'");
+  hidden("DELETE FROM sqlite_stat1 WHERE idx='gone'");
+  TransactionNo second = world.sell("INSERT INTO t(a, b) VALUES(2, 2)");
+  hidden("ANALYZE");
+  TransactionNo third = world.sell("DELETE FROM t WHERE id>2000");
+  world.seal();
+  world.check_moment(second);
+  world.check_moment(third);
+}
+
+TEST_CASE("restore: defaults of added columns, in rows that never had them") {
+  RestoreWorld world(1, "PRAGMA encoding='UTF-16le'; PRAGMA page_size=1024; PRAGMA journal_mode=WAL;");
+  world.run(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t(v) VALUES(1), (2), (3);"
+      "ALTER TABLE t ADD COLUMN a TEXT DEFAULT abc; ALTER TABLE t ADD COLUMN b REAL DEFAULT +5;"
+      "ALTER TABLE t ADD COLUMN c INT DEFAULT '7'; ALTER TABLE t ADD COLUMN d DEFAULT x'00ff';"
+      "ALTER TABLE t ADD COLUMN e TEXT DEFAULT 1.50; ALTER TABLE t ADD COLUMN f DEFAULT FALSE;"
+      "CREATE TABLE k(k TEXT PRIMARY KEY, v) WITHOUT ROWID; INSERT INTO k VALUES('x', 1), ('y', 2);"
+      "ALTER TABLE k ADD COLUMN a TEXT DEFAULT \"d'ef\"");
+  world.remember();
+  world.snapshot();
+  world.sell("UPDATE t SET v=9 WHERE id=2; DELETE FROM t WHERE id=3; UPDATE k SET v=3 WHERE k='y'");
+  world.sell("INSERT INTO t(id) VALUES(4); UPDATE t SET a='own' WHERE id=1; INSERT INTO k(k) VALUES('z')");
+  world.seal();
+  for (auto& [transaction, copy] : world.copies) world.check_moment(transaction);
+}
+
+TEST_CASE("restore: what SQLite can't check without the application is named, the rest is checked") {
+  RestoreWorld world;
+  auto upper = [](sqlite3_context* context, int, sqlite3_value** values) { sqlite3_result_value(context, values[0]); };
+  auto compare = [](void*, int n, const void* a, int m, const void* b) {
+    int c = std::memcmp(a, b, static_cast<size_t>(std::min(n, m)));
+    return c ? -c : m - n;
+  };
+  sqlite3_create_collation_v2(world.app.handle(), "GERMAN", SQLITE_UTF8, nullptr, compare, nullptr);
+  sqlite3_create_function_v2(world.app.handle(), "fold", 1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, nullptr, upper, nullptr,
+                             nullptr, nullptr);
+  world.run(R"(
+    CREATE TABLE a(id INTEGER PRIMARY KEY, v TEXT COLLATE GERMAN); CREATE INDEX av ON a(v);
+    CREATE TABLE b(id INTEGER PRIMARY KEY, v TEXT); CREATE INDEX bv ON b(fold(v));
+    CREATE TABLE w(k TEXT COLLATE GERMAN PRIMARY KEY, v DEFAULT 4) WITHOUT ROWID;
+    CREATE TABLE plain(id INTEGER PRIMARY KEY, v TEXT); CREATE INDEX plain_v ON plain(v);
+    CREATE VIRTUAL TABLE search USING fts5(body);
+    INSERT INTO a(v) VALUES('x'), ('y'), ('z'); INSERT INTO b(v) SELECT v FROM a; INSERT INTO w(k) SELECT v FROM a;
+    INSERT INTO plain(v) SELECT v FROM a; INSERT INTO search SELECT v FROM a;
+  )");
+  world.capture();
+  world.snapshot();
+  RestoreMoment at_snapshot;
+  at_snapshot.snapshot = world.full->uuid;
+  auto outcome = must(world.try_restore(at_snapshot));
+  CHECK(outcome.proven);
+  for (const char* part : {"'a' (no such collation sequence: GERMAN)", "'b' (unknown function: fold())", "'w' ("})
+    CHECK_MESSAGE(contains(outcome.note, part), outcome.note);
+  CHECK(!contains(outcome.note, "plain"));
+  CHECK(!contains(outcome.note, "search"));
+  // Tables that need nothing of the application are replayed as ever.
+  TransactionNo sold = 0;
+  world.run("INSERT INTO plain(v) VALUES('new')");
+  world.capture();
+  sold = world.capturer->status().transaction;
+  world.seal();
+  outcome = must(world.try_restore(RestoreWorld::at_transaction(sold)));
+  CHECK(outcome.proven);
+  CHECK(contains(outcome.note, "GERMAN"));
+
+  // What is wrong with an index that can be checked is still found, although all rows are right.
+  auto plan = must(plan_restore(world.store, world.lineage, at_snapshot));
+  auto staging = world.staging();
+  must(staging.fill(plan, nullptr));
+  int64_t root;
+  {
+    auto db = world.open_staged();
+    root = must(db.query_integer("SELECT rootpage FROM sqlite_schema WHERE name='plain_v'"));
+  }
+  {
+    auto file = must(world.files.open(world.staged_path(), OpenMode::read_write));
+    uint8_t page[1024];
+    must(file->read(static_cast<uint64_t>(root - 1) * sizeof page, page));
+    auto* key = std::find(page + 16, page + sizeof page, 'y');
+    REQUIRE(key != page + sizeof page);
+    *key = 'Y';
+    must(file->write(static_cast<uint64_t>(root - 1) * sizeof page, page));
+  }
+  Error error = refused(staging.prove(nullptr));
+  CHECK(error.kind == ErrorKind::corrupt);
+  CHECK_MESSAGE(contains(error.context, "plain_v"), error.context);
 }
 
 TEST_SUITE_END();
