@@ -130,11 +130,12 @@ Result<void> Agent::open() {
   queries_ = std::make_unique<asio::thread_pool>(2);
   engine_ = std::make_unique<WorkflowEngine>(*state_, *ports_.clock, *ports_.random);
   runner_ = std::make_unique<WorkflowRunner>(loop_, *workers_, *engine_, *ports_.clock);
+  runner_->on_backup_completed([this] { cover_schema_changes(); });
   std::vector<FollowedDatabase*> all;
   for (auto& config : config_.databases) {
     FollowedDatabase::Events events;
     events.committed = [this] { shipper_->captured(); };
-    events.schema_changed = [this](FollowedDatabase& database) { snapshot_after_schema_change(database); };
+    events.schema_changed = [this](FollowedDatabase&) { cover_schema_changes(); };
     TILLSYNC_LET(auto database, FollowedDatabase::create(services_, config, std::move(events)));
     all.push_back(database.get());
     databases_.push_back(std::move(database));
@@ -172,26 +173,42 @@ Result<Uuid> Agent::start_backup(const BackupWorkflow::Request& request, Uuid& s
   return uuid;
 }
 
-void Agent::snapshot_after_schema_change(FollowedDatabase& database) {
-  asio::post(loop_, [this, &database] {
-    asio::post(*queries_, [this, &database] {
-      {
-        // Without any snapshot there is nothing a replay could start from, before or after the change.
-        auto db = state_->lease();
-        auto any = db->query_integer("SELECT count(*) FROM snapshots WHERE is_complete AND database_id=" +
-                                     std::to_string(database.id()));
-        if (!any || *any == 0) return;
-      }
+// Replay does not cross a change of schema: what comes after it can only be restored from a snapshot that has it. Asked
+// after each change, at the start, and after each snapshot, because a change may come while one is made.
+void Agent::cover_schema_changes() {
+  asio::post(*queries_, [this] {
+    for (auto& database : databases_) {
+      auto needed = lacks_snapshot(*database);
+      if (!needed || !*needed) continue;
       Uuid snapshot;
       BackupWorkflow::Request request;
       request.type = "INCREMENTAL";
-      request.database = database.config().name;
+      request.database = database->config().name;
       request.description = "after a change of schema";
       auto started = start_backup(request, snapshot);
       if (!started)
-        spdlog::warn("{}: no snapshot after a change of schema: {}", database.config().name, started.error().context);
-    });
+        spdlog::warn("{}: no snapshot after a change of schema: {}", database->config().name, started.error().context);
+    }
   });
+}
+
+Result<bool> Agent::lacks_snapshot(FollowedDatabase& database) {
+  const int64_t id = database.id();
+  auto db = state_->lease();
+  TILLSYNC_LET(auto query, db->cached("SELECT (SELECT max(id) FROM digest_points WHERE id BETWEEN ?2 AND ?3), "
+                                      "(SELECT max(sequence) FROM snapshots WHERE is_complete AND database_id=?1),"
+                                      " EXISTS (SELECT 1 FROM workflows w JOIN backup_sessions b ON "
+                                      "b.workflow_uuid=w.uuid WHERE w.status IN ('PENDING', 'IN_PROGRESS') AND "
+                                      "b.database_id=?1)"));
+  query->bind(1, id).bind(2, scoped_id(id, 0)).bind(3, scoped_id(id, (uint64_t{1} << 48) - 1));
+  TILLSYNC_LET(bool row, query->step());
+  // One that is under way is waited for; this is asked again at its end.
+  if (row && query->integer(2)) row = false;
+  // Without any snapshot there is nothing a replay could start from, before or after the change.
+  bool lacks =
+      row && !query->is_null(0) && !query->is_null(1) && number_of(query->integer(0)) > query->unsigned_integer(1);
+  query->reset();
+  return lacks;
 }
 
 // The interval of the schedule; times of day and week come with the scheduler.
@@ -226,6 +243,7 @@ void Agent::run() {
   asio::post(*queries_, [this] { announce(); });
   auto resumed = runner_->resume();
   if (!resumed) spdlog::error("workflows can't go on: {}", resumed.error().context);
+  cover_schema_changes();
   schedule_incremental();
   spdlog::info("terminal {} ({}) follows {} database(s); store {}", services_.terminal.str(), config_.terminal.name,
                databases_.size(), config_.store.url);

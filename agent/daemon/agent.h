@@ -41,7 +41,8 @@ class Agent {
   Result<void> establish_identity();
   void announce();
   void schedule_incremental();
-  void snapshot_after_schema_change(FollowedDatabase& database);
+  void cover_schema_changes();
+  Result<bool> lacks_snapshot(FollowedDatabase& database);
   Result<Uuid> start_backup(const BackupWorkflow::Request& request, Uuid& snapshot);
 
   Config config_;

@@ -92,8 +92,9 @@ void LogShipper::run() {
   while (true) {
     {
       std::unique_lock lock(mutex_);
-      auto until = due_ ? std::min(*due_, next_probe) : next_probe;
-      signal_.wait_until(lock, until, [this] { return stopping_ || urgent_; });
+      // due_ may be set, or moved, while this waits: each wake looks anew.
+      auto until = [&] { return due_ ? std::min(*due_, next_probe) : next_probe; };
+      while (!stopping_ && !urgent_ && Steady::now() < until()) signal_.wait_until(lock, until());
       if (stopping_) return;
       bool flush_now = urgent_ || (due_ && Steady::now() >= *due_);
       urgent_ = false;
@@ -126,24 +127,22 @@ void LogShipper::run() {
 }
 
 Result<void> LogShipper::flush() {
-  bool sealed = false;
-  for (auto* database : databases_) {
-    TILLSYNC_LET(bool any, seal(*database));
-    sealed |= any;
+  for (auto* database : databases_) TILLSYNC_TRY(seal(*database));
+  // Nothing leaves the terminal before what it shows is durable here; what the last run queued may not be, either.
+  if (sealed_since_durable_) {
+    TILLSYNC_TRY(services_.state->make_durable());
+    sealed_since_durable_ = false;
   }
-  // Nothing leaves the terminal before what it shows is durable here.
-  if (sealed) TILLSYNC_TRY(services_.state->make_durable());
   return send_queue();
 }
 
-Result<bool> LogShipper::seal(FollowedDatabase& database) {
+Result<void> LogShipper::seal(FollowedDatabase& database) {
   Json users = Json::object();
   for (auto& [table, column] : database.config().user_column) users[table] = column;
   LogSealer sealer(*services_.state, database.id(), database.lineage(), users.dump(), *services_.random);
-  bool any = false;
   while (true) {
     TILLSYNC_LET(auto sealed, sealer.build());
-    if (!sealed) return any;
+    if (!sealed) return {};
     std::string path =
         services_.spool_folder() + "/" + make_uuid_v7(*services_.clock, *services_.random).str() + ".seg";
     TILLSYNC_LET(auto pending, PendingFile::create(*services_.files, path, 0));
@@ -161,7 +160,7 @@ Result<bool> LogShipper::seal(FollowedDatabase& database) {
         .bind(5, to_ms(services_.clock->now()));
     TILLSYNC_TRY(insert->run());
     TILLSYNC_TRY(transaction.commit());
-    any = true;
+    sealed_since_durable_ = true;
   }
 }
 
@@ -265,8 +264,8 @@ TransferStatus LogShipper::status() {
     while (!recent_.empty() && Steady::now() - recent_.front().first > std::chrono::seconds(10)) recent_.pop_front();
     uint64_t bytes = 0;
     for (auto& [at, n] : recent_) bytes += n;
-    status_.rate_bytes_per_second = static_cast<double>(bytes) / 10;
     status = status_;
+    status.rate_bytes_per_second = static_cast<double>(bytes) / 10;
   }
   auto db = services_.state->lease();
   auto query = db->cached("SELECT count(*), coalesce(sum(size), 0) FROM transfer_queue");

@@ -49,7 +49,7 @@ class LogShipper {
   };
   void run();
   Result<void> flush();
-  Result<bool> seal(FollowedDatabase& database);
+  Result<void> seal(FollowedDatabase& database);
   Result<void> send_queue();
   Result<void> send(int64_t id, int64_t database_id, const std::string& key, const std::string& path);
   void answer_waiters();
@@ -62,6 +62,7 @@ class LogShipper {
   bool stopping_ = false, urgent_ = false;
   std::optional<std::chrono::steady_clock::time_point> due_;
   uint32_t failures_ = 0;
+  bool sealed_since_durable_ = true;  // thread_ only
   std::vector<Waiter> waiters_;
   TransferStatus status_;
   std::deque<std::pair<std::chrono::steady_clock::time_point, uint64_t>> recent_;

@@ -48,6 +48,10 @@ void WorkflowRunner::run(const Uuid& workflow) {
       if (outcome->state == RunOutcome::State::interrupted) return;
       if (outcome->state != RunOutcome::State::waiting) {
         if (outcome->error) spdlog::warn("workflow {}: {}", workflow.str(), outcome->error->context);
+        auto record = engine_.describe(workflow);
+        if (backup_completed_ && record && record->type == WorkflowType::backup &&
+            record->status == WorkflowStatus::completed)
+          backup_completed_();
         return finished(workflow);
       }
       if (outcome->error)

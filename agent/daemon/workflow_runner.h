@@ -19,6 +19,8 @@ class WorkflowRunner {
  public:
   WorkflowRunner(boost::asio::io_context& loop, boost::asio::thread_pool& workers, WorkflowEngine& engine,
                  Clock& clock);
+  // Called on a worker. Set before the first start().
+  void on_backup_completed(std::function<void()> callback) { backup_completed_ = std::move(callback); }
   // Goes on with what the last run left unfinished.
   Result<void> resume();
   void start(const Uuid& workflow);
@@ -37,6 +39,7 @@ class WorkflowRunner {
       backups_;  // one at a time: each goes on from the one before
   WorkflowEngine& engine_;
   Clock& clock_;
+  std::function<void()> backup_completed_;
   boost::asio::steady_timer ticker_;
   std::mutex mutex_;
   bool stopping_ = false, ticking_ = false;

@@ -61,6 +61,8 @@ Result<LogWriter::Tracked*> LogWriter::tracked(const std::string& name, const Ta
     TILLSYNC_TRY(insert->run());
   }
   if (table) {
+    // Dropped and made again: live again, though it may have no row yet.
+    if (!tracked.table) tracked.changed = true;
     tracked.table = table;
     tracked.identity = std::make_unique<RowIdentity>(*table);
     by_table_[table] = &tracked;
