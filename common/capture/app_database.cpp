@@ -110,6 +110,12 @@ Result<std::pair<int, int>> AppDatabase::checkpoint() {
   return std::pair(log, copied);
 }
 
+Result<void> AppDatabase::truncate_log() {
+  int rc = sqlite3_wal_checkpoint_v2(connection_.handle(), "main", SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+  if (rc != SQLITE_OK) return sqlite_error(rc, "empty the write-ahead log", connection_.handle());
+  return {};
+}
+
 Result<std::unique_ptr<DatabaseReader>> DatabaseReader::create(AppDatabase& database) {
   TILLSYNC_CHECK(database.reading());
   auto reader = std::make_unique<DatabaseReader>();

@@ -41,6 +41,9 @@ class AppDatabase {
   // PASSIVE. transient: the application's own checkpointer is at work. Returns frames in the log and frames copied.
   Result<std::pair<int, int>> checkpoint();
 
+  // TRUNCATE: the same, then an empty log, if nobody reads or writes just now. transient: someone does.
+  Result<void> truncate_log();
+
   Connection& connection() { return connection_; }
 
  private:

@@ -15,6 +15,8 @@ constexpr milliseconds kLookAgain[] = {milliseconds(1),  milliseconds(2),  milli
                                        milliseconds(20), milliseconds(50), milliseconds(100)};
 constexpr milliseconds kQuietBeforeCheckpoint{1000};
 constexpr milliseconds kWriterLockPatience{50};
+constexpr milliseconds kReliefPause{100};
+constexpr FrameNo kFramesUnderLock = 32;
 constexpr milliseconds kJournalPatience{2000};
 
 double ms_of(std::chrono::steady_clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
@@ -187,49 +189,63 @@ Result<void> Capturer::start_or_catch_up() {
   position.source = CapturePosition::Source::wal;
   TILLSYNC_LET(position.wal, tail_->advance_exactly());
   TILLSYNC_LET(auto reader, DatabaseReader::create(tail_->advanced()));
-  TILLSYNC_TRY(scan_into_log(*reader, position));
+  TILLSYNC_TRY(scan_into_log(*reader, position, nullptr));
   reader.reset();
   tail_->settle();
   continuous_ = true;
   return {};
 }
 
-// Everything the read transaction sees: the baseline, or one transaction that catches up.
-Result<void> Capturer::scan_into_log(DatabaseReader& reader, const CapturePosition& position) {
+// Everything the read transaction sees: the baseline, or one transaction that catches up. copied: called when the read
+// transaction is no longer needed.
+Result<void> Capturer::scan_into_log(DatabaseReader& reader, const CapturePosition& position,
+                                     std::function<void()> copied) {
   bool other_size = ingest_ && ingest_->page_size() != reader.page_size();
-  if (!ingest_ || other_size || rebuild_) {
-    auto progress = [this](PageNo done, PageNo all) {
-      std::lock_guard lock(mutex_);
-      status_.baseline_percent = 100.0 * done / std::max<PageNo>(1, all);
-      return !interrupted_;
-    };
+  bool baseline = !ingest_ || other_size || rebuild_;
+  bool outgrown = false;
+  uint64_t wal_before = 0;
+  if (tail_) {
+    TILLSYNC_LET(wal_before, tail_->wal_size());
+  }
+  ScanEvents events;
+  events.copied = std::move(copied);
+  events.progress = [&](PageNo done, PageNo all) {
+    if (tail_) {
+      auto wal = tail_->wal_size();
+      outgrown = wal && *wal > wal_before + setup_.wal_bytes_hard;
+    }
+    std::lock_guard lock(mutex_);
+    if (baseline) status_.baseline_percent = 100.0 * done / std::max<PageNo>(1, all);
+    return !interrupted_ && !outgrown;
+  };
+  auto scanned = [&]() -> Result<void> {
+    if (!baseline) {
+      TILLSYNC_TRY(ingest_->catch_up(reader, events));
+      return ingest_->commit(position);
+    }
     std::unique_ptr<Ingest> previous = std::move(ingest_);
-    TILLSYNC_LET(ingest_, Ingest::baseline(ingest_setup(), reader, position, previous.get(), progress));
+    TILLSYNC_LET(ingest_, Ingest::baseline(ingest_setup(), reader, position, previous.get(), events));
     rebuild_ = false;
-    bool replaced = std::exchange(copy_lost_, false);
+    return {};
+  };
+  const bool followed = ingest_ != nullptr || copy_lost_;
+  const TransactionNo before = ingest_ ? ingest_->log().transaction() : 0;
+  auto done = scanned();
+  if (!done && outgrown)
+    return Error{ErrorKind::transient, 0,
+                 "the application's write-ahead log grows by more than limits.wal_hard while its database is read"};
+  TILLSYNC_TRY(done);
+  copy_lost_ = false;
+  {
     std::lock_guard lock(mutex_);
     status_.baseline_percent = 100;
-    if (previous || replaced) status_.catch_ups++;
-  } else {
-    class ScanPages : public PageSource {
-     public:
-      explicit ScanPages(DatabaseReader& source) : source_(source) {}
-      Result<PageRef> read(PageNo page, uint64_t) override { return source_.page(page); }
-
-     private:
-      DatabaseReader& source_;
-    } pages(reader);
-    TransactionNo before = ingest_->log().transaction();
-    TILLSYNC_TRY(ingest_->catch_up(reader, pages));
-    TILLSYNC_TRY(ingest_->commit(position));
-    std::lock_guard lock(mutex_);
-    if (ingest_->log().transaction() != before) status_.catch_ups++;
+    if (followed && ingest_->log().transaction() != before) status_.catch_ups++;
   }
   after_commit(true);
   return ingest_->write_back_if_large();
 }
 
-Result<void> Capturer::capture_frames(bool& any) {
+Result<void> Capturer::capture_frames(bool& any, bool may_write_back) {
   any = false;
   CapturePosition position = ingest_->position();
   TILLSYNC_LET(WalTail::Step step, tail_->advance(position.wal));
@@ -250,10 +266,15 @@ Result<void> Capturer::capture_frames(bool& any) {
       if (!ingest_->batch_full()) continue;
       TILLSYNC_TRY(ingest_->commit(position));
       after_commit(true);
-      TILLSYNC_TRY(ingest_->write_back_if_large());
+      if (may_write_back) TILLSYNC_TRY(ingest_->write_back_if_large());
     }
     TILLSYNC_TRY(ingest_->commit(position));
     if (any) after_commit(true);
+  } else if (tail_->view().header.max_frame == 0 && position.wal.frame != 0) {
+    // Emptied: by its first frame the log may get any salts, and our mark on the empty log says that it is the next
+    // one.
+    position.wal = {tail_->view().header.salts, 0, {}};
+    TILLSYNC_TRY(ingest_->commit(position));
   }
   tail_->settle();
   return {};
@@ -272,13 +293,16 @@ Result<milliseconds> Capturer::wal_round() {
     std::lock_guard lock(mutex_);
     status_.wal_bytes = wal_bytes;
   }
-  if (used > setup_.wal_bytes_hard) {
-    // The till's disk comes first: let go, and catch up by a scan.
-    detach();
-    return milliseconds(0);
-  }
   TILLSYNC_LET(WalIndexView view, tail_->look());
-  if (used > setup_.wal_bytes_max && view.backfilled < view.header.max_frame) TILLSYNC_TRY(relieve_wal());
+  // A log that is copied whole does not grow: the next writer begins it anew.
+  if (view.backfilled < view.header.max_frame && now >= next_relief_) {
+    if (used > setup_.wal_bytes_hard) {
+      TILLSYNC_TRY(let_go_of_log());
+    } else if (used > setup_.wal_bytes_max) {
+      TILLSYNC_TRY(relieve_wal());
+    }
+    if (!continuous_) return milliseconds(0);
+  }
   if (any) {
     last_news_ = now;
     backoff_ = 0;
@@ -295,19 +319,56 @@ Result<milliseconds> Capturer::wal_round() {
     TILLSYNC_LET(view, tail_->look());
     backfilled = view.backfilled >= view.header.max_frame;
   }
+  // What a burst left behind: the file stays as long as it ever was.
+  if (backfilled && wal_bytes > 2 * setup_.wal_bytes_max && now - last_news_ > kQuietBeforeCheckpoint) {
+    auto emptied = tail_->checkpointer().truncate_log();
+    if (!emptied && emptied.error().kind != ErrorKind::transient) return std::move(emptied).error();
+    // Seen empty before the next writer comes, so that its frames are known to be the next ones.
+    if (emptied) TILLSYNC_TRY(capture_frames(any));
+    if (!continuous_) return milliseconds(0);
+  }
   if (now - last_news_ >= setup_.idle_release && backfilled) {
     TILLSYNC_TRY(release_when_idle());
     if (idle_) return milliseconds(60000);
+    // Something was written while the files were let go.
+    if (!tail_) return milliseconds(0);
   }
   if (backoff_ < std::size(kLookAgain)) return kLookAgain[backoff_++];
   auto until_idle = std::chrono::ceil<milliseconds>(setup_.idle_release - (now - last_news_));
   return std::clamp(until_idle, milliseconds(1), backfilled ? milliseconds(60000) : milliseconds(100));
 }
 
+// The till's disk comes first: frames that were not captured yet may be overwritten, and are caught up by a scan.
+Result<void> Capturer::let_go_of_log() {
+  tail_->release();
+  auto done = tail_->spare().checkpoint();
+  TILLSYNC_TRY(tail_->hold());
+  if (!done && done.error().kind != ErrorKind::transient) return std::move(done).error();
+  const WalPosition& position = ingest_->position().wal;
+  TILLSYNC_LET(bool held, tail_->holds(position));
+  TILLSYNC_LET(WalIndexView view, tail_->look());
+  const bool copied = view.backfilled >= view.header.max_frame;
+  if (!held || (copied && position.frame < view.header.max_frame)) continuous_ = false;
+  // A reader of the application's own is in the way: letting go again at once would not help.
+  if (!copied) next_relief_ = setup_.clock->steady_now() + kReliefPause;
+  return {};
+}
+
 // Lets a writer restart a log that a writer without pause keeps from being restarted.
 Result<void> Capturer::relieve_wal() {
   auto most = tail_->checkpointer().checkpoint();
   if (!most) return most.error().kind == ErrorKind::transient ? Result<void>() : Result<void>(std::move(most).error());
+  {
+    // Someone else reads an older state: nothing is gained by keeping writers waiting.
+    TILLSYNC_LET(WalIndexView view, tail_->look());
+    const WalPosition& position = ingest_->position().wal;
+    if (view.header.salts == position.salts && view.backfilled < position.frame) {
+      next_relief_ = setup_.clock->steady_now() + kReliefPause;
+      return {};
+    }
+  }
+  // Before the writer lock, so that no writer waits for another database's commit, nor for our disk.
+  auto lease = setup_.state->lease();
   auto start = setup_.clock->steady_now();
   // A sleeping waiter is starved by a fast writer; a short spin is not.
   while (true) {
@@ -317,9 +378,15 @@ Result<void> Capturer::relieve_wal() {
     if (setup_.clock->steady_now() - start > kWriterLockPatience) return {};
   }
   auto locked_at = setup_.clock->steady_now();
-  bool any = false;
+  setup_.state->allow_checkpoints(false);
   auto rest = [&]() -> Result<void> {
-    TILLSYNC_TRY(capture_frames(any));
+    TILLSYNC_LET(WalIndexView view, tail_->look());
+    const WalPosition& position = ingest_->position().wal;
+    const FrameNo first = view.header.salts == position.salts ? position.frame : 0;
+    // Too much to be captured while writers wait: once more without the lock.
+    if (view.header.max_frame > first + kFramesUnderLock) return {};
+    bool any = false;
+    TILLSYNC_TRY(capture_frames(any, false));
     if (!continuous_) return {};
     tail_->release();
     auto done = tail_->spare().checkpoint();
@@ -329,6 +396,7 @@ Result<void> Capturer::relieve_wal() {
     return {};
   }();
   tail_->checkpointer().rollback();
+  setup_.state->allow_checkpoints(true);
   double blocked = ms_of(setup_.clock->steady_now() - locked_at);
   std::lock_guard lock(mutex_);
   status_.pos_blocked_ms += blocked;
@@ -338,16 +406,21 @@ Result<void> Capturer::relieve_wal() {
 
 Result<void> Capturer::release_when_idle() {
   TILLSYNC_TRY(ingest_->write_back());
-  // Once more under a fresh view: whatever came since the last look is captured before the files are let go.
+  // What the files are while our mark still holds the log: a commit after it shows as another identity.
+  TILLSYNC_LET(Identity captured, identity());
   bool any = false;
   TILLSYNC_TRY(capture_frames(any));
   if (any || !continuous_) return {};
   TILLSYNC_LET(WalIndexView view, tail_->look());
-  if (view.backfilled < view.header.max_frame || view.header.max_frame != ingest_->position().wal.frame) return {};
+  if (!(view.header == tail_->view().header) || view.backfilled < view.header.max_frame) return {};
   WalTail::close_cleanly(std::move(tail_));
-  TILLSYNC_LET(Identity current, identity());
-  TILLSYNC_TRY(store_identity(current));
-  idle_identity_ = current;
+  continuous_ = false;
+  TILLSYNC_LET(Identity now, identity());
+  bool log_untouched =
+      now.wal_size == 0 || (now.wal_size == captured.wal_size && now.wal_mtime_ns == captured.wal_mtime_ns);
+  if (!now.same_database(captured) || !log_untouched) return {};
+  TILLSYNC_TRY(store_identity(captured));
+  idle_identity_ = now;
   idle_ = true;
   return {};
 }
@@ -364,15 +437,26 @@ Result<milliseconds> Capturer::scan_round() {
     scan_mode_ = false;
     return milliseconds(0);
   }
-  TILLSYNC_TRY(database.begin_read());
-  TILLSYNC_LET(auto reader, DatabaseReader::create(database));
   CapturePosition position;
   position.source = CapturePosition::Source::scan;
-  if (reader->page_count() > 0) {
+  PageNo page_count = 0;
+  // A short look, then a long one if it has to be: writers wait while either lasts.
+  std::unique_ptr<DatabaseReader> reader;
+  auto look = [&]() -> Result<void> {
+    TILLSYNC_TRY(database.begin_read());
+    TILLSYNC_LET(reader, DatabaseReader::create(database));
+    page_count = reader->page_count();
+    if (page_count == 0) return {};
     TILLSYNC_LET(PageRef first, reader->page(1));
     position.change_counter = be32(first.data() + 24);
-  }
-  if (reader->page_count() == 0 && ingest_ && ingest_->replica().page_count() > 0) {
+    return {};
+  };
+  auto leave = [&] {
+    reader.reset();
+    database.end_read();
+  };
+  TILLSYNC_TRY(look());
+  if (page_count == 0 && ingest_ && ingest_->replica().page_count() > 0) {
     // A file without a page is one that is being made: deleted and made anew, or put back. What it becomes is captured.
     return milliseconds(200);
   }
@@ -381,13 +465,19 @@ Result<milliseconds> Capturer::scan_round() {
   TILLSYNC_LET(Identity current, identity());
   bool same = ingest_ && !rebuild_ && ingest_->position().source == CapturePosition::Source::scan &&
               ingest_->position().change_counter == position.change_counter &&
-              ingest_->replica().page_count() == reader->page_count() && scanned_ && scanned_->same_database(current);
-  if (!same) {
-    TILLSYNC_TRY(scan_into_log(*reader, position));
-    scanned_ = current;
+              ingest_->replica().page_count() == page_count && scanned_ && scanned_->same_database(current);
+  if (same) {
+    leave();
+    return setup_.scan_interval;
   }
-  reader.reset();
-  database.end_read();
+  leave();
+  // Without redo the copy is read from its files alone, and not from state.db, where another database may be
+  // committing.
+  if (ingest_) TILLSYNC_TRY(ingest_->write_back());
+  TILLSYNC_TRY(look());
+  TILLSYNC_LET(current, identity());
+  TILLSYNC_TRY(scan_into_log(*reader, position, leave));
+  scanned_ = current;
   return setup_.scan_interval;
 }
 
@@ -406,19 +496,21 @@ std::optional<Capturer::Identity> Capturer::identity_or_none() {
   return current ? std::optional(*current) : std::nullopt;
 }
 
-Result<void> Capturer::store_identity(const std::optional<Identity>& identity) {
+// With the place in the log it belongs to: what was captured since makes it worthless.
+Result<void> Capturer::store_identity(const Identity& identity) {
   Bytes raw;
-  if (identity) {
-    ByteWriter w(raw);
-    w.u64(identity->device);
-    w.u64(identity->inode);
-    w.u64(identity->size);
-    w.u64(static_cast<uint64_t>(identity->mtime_ns));
-  }
+  ByteWriter w(raw);
+  w.u64(identity.device);
+  w.u64(identity.inode);
+  w.u64(identity.size);
+  w.u64(static_cast<uint64_t>(identity.mtime_ns));
+  const WalPosition& position = ingest_->position().wal;
+  w.u32(position.salts.salt1);
+  w.u32(position.salts.salt2);
+  w.u32(position.frame);
   auto db = setup_.state->lease();
   TILLSYNC_LET(auto update, db->cached("UPDATE databases SET file_identity=? WHERE id=?"));
-  identity ? update->bind(1, ByteView(raw)) : update->bind_null(1);
-  return update->bind(2, setup_.database_id).run();
+  return update->bind(1, ByteView(raw)).bind(2, setup_.database_id).run();
 }
 
 Result<std::optional<Capturer::Identity>> Capturer::stored_identity() {
@@ -434,7 +526,10 @@ Result<std::optional<Capturer::Identity>> Capturer::stored_identity() {
     i.inode = r.u64();
     i.size = r.u64();
     i.mtime_ns = static_cast<int64_t>(r.u64());
-    if (r.ok()) identity = i;
+    WalSalts salts{r.u32(), r.u32()};
+    FrameNo frame = r.u32();
+    const WalPosition& position = ingest_->position().wal;
+    if (r.ok() && salts == position.salts && frame == position.frame) identity = i;
   }
   query->reset();
   return identity;

@@ -100,14 +100,15 @@ class Capturer {
   Result<void> open_session();
   Result<std::chrono::milliseconds> wal_round();
   Result<std::chrono::milliseconds> scan_round();
-  Result<void> capture_frames(bool& any);
+  Result<void> capture_frames(bool& any, bool may_write_back = true);
   Result<void> start_or_catch_up();
-  Result<void> scan_into_log(DatabaseReader& reader, const CapturePosition& position);
+  Result<void> scan_into_log(DatabaseReader& reader, const CapturePosition& position, std::function<void()> copied);
+  Result<void> let_go_of_log();
   Result<void> relieve_wal();
   Result<void> release_when_idle();
   Result<Identity> identity();
   std::optional<Identity> identity_or_none();
-  Result<void> store_identity(const std::optional<Identity>& identity);
+  Result<void> store_identity(const Identity& identity);
   Result<std::optional<Identity>> stored_identity();
   void after_commit(bool any);
   void take_requests();
@@ -131,7 +132,7 @@ class Capturer {
   Identity idle_identity_;
   uint64_t attached_inode_ = 0;
   std::optional<Identity> scanned_;
-  Steady::time_point last_news_, last_scan_{};
+  Steady::time_point last_news_, last_scan_{}, next_relief_{};
   size_t backoff_ = 0;
   int failures_ = 0;
   std::atomic<bool> interrupted_ = false;

@@ -277,6 +277,9 @@ Result<void> Ingest::diff(const Image& before, const Image& after, std::span<con
 
 Result<void> Ingest::transaction(PageSource& source, std::vector<SourcePage>& pages, PageNo page_count,
                                  uint32_t flags) {
+  if (page_count >= kPagesMax)
+    return Error{ErrorKind::schema, 0,
+                 "the database has " + std::to_string(page_count) + " pages, more than can be followed"};
   TILLSYNC_TRY(begin_batch());
   TILLSYNC_LET(Image before, image_of(*replica_, replica_->page_count()));
   AfterReader reader(*replica_, source, pages);
@@ -297,19 +300,77 @@ Result<void> Ingest::transaction(PageSource& source, std::vector<SourcePage>& pa
   return {};
 }
 
-Result<void> Ingest::catch_up(DatabaseReader& source, PageSource& page_source) {
+namespace {
+
+class ScanPages : public PageSource {
+ public:
+  explicit ScanPages(DatabaseReader& source) : source_(source) {}
+  Result<PageRef> read(PageNo page, uint64_t) override { return source_.page(page); }
+
+ private:
+  DatabaseReader& source_;
+};
+
+// Pages put aside in a file that is gone when it is closed.
+class SpooledPages : public PageSource {
+ public:
+  static Result<std::unique_ptr<SpooledPages>> create(FileSystem& files, const std::string& path, uint32_t page_size) {
+    auto spool = std::make_unique<SpooledPages>();
+    spool->page_size_ = page_size;
+    (void)files.remove(path).has_value();
+    TILLSYNC_LET(spool->file_, files.open(path, OpenMode::create_new));
+    TILLSYNC_TRY(files.remove(path));
+    return spool;
+  }
+  Result<uint64_t> add(ByteView content) {
+    TILLSYNC_TRY(file_->write(size_, content));
+    return std::exchange(size_, size_ + content.size());
+  }
+  Result<PageRef> read(PageNo page, uint64_t where) override {
+    PageRef content = PageRef::allocate(page_size_);
+    TILLSYNC_LET(size_t got, file_->read(where, content.mutable_view()));
+    if (got != page_size_) return page_error(page, "the file it was put aside in ends early");
+    return content;
+  }
+
+ private:
+  std::unique_ptr<File> file_;
+  uint64_t size_ = 0;
+  uint32_t page_size_ = 0;
+};
+
+}  // namespace
+
+Result<void> Ingest::catch_up(DatabaseReader& source, const ScanEvents& events) {
   std::vector<SourcePage> pages;
+  std::unique_ptr<SpooledPages> spool;
+  if (events.copied) {
+    TILLSYNC_LET(spool, SpooledPages::create(*setup_.files, setup_.folder + "/scan.tmp", source.page_size()));
+  }
+  const PageNo count = source.page_count();
   Bytes now(source.page_size());
-  for (PageNo page = 1; page <= source.page_count(); page++) {
+  for (PageNo page = 1; page <= count; page++) {
+    if (page % 256 == 0 && events.progress && !events.progress(page, count))
+      return Error{ErrorKind::cancelled, 0, "stopped while the database was compared with its copy"};
     TILLSYNC_TRY(source.read(page, now));
     if (page <= replica_->page_count()) {
       TILLSYNC_LET(PageRef old, replica_->page(page));
       if (equal(old.view(), now)) continue;
     }
-    pages.push_back({page, 0, {}});
+    uint64_t where = 0;
+    if (spool) {
+      TILLSYNC_LET(where, spool->add(now));
+    }
+    pages.push_back({page, where, {}});
   }
-  if (pages.empty() && source.page_count() == replica_->page_count()) return {};
-  return transaction(page_source, pages, source.page_count(), kCatchUp);
+  if (events.copied) events.copied();
+  if (pages.empty() && count == replica_->page_count()) return {};
+  if (!spool) {
+    scan_source_ = std::make_unique<ScanPages>(source);
+  } else {
+    scan_source_ = std::move(spool);
+  }
+  return transaction(*scan_source_, pages, count, kCatchUp);
 }
 
 Result<void> Ingest::commit(const CapturePosition& position) {
@@ -334,6 +395,7 @@ Result<void> Ingest::commit(const CapturePosition& position) {
   TILLSYNC_TRY(batch_->transaction.commit());
   batch_.reset();
   replica_->committed();
+  scan_source_.reset();
   position_ = position;
   batch_transactions_ = 0;
   batch_actions_ = 0;

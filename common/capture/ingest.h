@@ -37,6 +37,14 @@ struct SnapshotCut {
   std::unique_ptr<PageImage> image;
 };
 
+// What the owner of a read transaction is told while all of a database is read.
+struct ScanEvents {
+  // Pages done and pages in all; false stops with cancelled.
+  std::function<bool(PageNo, PageNo)> progress;
+  // Everything was copied: the read transaction may end. Set where it keeps writers out.
+  std::function<void()> copied;
+};
+
 class Ingest {
  public:
   struct Setup {
@@ -53,14 +61,14 @@ class Ingest {
   static Result<std::unique_ptr<Ingest>> load(const Setup& setup);
   // A new baseline from a read transaction. previous: what was captured before, of which the difference becomes one
   // transaction marked catch-up (another page size); nullptr for the first, or when it is lost: then the log gets a
-  // SCHEMA action without content, which replay does not cross. progress gets pages done and pages in all; false stops.
+  // SCHEMA action without content, which replay does not cross.
   static Result<std::unique_ptr<Ingest>> baseline(const Setup& setup, DatabaseReader& source,
                                                   const CapturePosition& position, Ingest* previous,
-                                                  const std::function<bool(PageNo, PageNo)>& progress);
+                                                  const ScanEvents& events);
 
   Result<void> transaction(PageSource& source, std::vector<SourcePage>& pages, PageNo page_count, uint32_t flags);
   // The same for a scan: finds the pages that differ from the replica.
-  Result<void> catch_up(DatabaseReader& source, PageSource& pages);
+  Result<void> catch_up(DatabaseReader& source, const ScanEvents& events);
 
   // Ends the batch here: it is large, or a change of schema must be followed by a snapshot.
   bool batch_full() const {
@@ -110,6 +118,7 @@ class Ingest {
   CapturePosition position_;
   uint32_t generation_ = 1;
   std::unique_ptr<OpenBatch> batch_;
+  std::unique_ptr<PageSource> scan_source_;  // of a catch-up that is not committed yet
   size_t batch_transactions_ = 0;
   uint64_t batch_actions_ = 0;
   bool barrier_ = false, barrier_committed_ = false;

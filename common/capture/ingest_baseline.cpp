@@ -22,7 +22,12 @@ class NoRows : public RowSink {
 
 Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseReader& source,
                                                  const CapturePosition& position, Ingest* previous,
-                                                 const std::function<bool(PageNo, PageNo)>& progress) {
+                                                 const ScanEvents& events) {
+  // Whatever happens now, the files of the replica it was made from may be replaced.
+  if (previous) previous->invalidate_pins();
+  if (source.page_count() >= kPagesMax)
+    return Error{ErrorKind::schema, 0,
+                 "the database has " + std::to_string(source.page_count()) + " pages, more than can be followed"};
   std::unique_ptr<Ingest> ingest(new Ingest(setup));
   Replica::Setup replica{setup.files, setup.state, setup.folder, setup.database_id, 0};
   int64_t old_number, generation, captured_before;
@@ -37,15 +42,17 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
   }
   ingest->generation_ = static_cast<uint32_t>(generation);
   replica.number = old_number + 1;
-  PageNo count = source.page_count();
-  TILLSYNC_LET(ingest->replica_, Replica::create(replica, source.page_size(), count));
-  Bytes content(source.page_size());
+  const PageNo count = source.page_count();
+  const uint32_t page_size = source.page_size();  // the source may be gone when this is recorded
+  TILLSYNC_LET(ingest->replica_, Replica::create(replica, page_size, count));
+  Bytes content(page_size);
   for (PageNo page = 1; page <= count; page++) {
     TILLSYNC_TRY(source.read(page, content));
     TILLSYNC_TRY(ingest->replica_->write_baseline_page(page, content));
-    if (page % 256 == 0 && progress && !progress(page, count))
+    if (page % 256 == 0 && events.progress && !events.progress(page, count))
       return Error{ErrorKind::cancelled, 0, "stopped while the first copy was made"};
   }
+  if (events.copied) events.copied();
 
   TILLSYNC_TRY(ingest->begin_batch());
   TILLSYNC_LET(ingest->log_, LogWriter::load(*setup.state, setup.database_id, setup.session_id));
@@ -76,7 +83,6 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
     trees.abandon();
     TILLSYNC_TRY(ingest->log_->end_transaction());
     ingest->barrier_ = ingest->log_->transaction_flags() & (kSchemaChange | kRenumber);
-    previous->invalidate_pins();
   } else {
     TILLSYNC_LET(int64_t schema_id, ingest->record_schema(*new_schema));
     TILLSYNC_TRY(ingest->log_->set_schema(new_schema, schema_id));
@@ -113,7 +119,7 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
                           " AND " + std::to_string(scoped_id(setup.database_id, ~0u))));
   TILLSYNC_LET(auto update, db.cached("UPDATE databases SET baseline_at=?, page_size=?, replica_number=? WHERE id=?"));
   TILLSYNC_TRY(update->bind(1, to_ms(setup.clock->now()))
-                   .bind(2, source.page_size())
+                   .bind(2, page_size)
                    .bind(3, replica.number)
                    .bind(4, setup.database_id)
                    .run());

@@ -24,6 +24,7 @@ struct Owner {
   bool operator==(const Owner&) const = default;
 };
 
+constexpr PageNo kPagesMax = PageNo{1} << 30;
 constexpr uint32_t pack_owner(Owner o) { return static_cast<uint32_t>(o.kind) << 30 | (o.value & 0x3fffffff); }
 constexpr Owner unpack_owner(uint32_t v) { return {static_cast<OwnerKind>(v >> 30), v & 0x3fffffff}; }
 

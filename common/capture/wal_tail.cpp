@@ -111,7 +111,7 @@ Result<bool> WalTail::next_transaction(WalPosition& position, std::vector<Source
   if (view_.header.max_frame == 0) return false;
   TILLSYNC_TRY(load_header());
   WalPosition at = position;
-  if (!(at.salts == view_.header.salts)) at = {view_.header.salts, 0, header_->checksum};
+  if (at.frame == 0 || !(at.salts == view_.header.salts)) at = {view_.header.salts, 0, header_->checksum};
   if (at.frame == view_.header.max_frame) return false;
   std::unordered_map<PageNo, size_t> index;
   while (at.frame < view_.header.max_frame) {
@@ -150,6 +150,8 @@ Result<bool> WalTail::next_transaction(WalPosition& position, std::vector<Source
 Result<bool> WalTail::holds(const WalPosition& position) {
   TILLSYNC_LET(WalIndexView view, a_.wal_index());
   if (!(view.header.salts == position.salts) || view.header.max_frame < position.frame) return false;
+  // Every empty log has the same salts, that of yesterday as well as that of today.
+  if (position.salts == WalSalts{}) return false;
   if (position.frame == 0) return true;
   uint8_t raw[kWalFrameHeaderSize];
   TILLSYNC_TRY(a_.read_wal(wal_frame_offset(position.frame, view.header.page_size), raw));

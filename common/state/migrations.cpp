@@ -35,7 +35,7 @@ CREATE TABLE databases(
   wal_checksum1 INTEGER NOT NULL DEFAULT 0,
   wal_checksum2 INTEGER NOT NULL DEFAULT 0,
   change_counter INTEGER NOT NULL DEFAULT 0,
-  file_identity BLOB                          -- device, inode, size, mtime of the database file when all was captured
+  file_identity BLOB                          -- device, inode, size, mtime of the database file, and the place in the log, when all was captured
 );
 
 CREATE TABLE capture_sessions(id INTEGER PRIMARY KEY, database_id INTEGER NOT NULL, uuid TEXT NOT NULL UNIQUE, started_at INTEGER NOT NULL);

@@ -4,6 +4,10 @@
 
 namespace tillsync {
 
+namespace {
+constexpr int kCheckpointPages = 2000;
+}
+
 int state_schema_version_latest() { return state_migrations().back().version; }
 
 Result<std::unique_ptr<StateDb>> StateDb::open(const std::string& path, const char* vfs, Clock& clock) {
@@ -15,7 +19,8 @@ Result<std::unique_ptr<StateDb>> StateDb::open(const std::string& path, const ch
     // EXCLUSIVE before WAL: the wal-index then lives in our memory and no shared memory is needed.
     TILLSYNC_TRY(state->connection_.execute(
         "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-2048;"
-        "PRAGMA wal_autocheckpoint=2000; PRAGMA foreign_keys=ON; PRAGMA journal_size_limit=16777216"));
+        "PRAGMA foreign_keys=ON; PRAGMA journal_size_limit=16777216"));
+    state->allow_checkpoints(true);
     return migrate(state->connection_, state_migrations(), clock);
   };
   auto ready = prepare();
@@ -29,6 +34,11 @@ Result<std::unique_ptr<StateDb>> StateDb::open(const std::string& path, const ch
 }
 
 StateDb::Lease StateDb::lease() { return Lease(std::unique_lock(mutex_), connection_); }
+
+void StateDb::allow_checkpoints(bool allowed) {
+  auto db = lease();
+  sqlite3_wal_autocheckpoint(db->handle(), allowed ? kCheckpointPages : 0);
+}
 
 Result<void> StateDb::make_durable() {
   auto db = lease();

@@ -47,6 +47,10 @@ class StateDb {
   Result<void> make_durable();
   int64_t durable_syncs() const { return durable_syncs_; }
 
+  // While false no commit copies the write-ahead log into the database, which may wait for the disk; the first one
+  // after it does.
+  void allow_checkpoints(bool allowed);
+
   // Small settings: terminal id, counters.
   Result<std::optional<std::string>> setting(const std::string& key);
   Result<void> set_setting(const std::string& key, std::string_view value);

@@ -1,0 +1,239 @@
+// Letting go of the application's files, coming back to them, and keeping its log bounded: nothing is lost on the way,
+// and nothing of ours stands in the application's.
+#include <filesystem>
+
+#include "capture/replica_checks.h"
+#include "support/faulty_file_system.h"
+
+using namespace tillsync;
+using namespace tillsync::test;
+
+namespace {
+
+constexpr const char* kTable = "CREATE TABLE t(id INTEGER PRIMARY KEY, v)";
+// The log is the test's business.
+constexpr const char* kNoCheckpoint =
+    "PRAGMA page_size=1024; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=0";
+
+int64_t logged(Till& till, const std::string& what) {
+  return must(till.state->lease()->query_integer("SELECT count(*) FROM " + what));
+}
+
+// Everything the log says leads from `model` to what the database holds.
+void check_exact(Till& till, Model& model) {
+  model.follow();
+  check_same(model.content(), till.live());
+  check_replica(till);
+}
+
+void step_until_idle(Till& till) {
+  for (int i = 0; i < 2000 && till.capturer->status().mode != "idle"; i++) {
+    till.clock.advance(till.capturer->step() < std::chrono::milliseconds(50) ? std::chrono::milliseconds(20)
+                                                                             : std::chrono::milliseconds(500));
+    if (auto problem = till.capturer->status().problem) FAIL("capture: " << problem->text);
+  }
+  REQUIRE(till.capturer->status().mode == "idle");
+}
+
+uint64_t log_bytes(Till& till) {
+  std::error_code none;
+  auto size = std::filesystem::file_size(till.path + "-wal", none);
+  return none ? 0 : size;
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("capture");
+
+TEST_CASE("capture: what was committed between two empty logs, seen by nobody, is caught up") {
+  Till till(8);
+  till.run(kTable);
+  till.app.close();
+  till.capture();
+  Model model(till);
+  model.start();
+  till.capturer.reset();
+  // Opened, changed, closed: the log is empty again, and looks as it did.
+  till.app = must(Connection::open(till.path, SQLITE_OPEN_READWRITE));
+  till.run("INSERT INTO t VALUES(1, 'unseen'); CREATE TABLE b(x)");
+  till.app.close();
+  till.app = must(Connection::open(till.path, SQLITE_OPEN_READWRITE));
+  till.restart();
+  till.capture();
+  CHECK(logged(till, "transactions WHERE flags & 1") == 1);
+  CHECK(logged(till, "action_log WHERE action=1") == 1);
+}
+
+TEST_CASE("capture: a commit at any moment of letting the files go is captured") {
+  // Call n of those that look at the application's files is preceded by a commit; with it the files are closed, as by
+  // an application that was started for one sale.
+  uint64_t calls = 0;
+  for (uint64_t n = 0; n <= calls; n++) {
+    CAPTURE(n);
+    Till till(9, kNoCheckpoint);
+    till.run(kTable);
+    till.capture();
+    Model model(till);
+    model.start();
+    FaultyFileSystem watched(till.files);
+    till.setup.application = &watched;
+    till.capturer = std::make_unique<Capturer>(till.setup);
+    till.run("INSERT INTO t VALUES(1, 'before')");
+    till.app.close();
+    till.capture();
+    watched.reset();
+    // The first time only counts.
+    if (n)
+      watched.at_call(n, [&] {
+        till.app = must(Connection::open(till.path, SQLITE_OPEN_READWRITE));
+        till.run("INSERT INTO t VALUES(2, 'meanwhile')");
+        if (n % 2) till.run("PRAGMA wal_checkpoint(PASSIVE)");
+        till.app.close();
+      });
+    step_until_idle(till);
+    if (n == 0) calls = watched.calls();
+    // The commit's own file event comes after it.
+    till.capturer->changed();
+    till.capturer->step();
+    step_until_idle(till);
+    if (!till.app) till.app = must(Connection::open(till.path, SQLITE_OPEN_READWRITE));
+    int64_t sold = must(till.app.query_integer("SELECT count(*) FROM t"));
+    CHECK(logged(till, "action_log") == sold);
+    till.setup.application = &till.files;
+    check_exact(till, model);
+  }
+  CHECK(calls > 5);
+}
+
+TEST_CASE("capture: a log that lost its end in a power cut is not taken for news") {
+  Till till(10, kNoCheckpoint);
+  till.run(kTable);
+  till.capture();
+  step_until_idle(till);
+  Model model(till);
+  model.start();
+  till.run("INSERT INTO t VALUES(1, 'kept')");
+  auto short_log = std::filesystem::path(till.path + "-short");
+  std::filesystem::copy_file(till.path + "-wal", short_log);
+  till.run("INSERT INTO t VALUES(2, 'lost'); UPDATE t SET v='lost too' WHERE id=1");
+  till.capture();
+  model.follow();
+  till.capturer.reset();
+  // The till's power goes: its log had been written, and synced only in part.
+  std::filesystem::copy_file(till.path, till.path + "-copy");
+  till.app.close();
+  std::filesystem::rename(till.path + "-copy", till.path);
+  std::filesystem::rename(short_log, till.path + "-wal");
+  std::filesystem::remove(till.path + "-shm");
+  till.app = must(Connection::open(till.path, SQLITE_OPEN_READWRITE));
+  CHECK(must(till.app.query_text("SELECT group_concat(v) FROM t")) == "kept");
+  till.restart();
+  till.capture();
+  check_exact(till, model);
+}
+
+TEST_CASE("capture: a log beyond the hard limit is let go, captured, and bounded again") {
+  Till till(11, kNoCheckpoint);
+  till.setup.wal_bytes_max = 16 << 10;
+  till.setup.wal_bytes_hard = 64 << 10;
+  till.restart();
+  till.run(kTable);
+  till.capture();
+  Model model(till);
+  model.start();
+  SUBCASE("nobody writes any more") {
+    for (int i = 0; i < 300; i++) till.run("INSERT INTO t VALUES(NULL, zeroblob(700))");
+    till.app.close();
+    till.capture();
+    till.app = must(Connection::open(till.path, SQLITE_OPEN_READWRITE));
+    check_exact(till, model);
+  }
+  SUBCASE("the agent comes back to it") {
+    till.capturer.reset();
+    for (int i = 0; i < 300; i++) till.run("INSERT INTO t VALUES(NULL, zeroblob(700))");
+    till.restart();
+    till.capture();
+    check_exact(till, model);
+  }
+  SUBCASE("a reader of the application's own is in the way") {
+    auto reader = must(Connection::open(till.path, SQLITE_OPEN_READWRITE));
+    must(reader.execute("BEGIN"));
+    must(reader.query_integer("SELECT count(*) FROM t"));
+    for (int i = 0; i < 300; i++) {
+      till.run("INSERT INTO t VALUES(NULL, zeroblob(700))");
+      till.capture();
+    }
+    CHECK(logged(till, "transactions WHERE flags=0") == 300);
+    must(reader.execute("COMMIT"));
+    check_exact(till, model);
+  }
+}
+
+TEST_CASE("capture: what a burst left of the log is given back to the disk") {
+  Till till(12, kNoCheckpoint);
+  till.setup.wal_bytes_max = 16 << 10;
+  till.restart();
+  till.run(kTable);
+  till.capture();
+  Model model(till);
+  model.start();
+  till.run(
+      "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<3000) INSERT INTO t SELECT n, "
+      "zeroblob(300) FROM g");
+  till.capture();
+  REQUIRE(log_bytes(till) > 500 << 10);
+  for (int i = 0; i < 50 && log_bytes(till) > 2 * till.setup.wal_bytes_max; i++) {
+    till.capturer->step();
+    till.clock.advance(std::chrono::milliseconds(100));
+  }
+  CHECK(log_bytes(till) <= 2 * till.setup.wal_bytes_max);
+  till.run("INSERT INTO t VALUES(-1, 'after')");
+  till.capture();
+  CHECK(logged(till, "transactions WHERE flags=0") == 2);
+  check_exact(till, model);
+}
+
+TEST_CASE("capture: the application empties its log, and the agent sees it empty") {
+  Till till(14, kNoCheckpoint);
+  till.run(kTable);
+  till.capture();
+  Model model(till);
+  model.start();
+  for (int i = 0; i < 5; i++) {
+    till.run("INSERT INTO t(v) VALUES('sold')");
+    till.capture();
+    // Copied whole: our mark then stands in nobody's way.
+    till.run("PRAGMA wal_checkpoint(PASSIVE)");
+    till.capture();
+    till.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    CHECK(log_bytes(till) == 0);
+    till.capture();
+  }
+  CHECK(logged(till, "transactions WHERE flags=0") == 5);
+  CHECK(logged(till, "transactions") == 5);
+  check_exact(till, model);
+}
+
+TEST_CASE("capture: a writer of a rollback-journal database waits for the reading alone") {
+  Till till(13, "PRAGMA page_size=1024; PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF;");
+  till.run(kTable);
+  till.run("INSERT INTO t VALUES(1, 'x')");
+  till.capture();
+  Model model(till);
+  model.start();
+  till.run("UPDATE t SET v='y'; INSERT INTO t VALUES(2, zeroblob(5000))");
+  // While the rows are compared and committed, the application writes.
+  bool wrote = false;
+  till.setup.on_commit = [&] {
+    if (std::exchange(wrote, true)) return;
+    till.run("INSERT INTO t VALUES(3, 'written meanwhile')");
+  };
+  till.capturer = std::make_unique<Capturer>(till.setup);
+  till.capture();
+  CHECK(wrote);
+  till.clock.advance(std::chrono::minutes(2));
+  till.capture();
+  check_exact(till, model);
+}
+
+TEST_SUITE_END();

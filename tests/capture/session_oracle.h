@@ -1,0 +1,192 @@
+// SQLite's own account of a transaction, beside ours: the changeset of the session extension against the logged
+// actions.
+//
+// The extension records tables with a primary key, by their declared columns without generated ones. What it says must
+// be in the log, and for those tables nothing else.
+#pragma once
+
+#include <sqlite3.h>
+
+#include "capture/capture_fixture.h"
+
+namespace tillsync::test {
+
+class SessionOracle {
+ public:
+  explicit SessionOracle(Till& till) : till_(till) {}
+  ~SessionOracle() { end(); }
+  SessionOracle(const SessionOracle&) = delete;
+
+  // From here on the application's connection is recorded; one transaction, then check().
+  void begin() {
+    end();
+    REQUIRE(sqlite3session_create(till_.app.handle(), "main", &session_) == SQLITE_OK);
+    REQUIRE(sqlite3session_attach(session_, nullptr) == SQLITE_OK);
+  }
+
+  // number: of the transaction in the log; nullopt when nothing was logged. Says how many changes were compared.
+  size_t check(std::optional<TransactionNo> number) {
+    auto theirs = changeset();
+    auto ours = logged(number);
+    size_t compared = 0;
+    for (auto& [table, changes] : theirs) {
+      for (auto& [key, change] : changes) {
+        INFO("table " << table << " key " << key << " " << change.what);
+        auto mine = ours[table].find(key);
+        REQUIRE(mine != ours[table].end());
+        CHECK(mine->second.what == change.what);
+        CHECK(mine->second.before.size() == change.before.size());
+        CHECK(mine->second.after.size() == change.after.size());
+        // Of an UPDATE the extension keeps the key and the columns that changed.
+        for (size_t i = 0; i < change.before.size(); i++)
+          if (change.before[i]) CHECK(mine->second.before.at(i) == change.before[i]);
+        for (size_t i = 0; i < change.after.size(); i++) {
+          if (change.after[i]) {
+            CHECK(mine->second.after.at(i) == change.after[i]);
+          } else {
+            CHECK(mine->second.after.at(i) == mine->second.before.at(i));
+          }
+        }
+        ours[table].erase(mine);
+        compared++;
+      }
+    }
+    for (auto& [table, changes] : ours)
+      for (auto& [key, change] : changes)
+        FAIL("logged, but no change for SQLite: " << change.what << " in " << table << " key " << key);
+    return compared;
+  }
+
+ private:
+  using Values = std::vector<std::optional<std::string>>;
+  struct Change {
+    std::string what;
+    Values before, after;
+  };
+  using Changes = std::map<std::string, std::map<std::string, Change>>;  // table → key → change
+
+  static std::optional<std::string> text_of(sqlite3_value* value) {
+    if (!value) return std::nullopt;
+    Value v;
+    switch (sqlite3_value_type(value)) {
+      case SQLITE_INTEGER:
+        v.type = ValueType::integer;
+        v.integer = sqlite3_value_int64(value);
+        break;
+      case SQLITE_FLOAT:
+        v.type = ValueType::real;
+        v.real = sqlite3_value_double(value);
+        break;
+      case SQLITE_TEXT:
+      case SQLITE_BLOB:
+        v.type = sqlite3_value_type(value) == SQLITE_TEXT ? ValueType::text : ValueType::blob;
+        v.bytes = {static_cast<const uint8_t*>(sqlite3_value_blob(value)),
+                   static_cast<size_t>(sqlite3_value_bytes(value))};
+        break;
+      default: break;
+    }
+    return show(v);
+  }
+
+  Changes changeset() {
+    int size = 0;
+    void* raw = nullptr;
+    REQUIRE(sqlite3session_changeset(session_, &size, &raw) == SQLITE_OK);
+    std::unique_ptr<void, void (*)(void*)> keep(raw, sqlite3_free);
+    sqlite3_changeset_iter* all = nullptr;
+    REQUIRE(sqlite3changeset_start(&all, size, raw) == SQLITE_OK);
+    Changes changes;
+    while (sqlite3changeset_next(all) == SQLITE_ROW) {
+      const char* table = nullptr;
+      int columns = 0, operation = 0, indirect = 0;
+      REQUIRE(sqlite3changeset_op(all, &table, &columns, &operation, &indirect) == SQLITE_OK);
+      unsigned char* in_key = nullptr;
+      REQUIRE(sqlite3changeset_pk(all, &in_key, nullptr) == SQLITE_OK);
+      Change change;
+      change.what = operation == SQLITE_INSERT ? "CREATE" : operation == SQLITE_DELETE ? "DELETE" : "UPDATE";
+      std::string key;
+      for (int i = 0; i < columns; i++) {
+        sqlite3_value *before = nullptr, *after = nullptr;
+        if (operation != SQLITE_INSERT) REQUIRE(sqlite3changeset_old(all, i, &before) == SQLITE_OK);
+        if (operation != SQLITE_DELETE) REQUIRE(sqlite3changeset_new(all, i, &after) == SQLITE_OK);
+        if (operation != SQLITE_INSERT) change.before.push_back(text_of(before));
+        if (operation != SQLITE_DELETE) change.after.push_back(text_of(after));
+        if (in_key[i]) key += *(operation == SQLITE_INSERT ? change.after : change.before).back();
+      }
+      changes[table][key] = std::move(change);
+    }
+    REQUIRE(sqlite3changeset_finalize(all) == SQLITE_OK);
+    return changes;
+  }
+
+  Values values_of(const Table& table, ByteView record, int64_t rowid) {
+    RowIdentity identity(table);
+    Bytes canonical = to_bytes(must(identity.canonical(record)));
+    auto values = decode_record(canonical);
+    REQUIRE(values);
+    Values all;
+    for (size_t c = 0; c < table.columns.size(); c++) {
+      if (table.columns[c].virtual_generated || table.columns[c].stored_generated) continue;
+      Value v = (*values)[static_cast<size_t>(table.field_of(static_cast<int>(c)))];
+      if (static_cast<int>(c) == table.rowid_alias) {
+        v.type = ValueType::integer;
+        v.integer = rowid;
+      }
+      all.push_back(show(v));
+    }
+    return all;
+  }
+
+  Changes logged(std::optional<TransactionNo> number) {
+    Changes changes;
+    if (!number) return changes;
+    Schema schema = till_.schema();
+    auto db = till_.state->lease();
+    auto query =
+        must(db->prepare("SELECT a.action, t.name, a.row_id, a.previous_row_id, a.data, a.previous_data FROM "
+                         "action_log a JOIN tracked_tables t ON t.id=a.table_id WHERE a.transaction_no=?"));
+    query.bind(1, *number);
+    while (must(query.step())) {
+      const Table* table = schema.find(query.text(1));
+      REQUIRE(table);
+      // The extension needs a declared key.
+      if (!table->has_declared_key()) continue;
+      int64_t rowid = query.integer(2);
+      Change change;
+      change.what = to_string(static_cast<ActionKind>(query.integer(0)));
+      if (!query.is_null(5))
+        change.before = values_of(*table, query.blob(5), query.is_null(3) ? rowid : query.integer(3));
+      if (!query.is_null(4)) change.after = values_of(*table, query.blob(4), rowid);
+      // Another rowid under the same key is nothing the extension sees.
+      if (change.before == change.after) continue;
+      std::string key;
+      bool whole = true;
+      const Values& from = change.before.empty() ? change.after : change.before;
+      size_t at = 0;
+      for (size_t c = 0; c < table->columns.size(); c++) {
+        if (table->columns[c].virtual_generated || table->columns[c].stored_generated) continue;
+        bool in_key = static_cast<int>(c) == table->rowid_alias ||
+                      std::find(table->key_columns.begin(), table->key_columns.end(), static_cast<int>(c)) !=
+                          table->key_columns.end();
+        if (in_key) {
+          key += *from[at];
+          whole = whole && *from[at] != "n;";
+        }
+        at++;
+      }
+      // Nor does it see rows whose key holds NULL.
+      if (whole) changes[table->name][key] = std::move(change);
+    }
+    return changes;
+  }
+
+  void end() {
+    if (session_) sqlite3session_delete(session_);
+    session_ = nullptr;
+  }
+
+  Till& till_;
+  sqlite3_session* session_ = nullptr;
+};
+
+}  // namespace tillsync::test
