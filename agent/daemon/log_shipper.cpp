@@ -250,7 +250,8 @@ void LogShipper::report_store(const Result<void>& outcome, uint64_t bytes) {
     if (bytes) recent_.emplace_back(Steady::now(), bytes);
     return;
   }
-  if (!status_.last_error || status_.last_error->context != outcome.error().context)
+  // Words differ with each try (temporary names), the matter does not.
+  if (!status_.last_error || status_.last_error->kind != outcome.error().kind)
     spdlog::warn("store: {}", outcome.error().context);
   status_.errors++;
   status_.last_error = outcome.error();

@@ -8,8 +8,9 @@
 namespace tillsync {
 
 namespace {
-constexpr size_t kRowBytesMax = 4 << 20;
-constexpr size_t kActionsMax = 50000;
+// What a segment is built from is in memory, here and where it is read.
+constexpr size_t kRowBytesMax = 2 << 20;
+constexpr size_t kActionsMax = 16384;
 
 uint32_t index_of(std::vector<std::string>& names, const std::string& name) {
   auto at = std::find(names.begin(), names.end(), name);

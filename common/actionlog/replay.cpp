@@ -51,36 +51,72 @@ Result<Replayer::Target*> Replayer::target_of(const std::string& name) {
   return slot.get();
 }
 
+// Takes the rows of transaction t out of the segment into pending_ and hidden_.
+Result<void> Replayer::collect(const Segment& segment, size_t t, size_t& next, size_t& next_hidden, bool wanted) {
+  for (; next < segment.actions.size() && segment.actions[next].transaction_index == t; next++) {
+    const SegmentAction& a = segment.actions[next];
+    if (!wanted) continue;
+    if (a.kind == ActionKind::schema || a.kind == ActionKind::renumber) {
+      pending_.clear();
+      hidden_.clear();
+      barrier_ = a.sequence;
+      return Error{ErrorKind::schema, 0,
+                   "sequence " + std::to_string(a.sequence) + " is a change of schema; replay does not cross it"};
+    }
+    if (a.kind > ActionKind::remove) continue;
+    pending_.push_back({a.kind, segment.tables[a.table_index], a.sequence, a.rowid, a.previous_rowid, a.before, a.after,
+                        a.dependencies});
+  }
+  for (; next_hidden < segment.hidden.size() && segment.hidden[next_hidden].transaction_index == t; next_hidden++) {
+    const HiddenRow& h = segment.hidden[next_hidden];
+    if (wanted) hidden_.push_back({segment.tables[h.table_index], h.rowid.value_or(0), h.after});
+  }
+  return {};
+}
+
 Result<void> Replayer::apply(const Segment& segment, TransactionNo last,
                              const std::function<bool(uint64_t)>& progress) {
   size_t next = 0, next_hidden = 0;
   for (size_t t = 0; t < segment.transactions.size(); t++) {
     const SegmentTransaction& transaction = segment.transactions[t];
-    bool wanted = transaction.number > position_ && transaction.number <= last;
-    for (; next < segment.actions.size() && segment.actions[next].transaction_index == t; next++) {
-      const SegmentAction& a = segment.actions[next];
-      if (!wanted) continue;
-      if (a.kind == ActionKind::schema || a.kind == ActionKind::renumber) {
-        pending_.clear();
-        hidden_.clear();
-        barrier_ = a.sequence;
-        return Error{ErrorKind::schema, 0,
-                     "sequence " + std::to_string(a.sequence) + " is a change of schema; replay does not cross it"};
-      }
-      if (a.kind > ActionKind::remove) continue;
-      pending_.push_back({a.kind, segment.tables[a.table_index], a.sequence, a.rowid, a.previous_rowid, a.before,
-                          a.after, a.dependencies});
-    }
-    for (; next_hidden < segment.hidden.size() && segment.hidden[next_hidden].transaction_index == t; next_hidden++) {
-      const HiddenRow& h = segment.hidden[next_hidden];
-      if (wanted) hidden_.push_back({segment.tables[h.table_index], h.rowid.value_or(0), h.after});
-    }
-    bool complete = t + 1 < segment.transactions.size() || !(segment.head.flags & kEndsInside);
-    if (!wanted || !complete) continue;
-    TILLSYNC_TRY(apply_transaction(transaction.number));
+    const bool complete = t + 1 < segment.transactions.size() || !(segment.head.flags & kEndsInside);
+    const bool wanted = transaction.number > position_ && transaction.number <= last && complete;
+    TILLSYNC_TRY(collect(segment, t, next, next_hidden, wanted));
+    if (!wanted) continue;
+    TILLSYNC_TRY(begin_transaction());
+    TILLSYNC_TRY(remove_all());
+    TILLSYNC_TRY(insert_all());
+    TILLSYNC_TRY(end_transaction(transaction.number));
     if (progress && !progress(applied_)) return Error{ErrorKind::cancelled, 0, "stopped during replay"};
   }
   return {};
+}
+
+Result<size_t> Replayer::apply_spread(const PartReader& part, const std::function<bool(uint64_t)>& progress) {
+  TransactionNo number = 0;
+  size_t parts = 0;
+  TILLSYNC_TRY(begin_transaction());
+  for (bool removing : {true, false}) {
+    for (size_t i = 0; removing ? parts == 0 : i < parts; i++) {
+      TILLSYNC_LET(Segment segment, part(i));
+      const size_t t = i == 0 ? segment.transactions.size() - 1 : 0;
+      number = segment.transactions[t].number;
+      if (i > 0 && (segment.transactions.size() > 1 || !(segment.head.flags & kEndsInside))) parts = i + 1;
+      size_t next = 0, next_hidden = 0;
+      for (size_t before = 0; before < t; before++) TILLSYNC_TRY(collect(segment, before, next, next_hidden, false));
+      TILLSYNC_TRY(collect(segment, t, next, next_hidden, true));
+      if (removing) {
+        TILLSYNC_TRY(remove_all());
+        pending_.clear();
+        hidden_.clear();
+      } else {
+        TILLSYNC_TRY(insert_all());
+      }
+      if (progress && !progress(applied_)) return Error{ErrorKind::cancelled, 0, "stopped during replay"};
+    }
+  }
+  TILLSYNC_TRY(end_transaction(number));
+  return parts;
 }
 
 bool Replayer::dependency_failed(const Pending& row) const {
@@ -165,69 +201,95 @@ Result<void> Replayer::put_hidden(const Hidden& row) {
   return target->insert(row.rowid, row.after);
 }
 
-Result<void> Replayer::apply_transaction(TransactionNo number) {
-  auto rows = std::exchange(pending_, {});
+Result<void> Replayer::begin_transaction() {
   TILLSYNC_LET(auto transaction, Transaction::begin(db_));
-  // sqlite_sequence goes last: inserting into an AUTOINCREMENT table changes it by itself.
-  auto is_sequence = [](const Pending& row) { return row.table == "sqlite_sequence"; };
-  std::stable_partition(rows.begin(), rows.end(), [&](auto& row) { return !is_sequence(row); });
-  for (auto& row : rows) TILLSYNC_TRY(remove_before(row));
-  std::vector<std::pair<int64_t, Bytes>> counters;
-  bool has_counters = schema_->find("sqlite_sequence") != nullptr;
-  if (has_counters) {
-    TILLSYNC_LET(auto select, db_.cached("SELECT rowid, name, seq FROM sqlite_sequence"));
-    while (true) {
-      TILLSYNC_LET(bool row, select->step());
-      if (!row) break;
-      Bytes record;
-      RecordWriter writer;
-      auto take = [&](int column) {
-        Value v;
-        if (select->is_null(column)) return v;
-        if (sqlite3_column_type(select->handle(), column) == SQLITE_INTEGER) {
-          v.type = ValueType::integer;
-          v.integer = select->integer(column);
-        } else {
-          v.type = ValueType::text;
-          v.bytes = select->blob(column);
-        }
-        return v;
-      };
-      writer.add(take(1));
-      writer.add(take(2));
-      writer.finish(record);
-      counters.emplace_back(select->integer(0), std::move(record));
-    }
+  transaction_ = std::make_unique<Transaction>(std::move(transaction));
+  counters_.reset();
+  return {};
+}
+
+Result<void> Replayer::remove_all() {
+  for (auto& row : pending_) TILLSYNC_TRY(remove_before(row));
+  return {};
+}
+
+// What sqlite_sequence holds when all that goes is gone, and nothing has come.
+Result<void> Replayer::save_counters() {
+  counters_.emplace();
+  if (!schema_->find("sqlite_sequence")) return {};
+  TILLSYNC_LET(auto select, db_.cached("SELECT rowid, name, seq FROM sqlite_sequence"));
+  while (true) {
+    TILLSYNC_LET(bool row, select->step());
+    if (!row) return {};
+    Bytes record;
+    RecordWriter writer;
+    auto take = [&](int column) {
+      Value v;
+      if (select->is_null(column)) return v;
+      if (sqlite3_column_type(select->handle(), column) == SQLITE_INTEGER) {
+        v.type = ValueType::integer;
+        v.integer = select->integer(column);
+      } else {
+        v.type = ValueType::text;
+        v.bytes = select->blob(column);
+      }
+      return v;
+    };
+    writer.add(take(1));
+    writer.add(take(2));
+    writer.finish(record);
+    counters_->emplace_back(select->integer(0), std::move(record));
   }
-  size_t at = 0;
-  for (; at < rows.size() && !is_sequence(rows[at]); at++) TILLSYNC_TRY(insert_after(rows[at]));
-  if (has_counters && at > 0) {
+}
+
+Result<void> Replayer::insert_all() {
+  if (!counters_) TILLSYNC_TRY(save_counters());
+  for (auto& row : std::exchange(pending_, {})) {
+    // It goes last: inserting into an AUTOINCREMENT table changes it by itself.
+    if (row.table == "sqlite_sequence") {
+      sequence_rows_.push_back(std::move(row));
+      continue;
+    }
+    TILLSYNC_TRY(insert_after(row));
+    TILLSYNC_TRY(count(row));
+  }
+  return {};
+}
+
+// The digests that the log's own rows lead to.
+Result<void> Replayer::count(const Pending& row) {
+  if (std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), row.sequence)) return {};
+  TILLSYNC_LET(Target * target, target_of(row.table));
+  auto& digest = digests_[row.table];
+  digest.name = row.table;
+  if (!row.before.empty()) {
+    TILLSYNC_LET(Digest d, target->identity().digest(row.previous_rowid.value_or(row.rowid.value_or(0)), row.before));
+    digest.digest.subtract(d);
+    digest.rows--;
+  }
+  if (!row.after.empty()) {
+    TILLSYNC_LET(Digest d, target->identity().digest(row.rowid.value_or(0), row.after));
+    digest.digest.add(d);
+    digest.rows++;
+  }
+  sequence_ = std::max(sequence_, row.sequence);
+  applied_++;
+  return {};
+}
+
+Result<void> Replayer::end_transaction(TransactionNo number) {
+  if (counters_ && schema_->find("sqlite_sequence")) {
     TILLSYNC_TRY(db_.execute("DELETE FROM sqlite_sequence"));
     TILLSYNC_LET(Target * target, target_of("sqlite_sequence"));
-    for (auto& [rowid, record] : counters) TILLSYNC_TRY(target->insert(rowid, record));
+    for (auto& [rowid, record] : *counters_) TILLSYNC_TRY(target->insert(rowid, record));
   }
-  for (; at < rows.size(); at++) TILLSYNC_TRY(insert_after(rows[at]));
+  for (auto& row : std::exchange(sequence_rows_, {})) {
+    TILLSYNC_TRY(insert_after(row));
+    TILLSYNC_TRY(count(row));
+  }
   for (auto& row : std::exchange(hidden_, {})) TILLSYNC_TRY(put_hidden(row));
-  TILLSYNC_TRY(transaction.commit());
-
-  for (auto& row : rows) {
-    if (std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), row.sequence)) continue;
-    TILLSYNC_LET(Target * target, target_of(row.table));
-    auto& digest = digests_[row.table];
-    digest.name = row.table;
-    if (!row.before.empty()) {
-      TILLSYNC_LET(Digest d, target->identity().digest(row.previous_rowid.value_or(row.rowid.value_or(0)), row.before));
-      digest.digest.subtract(d);
-      digest.rows--;
-    }
-    if (!row.after.empty()) {
-      TILLSYNC_LET(Digest d, target->identity().digest(row.rowid.value_or(0), row.after));
-      digest.digest.add(d);
-      digest.rows++;
-    }
-    sequence_ = std::max(sequence_, row.sequence);
-    applied_++;
-  }
+  TILLSYNC_TRY(transaction_->commit());
+  transaction_.reset();
   position_ = number;
   return {};
 }

@@ -32,10 +32,15 @@ class Replayer {
                                                   bool keep_going);
   ~Replayer();
 
-  // Applies the transactions of a segment that lie after position() and up to `last`. A transaction that is spread over
-  // several segments is applied when its last part is passed. progress gets actions applied.
+  // Applies the transactions of a segment that lie after position() and up to `last`, and that end in it. progress gets
+  // actions applied.
   Result<void> apply(const Segment& segment, TransactionNo last,
                      const std::function<bool(uint64_t)>& progress = nullptr);
+  // Applies one transaction that is spread over several segments: the last one of part 0, the first of the others, up
+  // to the part that it ends in. Each part is asked for twice, so that one of them is in memory at a time. Says how
+  // many parts there are.
+  using PartReader = std::function<Result<Segment>(size_t part)>;
+  Result<size_t> apply_spread(const PartReader& part, const std::function<bool(uint64_t)>& progress = nullptr);
 
   TransactionNo position() const { return position_; }
   Sequence sequence() const { return sequence_; }
@@ -62,7 +67,13 @@ class Replayer {
   };
   Replayer(Connection& target, std::shared_ptr<const Schema> schema);
   Result<Target*> target_of(const std::string& table);
-  Result<void> apply_transaction(TransactionNo number);
+  Result<void> collect(const Segment& segment, size_t t, size_t& next, size_t& next_hidden, bool wanted);
+  Result<void> begin_transaction();
+  Result<void> remove_all();
+  Result<void> save_counters();
+  Result<void> insert_all();
+  Result<void> count(const Pending& row);
+  Result<void> end_transaction(TransactionNo number);
   Result<void> remove_before(Pending& row);
   Result<void> insert_after(Pending& row);
   Result<void> put_hidden(const Hidden& row);
@@ -78,7 +89,9 @@ class Replayer {
   bool keep_going_ = false;
   std::map<std::string, std::unique_ptr<Target>> targets_;
   std::map<std::string, TableDigest> digests_;
-  std::vector<Pending> pending_;
+  std::unique_ptr<Transaction> transaction_;  // of the target; what was not committed is rolled back
+  std::vector<Pending> pending_, sequence_rows_;
+  std::optional<std::vector<std::pair<int64_t, Bytes>>> counters_;  // of sqlite_sequence, in this transaction
   std::vector<Hidden> hidden_;
   std::vector<ReplayFailure> failures_;
   std::vector<Sequence> failed_sequences_;  // sorted

@@ -56,7 +56,8 @@ bool same_shape(const Schema& a, const Table& x, const Schema& b, const Table& y
 
 }  // namespace
 
-Ingest::Ingest(const Setup& setup) : setup_(setup) {}
+Ingest::Ingest(const Setup& setup)
+    : setup_(setup), spill_{setup.files, setup.state->vfs(), setup.folder + "/pairing.tmp"} {}
 Ingest::~Ingest() = default;
 
 Result<std::unique_ptr<Ingest>> Ingest::load(const Setup& setup) {
@@ -240,13 +241,14 @@ Result<void> Ingest::diff(const Image& before, const Image& after, std::span<con
     if (!whole && !moved && !trees.touched(old_table->root) && same_shape(*schema_, *old_table, *next, *new_table))
       continue;
     if (old_table->without_rowid != new_table->without_rowid) {
-      TableRows gone(*old_table, *old_table, *new_table, *log_), come(*new_table, *new_table, *new_table, *log_);
+      TableRows gone(*old_table, *old_table, *new_table, *log_, spill_),
+          come(*new_table, *new_table, *new_table, *log_, spill_);
       TILLSYNC_TRY(trees.tree(tree_of(*old_table), {}, gone));
       TILLSYNC_TRY(gone.finish());
       TILLSYNC_TRY(trees.tree({}, tree_of(*new_table), come));
       TILLSYNC_TRY(come.finish());
     } else if (whole || moved || trees.touched(old_table->root)) {
-      TableRows rows(*old_table, *new_table, *new_table, *log_);
+      TableRows rows(*old_table, *new_table, *new_table, *log_, spill_);
       TILLSYNC_TRY(trees.tree(tree_of(*old_table), tree_of(*new_table), rows,
                               !new_table->has_declared_key() && !new_table->is_statistics()));
       TILLSYNC_TRY(rows.finish());
@@ -258,12 +260,12 @@ Result<void> Ingest::diff(const Image& before, const Image& after, std::span<con
     if (!same_shape(*schema_, *old_table, *next, *new_table)) recount.push_back(new_table);
   }
   for (const Table* table : dropped) {
-    TableRows rows(*table, *table, *table, *log_);
+    TableRows rows(*table, *table, *table, *log_, spill_);
     TILLSYNC_TRY(trees.tree(tree_of(*table), {}, rows));
     TILLSYNC_TRY(rows.finish());
   }
   for (const Table* table : made) {
-    TableRows rows(*table, *table, *table, *log_);
+    TableRows rows(*table, *table, *table, *log_, spill_);
     TILLSYNC_TRY(trees.tree({}, tree_of(*table), rows));
     TILLSYNC_TRY(rows.finish());
   }

@@ -11,6 +11,7 @@
 #include <functional>
 
 #include "actionlog/log_writer.h"
+#include "capture/pairing_spill.h"
 #include "capture/replica.h"
 #include "capture/tree_walk.h"
 #include "capture/wal_tail.h"
@@ -111,6 +112,7 @@ class Ingest {
 
  private:
   Setup setup_;
+  PairingSpill::Place spill_;
   std::shared_ptr<Replica> replica_;
   std::unique_ptr<LogWriter> log_;
   std::unique_ptr<TreeDiff> trees_;

@@ -133,28 +133,52 @@ Result<void> Staging::replay(const RestorePlan& plan, bool keep_going, const Pro
   LogReader reader(store_, plan.lineage);
   uint64_t bytes = 0, total = 0;
   for (auto& segment : plan.segments) total += segment.size;
-  for (auto& object : plan.segments) {
-    TILLSYNC_LET(Segment segment, reader.read(object));
-    auto applied = replayer->apply(segment, plan.transaction,
-                                   [&](uint64_t actions) { return !progress || progress(actions, bytes, total); });
+  auto show = [&](uint64_t actions) { return !progress || progress(actions, bytes, total); };
+  for (size_t i = 0; i < plan.segments.size(); i++) {
+    const SegmentObject* object = &plan.segments[i];
+    TILLSYNC_LET(Segment segment, reader.read(*object));
+    auto applied = replayer->apply(segment, plan.transaction, show);
+    const TransactionNo spread = segment.head.flags & kEndsInside ? segment.head.last_transaction : 0;
+    if (applied && spread > replayer->position() && spread <= plan.transaction) {
+      segment = {};
+      // What it changes may be more than memory should hold: its journal is a file.
+      TILLSYNC_TRY(db.execute("PRAGMA journal_mode=DELETE"));
+      auto parts = replayer->apply_spread(
+          [&](size_t part) -> Result<Segment> {
+            if (i + part >= plan.segments.size())
+              return Error{ErrorKind::corrupt, 0, "the log ends inside transaction " + std::to_string(spread)};
+            return reader.read(plan.segments[i + part]);
+          },
+          show);
+      if (!parts) {
+        applied = std::move(parts).error();
+      } else {
+        TILLSYNC_TRY(db.execute("PRAGMA journal_mode=MEMORY"));
+        // The last part may hold more than the end of it.
+        for (size_t done = 0; done + 1 < *parts; done++) bytes += plan.segments[i++].size;
+        object = &plan.segments[i];
+        TILLSYNC_LET(segment, reader.read(*object));
+        applied = replayer->apply(segment, plan.transaction, show);
+      }
+    }
     if (!applied && replayer->barrier()) {
       TILLSYNC_LET(std::string reachable, around(plan, *replayer));
       std::string why = "the snapshot that belongs to the change of schema at sequence " +
                         std::to_string(*replayer->barrier()) + " is not in the store before it";
       if (!plan.newest)
         return Error{ErrorKind::schema, 0,
-                     object.key + ": the asked moment can't be reached, because " + why + "; restore to " + reachable};
+                     object->key + ": the asked moment can't be reached, because " + why + "; restore to " + reachable};
       outcome_.note = "restored to transaction " + std::to_string(replayer->position()) + " and not to " +
                       std::to_string(plan.transaction) + ", the newest in the log: " + why;
       break;
     }
-    if (!applied) return std::move(applied).error().with(object.key);
-    bytes += object.size;
+    if (!applied) return std::move(applied).error().with(object->key);
+    bytes += object->size;
     // Where capture had counted the tables, the log must lead to the same.
     bool whole = segment.head.last_transaction <= plan.transaction && segment.head.state != Digest{} &&
                  replayer->failures().empty();
     if (whole && state_digest(replayer->digests()) != segment.head.state)
-      return Error{ErrorKind::corrupt, 0, object.key + ": its rows do not lead to the digests it states"};
+      return Error{ErrorKind::corrupt, 0, object->key + ": its rows do not lead to the digests it states"};
   }
   if (replayer->position() != plan.transaction && outcome_.note.empty())
     return Error{ErrorKind::corrupt, 0,

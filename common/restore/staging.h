@@ -3,7 +3,7 @@
 // Purpose: the three steps of a restore that do not touch anything live. fill() writes the snapshot's pages; replay()
 // applies the log up to the moment; prove() runs integrity_check, and compares rows and digest of every table with what
 // snapshot and log say. A step that was interrupted starts again from fill(): the file is not synced before seal().
-// Memory: one block, one segment (or the rows of one transaction, if that is more); never the database.
+// Memory: one block, one segment; never the database, nor a transaction.
 // Errors: corrupt when something does not match its proof, with the table or the object's key; conflict and schema from
 // the replay; those of store and files.
 // Threads: one.

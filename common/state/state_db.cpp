@@ -15,6 +15,7 @@ Result<std::unique_ptr<StateDb>> StateDb::open(const std::string& path, const ch
   TILLSYNC_LET(auto connection,
                Connection::open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs).with("open " + path));
   state->connection_ = std::move(connection);
+  state->vfs_ = vfs;
   auto prepare = [&]() -> Result<void> {
     // EXCLUSIVE before WAL: the wal-index then lives in our memory and no shared memory is needed.
     TILLSYNC_TRY(state->connection_.execute(

@@ -29,6 +29,8 @@ class StateDb {
   // own.
   static Result<std::unique_ptr<StateDb>> open(const std::string& path, const char* vfs, Clock& clock);
 
+  const char* vfs() const { return vfs_; }
+
   class Lease {
    public:
     Connection& operator*() const { return *connection_; }
@@ -59,6 +61,7 @@ class StateDb {
   StateDb() = default;
   std::recursive_mutex mutex_;
   Connection connection_;
+  const char* vfs_ = nullptr;
   int64_t durable_syncs_ = 0;
 };
 

@@ -236,4 +236,83 @@ TEST_CASE("capture: a writer of a rollback-journal database waits for the readin
   check_exact(till, model);
 }
 
+TEST_CASE("capture: idle, the agent is in nobody's way: other journal modes, exclusive locking, a last close") {
+  Till till(15);
+  till.run(kTable);
+  till.capture();
+  Model model(till);
+  model.start();
+  step_until_idle(till);
+
+  CHECK(must(till.app.query_text("PRAGMA journal_mode=DELETE")) == "delete");
+  till.run("INSERT INTO t VALUES(1, 'without a log')");
+  till.capture();
+  CHECK(till.capturer->status().mode == "scan");
+  check_exact(till, model);
+
+  CHECK(must(till.app.query_text("PRAGMA journal_mode=WAL")) == "wal");
+  till.run("INSERT INTO t VALUES(2, 'with a log again')");
+  till.clock.advance(std::chrono::minutes(2));
+  till.capture();
+  till.run("INSERT INTO t VALUES(3, 'seen as it comes')");
+  till.capture();
+  CHECK(till.capturer->status().mode == "wal");
+  check_exact(till, model);
+
+  till.capture();
+  step_until_idle(till);
+  till.app.close();
+  CHECK_FALSE(std::filesystem::exists(till.path + "-wal"));
+
+  till.app = must(Connection::open(till.path, SQLITE_OPEN_READWRITE));
+  till.run("PRAGMA locking_mode=EXCLUSIVE; INSERT INTO t VALUES(4, 'alone')");
+  // Reported when it lasts, and captured when it ends.
+  for (int i = 0; i < 30; i++) {
+    till.clock.advance(std::chrono::seconds(1));
+    till.capturer->changed();
+    till.capturer->step();
+  }
+  REQUIRE(till.capturer->status().problem);
+  CHECK(till.capturer->status().problem->code == "database_busy");
+  till.app.close();
+  till.app = must(Connection::open(till.path, SQLITE_OPEN_READWRITE));
+  for (int i = 0; i < 30 && till.capturer->status().problem; i++) {
+    till.clock.advance(std::chrono::seconds(1));
+    till.capturer->step();
+  }
+  till.capture();
+  check_exact(till, model);
+}
+
+TEST_CASE(
+    "capture: a script puts another database in the place of the one that is followed, and leaves its log there") {
+  Till till(16);
+  till.run(kTable);
+  till.run("INSERT INTO t VALUES(1, 'of the first'), (2, 'too')");
+  till.capture();
+  Model model(till);
+  model.start();
+  step_until_idle(till);
+  // The upgrade was made elsewhere; only the database file is copied.
+  {
+    auto made = must(Connection::open(till.folder.path() + "/new.db", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+    must(made.execute(std::string("PRAGMA page_size=1024; PRAGMA journal_mode=WAL;") + kTable +
+                      "; INSERT INTO t VALUES(1, 'of the second'), (3, 'new')"));
+  }
+  till.app.close();
+  SUBCASE("by another file") { std::filesystem::rename(till.folder.path() + "/new.db", till.path); }
+  SUBCASE("by other content") {
+    std::filesystem::copy_file(till.folder.path() + "/new.db", till.path,
+                               std::filesystem::copy_options::overwrite_existing);
+  }
+  till.app = must(Connection::open(till.path, SQLITE_OPEN_READWRITE));
+  till.capturer->changed();
+  till.capturer->step();
+  till.capture();
+  check_exact(till, model);
+  till.run("INSERT INTO t VALUES(4, 'after')");
+  till.capture();
+  check_exact(till, model);
+}
+
 TEST_SUITE_END();

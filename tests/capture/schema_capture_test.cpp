@@ -418,6 +418,16 @@ TEST_CASE("capture: a tree that comes to the same page again and again is refuse
   CHECK(pages.reads <= 9);
 }
 
+TEST_CASE("capture: more rows of one transaction than memory keeps are paired on disk") {
+  Scene scene("CREATE TABLE s(k TEXT PRIMARY KEY, v); " + numbers(30000) +
+              "INSERT INTO s SELECT 'k'||n, hex(zeroblob(100)) FROM g");
+  scene.run(
+      "BEGIN; UPDATE s SET k='x'||k WHERE rowid%3=0; DELETE FROM s WHERE rowid%3=1;"
+      "INSERT OR REPLACE INTO s SELECT k, 'new' FROM s WHERE rowid%3=2; COMMIT",
+      {{"CREATE s", 10000}, {"DELETE s", 20000}, {"UPDATE s", 10000}});
+  CHECK_FALSE(std::filesystem::exists(scene.till.our_folder + "/pos/pairing.tmp"));
+}
+
 TEST_CASE("capture: what ANALYZE writes is kept as hidden rows and shown as no action") {
   Scene scene("CREATE TABLE t(a, b); CREATE INDEX t_a ON t(a); " + numbers(40) + "INSERT INTO t SELECT n, n%3 FROM g");
   auto hidden = [&] { return must(scene.till.state->lease()->query_integer("SELECT count(*) FROM hidden_rows")); };

@@ -131,7 +131,8 @@ TEST_CASE("restore: by time, by sequence, and what is not there") {
 
 TEST_CASE("restore: a transaction that is spread over several segments") {
   RestoreWorld world;
-  world.run("CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
+  world.run(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, v); CREATE TABLE w(id INTEGER PRIMARY KEY AUTOINCREMENT, u UNIQUE)");
   world.remember();
   world.snapshot();
   world.sell("INSERT INTO t VALUES(-1, 'before')");
@@ -139,9 +140,17 @@ TEST_CASE("restore: a transaction that is spread over several segments") {
       "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<120000) INSERT INTO t SELECT n, n%7 FROM "
       "g");
   world.sell("DELETE FROM t WHERE id=5");
+  // Each row takes the key of another one, mostly of another part: no order of rows would do.
+  world.sell("INSERT INTO w(u) SELECT id FROM t WHERE id BETWEEN 1 AND 40000");
+  TransactionNo shifted = world.sell(
+      "BEGIN; UPDATE w SET u=-u; UPDATE w SET u=20001+u WHERE u>=-20000;"
+      "UPDATE w SET u=-u WHERE u<0; DELETE FROM w WHERE id=40000;"
+      "INSERT INTO w(u) VALUES(-7); COMMIT");
   world.seal();
-  CHECK(world.segments.size() >= 3);
+  CHECK(world.segments.size() >= 10);
   world.check_moment(large);
+  world.check_moment(shifted - 1);
+  world.check_moment(shifted);
   world.check_moment(large + 1);
   RestoreMoment inside;
   inside.sequence = 70000;
