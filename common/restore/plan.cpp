@@ -38,8 +38,21 @@ class Search {
   }
 
  private:
-  Result<Found> last_in(size_t index,
-                        const std::function<bool(const SegmentTransaction&, Sequence, Sequence)>& counts) {
+  using Counts = std::function<bool(const SegmentTransaction&, Sequence, Sequence)>;
+
+  Result<Found> last_in(size_t index, const Counts& counts) {
+    TILLSYNC_LET(Found found, ends_in(index, counts));
+    // Only the first part of a large transaction: the end of the one before is in an earlier segment.
+    for (size_t i = index; found.any && found.transaction == 0 && i > 0; i--) {
+      TILLSYNC_LET(Found before, ends_in(i - 1, [](auto&, Sequence, Sequence) { return true; }));
+      found.transaction = before.transaction;
+      found.sequence = before.sequence;
+    }
+    return found;
+  }
+
+  // The last transaction that ends in the segment and counts; `any` also for one that only begins or goes on there.
+  Result<Found> ends_in(size_t index, const Counts& counts) {
     TILLSYNC_LET(Segment segment, reader_.read(segments_[index]));
     Found found;
     found.segment = index;
@@ -56,14 +69,9 @@ class Search {
       found.transaction = segment.transactions[t].number;
       found.sequence = last;
     }
-    if (found.any && found.transaction == 0 && index > 0) {
-      // Only the first part of a large transaction: the end is in the segment before.
-      TILLSYNC_LET(Found before, last_in(index - 1, [](auto&, Sequence, Sequence) { return true; }));
-      found.transaction = before.transaction;
-      found.sequence = before.sequence;
-    }
     return found;
   }
+
   LogReader& reader_;
   const std::vector<SegmentObject>& segments_;
 };
