@@ -23,7 +23,7 @@ struct Run {
 };
 
 Run sell(double seconds, double rate, bool followed) {
-  World world;
+  World world("", "1s");  // as the default is
   world.start_shop({"--sales", "200"});
   world.wait_for_shop();
   if (followed) {

@@ -31,7 +31,9 @@ struct World {
   std::string agent_log = folder / "agent.log";
   ChildProcess agent, shop;
 
-  explicit World(const std::string& more = "") {
+  std::string log_flush;
+
+  explicit World(const std::string& more = "", const std::string& flush_after = "200ms") : log_flush(flush_after) {
     std::filesystem::create_directory(store);
     write_config(more);
   }
@@ -40,8 +42,8 @@ struct World {
     out << "[terminal]\nname = \"store-1/till-1\"\nstate_dir = \"" << folder / "state"
         << "\"\ncontrol = \"" << socket << "\"\n"
         << "[[database]]\nname = \"pos\"\npath = \"" << db << "\"\nscan_interval = \"1s\"\n"
-        << extra_databases << "[store]\nurl = \"file://" << store
-        << "\"\n[schedule]\nlog_flush = \"200ms\"\nincremental = \"\"\n[limits]\nmin_free = \"0B\"\n"
+        << extra_databases << "[store]\nurl = \"file://" << store << "\"\n[schedule]\nlog_flush = \"" << log_flush
+        << "\"\nincremental = \"\"\n[limits]\nmin_free = \"0B\"\n"
         << more;
   }
 
