@@ -90,13 +90,7 @@ Result<std::unique_ptr<Ingest>> Ingest::load(const Setup& setup) {
   TILLSYNC_LET(ingest->replica_, Replica::open(replica, page_size, page_count));
   ingest->trees_ = std::make_unique<TreeDiff>(ingest->replica_->owners());
   TILLSYNC_LET(Image image, image_of(*ingest->replica_, page_count));
-  uint32_t encoding = 1;
-  if (page_count) {
-    TILLSYNC_LET(DatabaseHeader header, header_of(image));
-    encoding = header.text_encoding;
-  }
-  TILLSYNC_LET(auto objects, read_schema_objects(image, encoding));
-  TILLSYNC_LET(Schema schema, read_schema(std::move(objects), encoding));
+  TILLSYNC_LET(Schema schema, schema_of(image));
   ingest->schema_ = std::make_shared<const Schema>(std::move(schema));
   TILLSYNC_LET(ingest->log_, LogWriter::load(*setup.state, setup.database_id, setup.session_id));
   TILLSYNC_TRY(ingest->log_->set_schema(ingest->schema_, schema_id));
@@ -172,8 +166,7 @@ Result<void> Ingest::diff_schema(const Image& before, const Image& after, TreeDi
   marks.after_encoding = header.text_encoding;
   TILLSYNC_TRY(trees.tree({before.page_count ? PageNo{1} : PageNo{0}, false, 0}, {1, false, 0}, marks));
   if (!marks.any) return {};
-  TILLSYNC_LET(auto objects, read_schema_objects(after, header.text_encoding));
-  TILLSYNC_LET(Schema schema, read_schema(std::move(objects), header.text_encoding));
+  TILLSYNC_LET(Schema schema, schema_of(after));
   next = std::make_shared<const Schema>(std::move(schema));
   // VACUUM writes sqlite_schema anew under other rowids: the same object on both sides is no change.
   for (auto& [name, record] : marks.created) {

@@ -48,6 +48,7 @@ struct ScanEvents {
 
 class Ingest {
  public:
+  ~Ingest();
   struct Setup {
     FileSystem* files = nullptr;
     StateDb* state = nullptr;
@@ -107,10 +108,6 @@ class Ingest {
   Result<int64_t> record_schema(const Schema& schema);
   Result<void> count_table(const Image& image, const Table& table);
 
- public:
-  ~Ingest();
-
- private:
   Setup setup_;
   PairingSpill::Place spill_;
   std::shared_ptr<Replica> replica_;

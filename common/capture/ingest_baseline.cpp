@@ -58,13 +58,7 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
   TILLSYNC_LET(ingest->log_, LogWriter::load(*setup.state, setup.database_id, setup.session_id));
   TILLSYNC_LET(Image after, image_of(*ingest->replica_, count));
   ingest->trees_ = std::make_unique<TreeDiff>(ingest->replica_->owners());
-  uint32_t encoding = 1;
-  if (count) {
-    TILLSYNC_LET(DatabaseHeader header, header_of(after));
-    encoding = header.text_encoding;
-  }
-  TILLSYNC_LET(auto objects, read_schema_objects(after, encoding));
-  TILLSYNC_LET(Schema schema, read_schema(std::move(objects), encoding));
+  TILLSYNC_LET(Schema schema, schema_of(after));
   auto new_schema = std::make_shared<const Schema>(std::move(schema));
 
   bool lost_copy = false;

@@ -53,16 +53,8 @@ Result<void> walk_tree(const Image& image, PageNo root, const RowVisitor& visit)
   return Walk(image, visit).tree(root, 0);
 }
 
-Result<SchemaObject> schema_object_of(ByteView record, uint32_t encoding) {
-  auto values = decode_record(record);
-  if (!values || values->size() < 5) return Error{ErrorKind::corrupt, 0, "a row of sqlite_schema that does not parse"};
-  auto text = [&](size_t i) { return text_to_utf8((*values)[i].bytes, encoding); };
-  SchemaObject object{text(0), text(1), text(2), static_cast<PageNo>((*values)[3].integer), std::nullopt};
-  if ((*values)[4].type == ValueType::text) object.sql = text(4);
-  return object;
-}
-
-Result<std::vector<SchemaObject>> read_schema_objects(const Image& image, uint32_t encoding) {
+// The rows of sqlite_schema. None for a database without a page.
+static Result<std::vector<SchemaObject>> read_schema_objects(const Image& image, uint32_t encoding) {
   std::vector<SchemaObject> objects;
   if (image.page_count == 0) return objects;
   TILLSYNC_TRY(walk_tree(image, 1, [&](int64_t, ByteView record) -> Result<void> {
@@ -71,6 +63,25 @@ Result<std::vector<SchemaObject>> read_schema_objects(const Image& image, uint32
     return {};
   }));
   return objects;
+}
+
+Result<Schema> schema_of(const Image& image) {
+  uint32_t encoding = 1;
+  if (image.page_count) {
+    TILLSYNC_LET(DatabaseHeader header, header_of(image));
+    encoding = header.text_encoding;
+  }
+  TILLSYNC_LET(auto objects, read_schema_objects(image, encoding));
+  return read_schema(std::move(objects), encoding);
+}
+
+Result<SchemaObject> schema_object_of(ByteView record, uint32_t encoding) {
+  auto values = decode_record(record);
+  if (!values || values->size() < 5) return Error{ErrorKind::corrupt, 0, "a row of sqlite_schema that does not parse"};
+  auto text = [&](size_t i) { return text_to_utf8((*values)[i].bytes, encoding); };
+  SchemaObject object{text(0), text(1), text(2), static_cast<PageNo>((*values)[3].integer), std::nullopt};
+  if ((*values)[4].type == ValueType::text) object.sql = text(4);
+  return object;
 }
 
 Result<DatabaseHeader> header_of(const Image& image) {

@@ -15,9 +15,9 @@ namespace tillsync {
 using RowVisitor = std::function<Result<void>(int64_t rowid, ByteView record)>;
 Result<void> walk_tree(const Image& image, PageNo root, const RowVisitor& visit);
 
-// The rows of sqlite_schema. Empty for a database without a page.
-Result<std::vector<SchemaObject>> read_schema_objects(const Image& image, uint32_t text_encoding);
-// The same from one record of it.
+// What sqlite_schema says; nothing for a database without a page. Errors as read_schema().
+Result<Schema> schema_of(const Image& image);
+// One object from its record.
 Result<SchemaObject> schema_object_of(ByteView record, uint32_t text_encoding);
 
 // Page count and usable size out of page 1; an image without pages is fine.

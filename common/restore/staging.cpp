@@ -34,7 +34,6 @@ class FilePages : public PageReader {
     return page;
   }
   PageNo count() const { return count_; }
-  const DatabaseHeader& header() const { return header_; }
 
  private:
   std::unique_ptr<File> file_;
@@ -43,19 +42,12 @@ class FilePages : public PageReader {
   PageCache cache_{1 << 20};
 };
 
-Result<Schema> schema_of(FilePages& pages) {
-  TILLSYNC_LET(Image image, image_of(pages, pages.count()));
-  uint32_t encoding = pages.count() ? pages.header().text_encoding : 1;
-  TILLSYNC_LET(auto objects, read_schema_objects(image, encoding));
-  return read_schema(std::move(objects), encoding);
-}
-
 }  // namespace
 
 Result<std::vector<TableDigest>> count_tables(FileSystem& files, const std::string& path) {
   TILLSYNC_LET(auto pages, FilePages::open(files, path));
-  TILLSYNC_LET(Schema schema, schema_of(*pages));
   TILLSYNC_LET(Image image, image_of(*pages, pages->count()));
+  TILLSYNC_LET(Schema schema, schema_of(image));
   std::vector<TableDigest> tables;
   for (auto& table : schema.tables) {
     if (table.is_statistics()) continue;
@@ -122,7 +114,8 @@ Result<void> Staging::replay(const RestorePlan& plan, bool keep_going, const Pro
   std::shared_ptr<const Schema> schema;
   {
     TILLSYNC_LET(auto pages, FilePages::open(files_, path_));
-    TILLSYNC_LET(Schema read, schema_of(*pages));
+    TILLSYNC_LET(Image image, image_of(*pages, pages->count()));
+    TILLSYNC_LET(Schema read, schema_of(image));
     schema = std::make_shared<const Schema>(std::move(read));
   }
   TILLSYNC_LET(auto db, Connection::open(path_, SQLITE_OPEN_READWRITE, vfs_));

@@ -132,7 +132,7 @@ Rate decoded(const Shape& shape, int64_t rows) {
   } ignored, count;
   OwnerMap owners;
   TreeDiff diff(owners);
-  auto schema = must(read_schema(must(read_schema_objects(new_image, 1)), 1));
+  auto schema = must(schema_of(new_image));
   std::vector<PageNo> changed, none;
   must(diff.begin({nullptr, 0, 0}, old_image, {}));
   for (auto& table : schema.tables) must(diff.tree({}, {table.root, table.without_rowid, table.key_fields}, ignored));

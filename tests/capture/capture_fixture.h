@@ -192,14 +192,12 @@ class Model {
   }
   void reload() {
     rows_.clear();
-    auto schema = till_->schema();
     auto db = AppDatabase::open(till_->path, AppDatabase::Use::read);
     auto& app = *db;
     must(app.begin_read());
     auto reader = must(DatabaseReader::create(app));
     Image image = must(image_of(*reader, reader->page_count()));
-    auto objects = must(read_schema_objects(image, schema.text_encoding));
-    schema_ = must(read_schema(objects, schema.text_encoding));
+    schema_ = must(schema_of(image));
     for (auto& table : schema_.tables) {
       if (table.is_statistics()) continue;
       RowIdentity identity(table);

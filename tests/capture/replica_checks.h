@@ -46,7 +46,7 @@ inline void check_replica(Till& till) {
     TreeDiff trees(afresh);
     must(trees.begin({nullptr, 0, 0}, image, {}));
     must(trees.tree({}, {1, false, 0}, nothing));
-    auto schema = must(read_schema(must(read_schema_objects(image, header.text_encoding)), header.text_encoding));
+    auto schema = must(schema_of(image));
     std::vector<TableDigest> digests;
     for (auto& table : schema.tables) {
       must(trees.tree({}, {table.root, table.without_rowid, table.key_fields}, nothing));
