@@ -174,6 +174,8 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
       kept = at;
       transaction++;
     }
+    // The rows may end where a transaction does: those after it have none here, and belong to the next segment.
+    segment.transactions.resize(transaction);
     bounds->reset();
   }
   SegmentHead& head = segment.head;

@@ -148,7 +148,7 @@ class Reader {
       bool in_key = table.without_rowid && table.field_of(column) < static_cast<int>(table.key_fields);
       if (in_key || column == table.rowid_alias) continue;  // every record has it
       Column& c = table.columns[static_cast<size_t>(column)];
-      TILLSYNC_LET(c.default_record, default_of(table.name, c.name));
+      TILLSYNC_LET(c.default_record, default_of(table, c.name));
     }
     TILLSYNC_TRY(read_foreign_keys(table));
     return table;
@@ -221,10 +221,17 @@ class Reader {
   // What SQLite reads where a record ends before this column, as ADD COLUMN leaves it in the rows that were there.
   // Read, not worked out from the text: DEFAULT abc is 'abc', DEFAULT (1+2) is NULL in such a row, and the affinity
   // counts.
-  Result<Bytes> default_of(const std::string& table, const std::string& column) {
-    std::string c = quote_identifier(column);
+  // Only the tree of the table is there to be read: no index of it, which SQLite likes better where it holds the
+  // column.
+  Result<Bytes> default_of(const Table& table, const std::string& column) {
+    std::string c = quote_identifier(column), how = " NOT INDEXED";
+    if (table.without_rowid) {
+      // Of these SQLite scans an index for all of NOT INDEXED.
+      TILLSYNC_LET(auto key, primary_key_index(table.name));
+      if (key) how = " INDEXED BY " + quote_identifier(*key);
+    }
     TILLSYNC_LET(auto query, db_.prepare("SELECT " + c + ", CAST(" + c + " AS BLOB) FROM main." +
-                                         quote_identifier(table) + " NOT INDEXED"));
+                                         quote_identifier(table.name) + how));
     TILLSYNC_LET(bool found, query.step());
     Bytes record;
     if (!found || query.is_null(0)) return record;

@@ -129,6 +129,21 @@ TEST_CASE("restore: by time, by sequence, and what is not there") {
   world.check_moment(7);
 }
 
+TEST_CASE("restore: segments that fill up exactly where a transaction ends") {
+  RestoreWorld world;
+  world.run("CREATE TABLE t(id INTEGER PRIMARY KEY, v BLOB)");
+  world.remember();
+  world.snapshot();
+  // One row is more than a segment takes, so that each of these ends one.
+  std::vector<TransactionNo> moments;
+  for (int i = 1; i <= 4; i++)
+    moments.push_back(world.sell("INSERT INTO t VALUES(" + std::to_string(i) + ", randomblob(9000000))"));
+  moments.push_back(world.sell("INSERT INTO t VALUES(99, 'small')"));
+  world.seal();
+  CHECK(world.segments.size() >= 4);
+  for (TransactionNo moment : moments) world.check_moment(moment);
+}
+
 TEST_CASE("restore: a transaction that is spread over several segments") {
   RestoreWorld world;
   world.run(
