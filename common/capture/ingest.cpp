@@ -281,7 +281,11 @@ Result<void> Ingest::transaction(PageSource& source, std::vector<SourcePage>& pa
   TILLSYNC_LET(Image after, image_of(reader, page_count));
   std::vector<PageNo> changed;
   changed.reserve(pages.size());
-  for (auto& page : pages) changed.push_back(page.page);
+  for (auto& page : pages) {
+    if (page.content && page.content.size() != replica_->page_size())
+      return page_error(page.page, "of another size than the pages before");
+    changed.push_back(page.page);
+  }
   log_->begin_transaction(setup_.clock->now(), flags);
   TILLSYNC_TRY(diff(before, after, changed, before.page_count == 0, *trees_));
   std::vector<PageNo> owners;

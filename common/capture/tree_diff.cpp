@@ -11,12 +11,12 @@ constexpr int kDepthMax = 40;  // SQLite's own limit is 20
 void TreeDiff::set_flag(PageNo page, Flag f) {
   if (page >= flags_.size()) flags_.resize(std::max<size_t>(page + 1, flags_.size() * 2));
   if (flags_[page] == 0) flagged_.push_back(page);
-  if ((f & (kVisited | kPruned)) && !(flags_[page] & (kVisited | kPruned))) tree_flagged_.push_back(page);
+  if ((f & kOfOneTree) && !(flags_[page] & kOfOneTree)) tree_flagged_.push_back(page);
   flags_[page] |= f;
 }
 
 void TreeDiff::clear_tree_flags() {
-  for (PageNo page : tree_flagged_) flags_[page] &= static_cast<uint8_t>(~(kVisited | kPruned));
+  for (PageNo page : tree_flagged_) flags_[page] &= static_cast<uint8_t>(~kOfOneTree);
   tree_flagged_.clear();
 }
 
@@ -109,6 +109,8 @@ Result<BtreePage> TreeDiff::open(const Image& image, PageNo number, PageRef& kee
 // in_tree: the page was in this tree before.
 Result<void> TreeDiff::descend_after(PageNo number, PageNo old_root, bool in_tree, int depth) {
   if (depth > kDepthMax) return page_error(number, "deeper than a tree can be");
+  // A root is what sqlite_schema says: any number.
+  if (number == 0 || number > after_.image.page_count) return page_error(number, "a tree points outside the database");
   if (flag(number, kVisited)) return page_error(number, "twice in one tree");
   set_flag(number, kVisited);
   bool examine = flag(number, kDirty) || !in_tree;
@@ -156,6 +158,10 @@ Result<void> TreeDiff::descend_after(PageNo number, PageNo old_root, bool in_tre
 
 Result<void> TreeDiff::descend_before(PageNo number, int depth) {
   if (depth > kDepthMax) return page_error(number, "deeper than a tree can be");
+  if (number == 0 || number > before_.image.page_count) return page_error(number, "a tree points outside the database");
+  // Pages that were pruned were not compared: transactions together can make two ways to a page, level by level.
+  if (flag(number, kLeft)) return page_error(number, "twice in one tree");
+  set_flag(number, kLeft);
   bool visited = flag(number, kVisited);
   bool examine = flag(number, kDirty) || !visited;
   bool own_cells = examine || flag(number, kSelfTouched);
@@ -184,8 +190,10 @@ Result<void> TreeDiff::tree(const Tree& before, const Tree& after, RowSink& sink
   index_ = before.root ? before.index : after.index;
   renumbered_ = false;
   pruned_any_ = false;
-  before_.places.clear();
-  after_.places.clear();
+  for (Side* side : {&before_, &after_}) {
+    side->places.clear();
+    side->chain_pages = 0;
+  }
   if (after.root) {
     Owner owner = owners_.get(after.root);
     bool in_tree = false;

@@ -63,7 +63,16 @@ class TreeDiff {
   void abandon() { clear(); }
 
  private:
-  enum Flag : uint8_t { kDirty = 1, kHot = 2, kVisited = 4, kPruned = 8, kSelfTouched = 16, kDirtyChain = 32 };
+  enum Flag : uint8_t {
+    kDirty = 1,
+    kHot = 2,
+    kVisited = 4,
+    kPruned = 8,
+    kSelfTouched = 16,
+    kDirtyChain = 32,
+    kLeft = 64
+  };
+  static constexpr unsigned kOfOneTree = kVisited | kPruned | kLeft;
   // A place in key order: a whole leaf (cell == kAllCells), or one cell of an interior index page.
   struct Place {
     PageNo page;
@@ -73,6 +82,7 @@ class TreeDiff {
   struct Side {
     Image image;
     std::vector<Place> places;
+    uint64_t chain_pages = 0;  // read of this tree
   };
   class Cursor;
   struct Located {
@@ -93,7 +103,7 @@ class TreeDiff {
   Result<bool> same_records_in_order();
   Result<void> matched(const Located& before, const Located& after, int64_t rowid, RowSink& sink);
   Result<void> only(RowAction action, const Located& where, int64_t rowid, RowSink& sink);
-  Result<ByteView> payload(const Image& image, const Located& where, Bytes& buffer, std::vector<PageNo>* chain);
+  Result<ByteView> payload(Side& side, const Located& where, Bytes& buffer, std::vector<PageNo>* chain);
   void claim_chain(PageNo holder, const std::vector<PageNo>& chain);
   void clear_tree_flags();
   void clear();

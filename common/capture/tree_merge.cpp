@@ -21,6 +21,7 @@ class TreeDiff::Cursor {
         if (at_.page != place.page || !keep_) {
           TILLSYNC_LET(page_, diff_.open(side_.image, place.page, keep_));
           at_.page = place.page;
+          used_ = 0;
         }
         bool whole = place.cell == kAllCells;
         cell_ = whole ? 0 : place.cell;
@@ -33,6 +34,9 @@ class TreeDiff::Cursor {
     }
     if (!page_.cell(cell_, at_.cell))
       return page_error(at_.page, "cell " + std::to_string(cell_) + " does not fit the page");
+    // Overlapping cells would make rows without end of one page.
+    used_ += at_.cell.bytes.size();
+    if (used_ > side_.image.usable) return page_error(at_.page, "its cells overlap");
     index_ = cell_++;
     return true;
   }
@@ -48,6 +52,7 @@ class TreeDiff::Cursor {
   size_t place_ = 0;
   bool open_ = false;
   uint32_t cell_ = 0, end_ = 0, index_ = 0;
+  size_t used_ = 0;  // bytes of the page's cells so far
   PageRef keep_;
   BtreePage page_;
   Located at_;
@@ -59,10 +64,17 @@ bool same_cell(const Cell& a, const Cell& b) {
 }
 }  // namespace
 
-Result<ByteView> TreeDiff::payload(const Image& image, const Located& where, Bytes& buffer,
-                                   std::vector<PageNo>* chain) {
+Result<ByteView> TreeDiff::payload(Side& side, const Located& where, Bytes& buffer, std::vector<PageNo>* chain) {
+  // To look for a renumbering, to hash a key, to compare it, to report the row.
+  constexpr uint64_t kReadsMax = 4;
+  const Image& image = side.image;
   if (chain) chain->clear();
-  if (where.cell.overflow == 0) return where.cell.local;
+  uint64_t pages = overflow_pages(where.cell, image.usable);
+  if (pages == 0) return where.cell.local;
+  // A page is in one chain. Where cells share theirs, each would be read and remembered whole.
+  side.chain_pages += pages;
+  if (side.chain_pages > kReadsMax * image.page_count)
+    return page_error(where.page, "the overflow chains of its tree have more pages than the database");
   buffer.clear();
   auto done = read_payload(*image.reader, where.cell, image.usable, image.page_count, buffer, chain);
   if (!done) return std::move(done).error().with("page " + std::to_string(where.page));
@@ -81,8 +93,8 @@ Result<void> TreeDiff::matched(const Located& before, const Located& after, int6
     if (after.cell.overflow) claims_.emplace_back(after.cell.overflow, Owner{OwnerKind::overflow_first, after.page});
     return {};
   }
-  TILLSYNC_LET(ByteView old_record, payload(before_.image, before, before_payload_, &before_chain_));
-  TILLSYNC_LET(ByteView new_record, payload(after_.image, after, after_payload_, &after_chain_));
+  TILLSYNC_LET(ByteView old_record, payload(before_, before, before_payload_, &before_chain_));
+  TILLSYNC_LET(ByteView new_record, payload(after_, after, after_payload_, &after_chain_));
   unset_.insert(unset_.end(), before_chain_.begin(), before_chain_.end());
   claim_chain(after.page, after_chain_);
   if (equal(old_record, new_record)) return {};
@@ -91,11 +103,11 @@ Result<void> TreeDiff::matched(const Located& before, const Located& after, int6
 
 Result<void> TreeDiff::only(RowAction action, const Located& where, int64_t rowid, RowSink& sink) {
   if (action == RowAction::remove) {
-    TILLSYNC_LET(ByteView record, payload(before_.image, where, before_payload_, &before_chain_));
+    TILLSYNC_LET(ByteView record, payload(before_, where, before_payload_, &before_chain_));
     unset_.insert(unset_.end(), before_chain_.begin(), before_chain_.end());
     return sink.row({action, rowid, record, {}});
   }
-  TILLSYNC_LET(ByteView record, payload(after_.image, where, after_payload_, &after_chain_));
+  TILLSYNC_LET(ByteView record, payload(after_, where, after_payload_, &after_chain_));
   claim_chain(where.page, after_chain_);
   return sink.row({action, rowid, {}, record});
 }
@@ -146,8 +158,8 @@ Result<bool> TreeDiff::same_records_in_order() {
         !equal(before.at().cell.local, after.at().cell.local))
       return false;
     if (before.at().cell.overflow) {
-      TILLSYNC_LET(ByteView old_record, payload(before_.image, before.at(), before_payload_, nullptr));
-      TILLSYNC_LET(ByteView new_record, payload(after_.image, after.at(), after_payload_, nullptr));
+      TILLSYNC_LET(ByteView old_record, payload(before_, before.at(), before_payload_, nullptr));
+      TILLSYNC_LET(ByteView new_record, payload(after_, after.at(), after_payload_, nullptr));
       if (!equal(old_record, new_record)) return false;
     }
     moved |= before.rowid() != after.rowid();
@@ -212,8 +224,8 @@ Result<void> TreeDiff::merge_index(const Tree& before_tree, const Tree& after_tr
     return true;
   };
   Bytes key, other_key;
-  auto unmatched_of = [&](const Image& image, const Entry& entry, size_t fields) -> Result<Unmatched> {
-    TILLSYNC_LET(ByteView record, payload(image, entry.at, before_payload_, nullptr));
+  auto unmatched_of = [&](Side& side, const Entry& entry, size_t fields) -> Result<Unmatched> {
+    TILLSYNC_LET(ByteView record, payload(side, entry.at, before_payload_, nullptr));
     if (!key_bytes(record, fields, key)) return page_error(entry.at.page, "a record does not parse");
     return Unmatched{std::hash<std::string_view>{}(as_text(key)), entry.at.page, entry.cell};
   };
@@ -247,11 +259,11 @@ Result<void> TreeDiff::merge_index(const Tree& before_tree, const Tree& after_tr
       }
     }
     for (size_t i = 0; i < skip_before; i++) {
-      TILLSYNC_LET(Unmatched u, unmatched_of(before_.image, before[i], before_tree.key_fields));
+      TILLSYNC_LET(Unmatched u, unmatched_of(before_, before[i], before_tree.key_fields));
       only_before.push_back(u);
     }
     for (size_t i = 0; i < skip_after; i++) {
-      TILLSYNC_LET(Unmatched u, unmatched_of(after_.image, after[i], after_tree.key_fields));
+      TILLSYNC_LET(Unmatched u, unmatched_of(after_, after[i], after_tree.key_fields));
       only_after.push_back(u);
     }
     before.drop(skip_before);
@@ -270,7 +282,7 @@ Result<void> TreeDiff::merge_index(const Tree& before_tree, const Tree& after_tr
   PageRef keep_before, keep_after;
   for (auto& a : only_after) {
     TILLSYNC_LET(Located new_row, locate(after_.image, a, keep_after));
-    TILLSYNC_LET(ByteView new_record, payload(after_.image, new_row, after_payload_, nullptr));
+    TILLSYNC_LET(ByteView new_record, payload(after_, new_row, after_payload_, nullptr));
     if (!key_bytes(new_record, after_tree.key_fields, key)) return page_error(a.page, "a record does not parse");
     auto candidate = std::lower_bound(only_before.begin(), only_before.end(), a);
     bool found = false;
@@ -278,7 +290,7 @@ Result<void> TreeDiff::merge_index(const Tree& before_tree, const Tree& after_tr
       size_t i = static_cast<size_t>(candidate - only_before.begin());
       if (paired[i]) continue;
       TILLSYNC_LET(Located old_row, locate(before_.image, *candidate, keep_before));
-      TILLSYNC_LET(ByteView old_record, payload(before_.image, old_row, before_payload_, nullptr));
+      TILLSYNC_LET(ByteView old_record, payload(before_, old_row, before_payload_, nullptr));
       if (!key_bytes(old_record, before_tree.key_fields, other_key) || !equal(key, other_key)) continue;
       paired[i] = found = true;
       TILLSYNC_TRY(matched(old_row, new_row, 0, sink));

@@ -15,15 +15,19 @@ class Walk {
     TILLSYNC_TRY(count(number, 1));
     TILLSYNC_LET(PageRef keep, image_.reader->page(number));
     TILLSYNC_LET(BtreePage page, BtreePage::parse(number, keep.view(), image_.usable));
+    size_t used = 0;
     for (uint32_t i = 0; i < page.cell_count(); i++) {
       Cell cell;
       if (!page.cell(i, cell)) return page_error(number, "cell " + std::to_string(i) + " does not fit the page");
+      used += cell.bytes.size();
+      if (used > image_.usable) return page_error(number, "its cells overlap");
       if (!page.is_leaf()) TILLSYNC_TRY(tree(cell.left_child, depth + 1));
       if (page.kind() == PageKind::interior_table) continue;
-      if (cell.overflow == 0) {
+      uint64_t chain = overflow_pages(cell, image_.usable);
+      if (chain == 0) {
         TILLSYNC_TRY(visit_(cell.rowid, cell.local));
       } else {
-        TILLSYNC_TRY(count(number, 1 + (cell.payload_size - cell.local.size() - 1) / (image_.usable - 4)));
+        TILLSYNC_TRY(count(number, chain));
         buffer_.clear();
         TILLSYNC_TRY(read_payload(*image_.reader, cell, image_.usable, image_.page_count, buffer_));
         TILLSYNC_TRY(visit_(cell.rowid, buffer_));
@@ -92,7 +96,9 @@ Result<DatabaseHeader> header_of(const Image& image) {
 Result<Image> image_of(PageReader& reader, PageNo page_count) {
   Image image{&reader, page_count, 0};
   if (page_count == 0) return image;
-  TILLSYNC_LET(DatabaseHeader header, header_of(image));
+  TILLSYNC_LET(PageRef first, reader.page(1));
+  TILLSYNC_LET(DatabaseHeader header, DatabaseHeader::parse(first.view()));
+  if (header.page_size != first.size()) return page_error(1, "the database header names another page size");
   image.usable = header.usable;
   return image;
 }

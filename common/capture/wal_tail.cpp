@@ -82,7 +82,7 @@ Result<void> WalTail::load_header() {
   uint8_t raw[kWalHeaderSize];
   TILLSYNC_TRY(b_.read_wal(0, raw));
   header_ = WalHeader::parse(raw);
-  if (!header_ || !(header_->salts == view_.header.salts)) {
+  if (!header_ || !(header_->salts == view_.header.salts) || header_->page_size != view_.header.page_size) {
     header_.reset();
     return Error{ErrorKind::corrupt, 0, "the write-ahead log's header does not belong to its index"};
   }
@@ -123,6 +123,9 @@ Result<bool> WalTail::next_transaction(WalPosition& position, std::vector<Source
                    "frame " + std::to_string(frame) + " of the write-ahead log is of another generation"};
     at.checksum = wal_checksum(wal_checksum(at.checksum, bytes.first(8), header_->big_endian_checksum),
                                bytes.subspan(kWalFrameHeaderSize), header_->big_endian_checksum);
+    if (header.page == 0)
+      return Error{ErrorKind::corrupt, 0,
+                   "frame " + std::to_string(frame) + " of the write-ahead log has no page number"};
     if (at.checksum != header.checksum)
       return Error{ErrorKind::corrupt, 0,
                    "frame " + std::to_string(frame) + " of the write-ahead log does not match its checksum"};

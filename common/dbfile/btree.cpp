@@ -11,7 +11,8 @@ Error page_error(PageNo number, std::string_view why) {
 Result<BtreePage> BtreePage::parse(PageNo number, ByteView page, uint32_t usable) {
   uint32_t at = number == 1 ? 100 : 0;
   BtreePage b;
-  if (usable > page.size() || usable < at + 12) return page_error(number, "shorter than a b-tree page header");
+  // Below 480 bytes, which no database has, the sizes of §1.6 would be negative.
+  if (usable > page.size() || usable < kUsableMin) return page_error(number, "smaller than a page can be");
   b.page_ = page.data();
   b.usable_ = usable;
   uint8_t flag = page[at];
@@ -77,6 +78,11 @@ bool BtreePage::cell(uint32_t index, Cell& out) const {
   return true;
 }
 
+uint64_t overflow_pages(const Cell& cell, uint32_t usable) {
+  uint64_t outside = cell.payload_size - cell.local.size();
+  return outside == 0 ? 0 : 1 + (outside - 1) / (usable - 4);
+}
+
 Result<void> read_payload(PageReader& reader, const Cell& cell, uint32_t usable, PageNo page_count, Bytes& out,
                           std::vector<PageNo>* chain) {
   // A payload can't be larger than the file that holds it: refuses absurd sizes before anything is reserved.
@@ -107,6 +113,7 @@ Result<Freelist> read_freelist(PageReader& reader, const DatabaseHeader& header,
       return page_error(trunk, "the freelist leaves the database or goes round");
     TILLSYNC_LET(PageRef page, reader.page(trunk));
     list.trunks.push_back(trunk);
+    if (page.size() < header.usable) return page_error(trunk, "smaller than the database header says");
     uint32_t n = be32(page.data() + 4);
     if (n > header.usable / 4 - 2) return page_error(trunk, "a freelist trunk with more leaves than fit");
     for (uint32_t i = 0; i < n; i++) list.leaves.push_back(be32(page.data() + 8 + 4 * i));

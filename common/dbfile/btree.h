@@ -54,8 +54,11 @@ class BtreePage {
 // How many of a payload's bytes stay in the page (§1.6, "cell payload overflow").
 uint32_t local_payload_size(uint64_t payload_size, uint32_t usable, bool table_leaf);
 
+// How many pages the overflow chain of a cell has: none when the whole payload is in the page.
+uint64_t overflow_pages(const Cell& cell, uint32_t usable);
+
 // Appends the whole payload of a cell to `out`, and the overflow pages passed to `chain` if it is given.
-// Errors: corrupt when the chain ends early, leaves the file or goes round.
+// Errors: corrupt when the chain ends early or leaves the file. One that goes round is cut off by the payload's size.
 Result<void> read_payload(PageReader& reader, const Cell& cell, uint32_t usable, PageNo page_count, Bytes& out,
                           std::vector<PageNo>* chain = nullptr);
 

@@ -12,7 +12,7 @@ Result<DatabaseHeader> DatabaseHeader::parse(ByteView page) {
   h.page_size = be16(p + 16) == 1 ? 65536 : be16(p + 16);
   if (h.page_size < 512 || (h.page_size & (h.page_size - 1))) return bad("database header: impossible page size");
   h.usable = h.page_size - p[20];
-  if (h.usable < 480) return bad("database header: more reserved bytes than a page can spare");
+  if (h.usable < kUsableMin) return bad("database header: more reserved bytes than a page can spare");
   h.wal_mode = p[18] == 2 || p[19] == 2;
   h.change_counter = be32(p + 24);
   h.page_count = be32(p + 28);

@@ -61,6 +61,9 @@ class PageReader {
   virtual Result<PageRef> page(PageNo number) = 0;
 };
 
+// SQLite allows no less of a page to be used.
+constexpr uint32_t kUsableMin = 480;
+
 struct DatabaseHeader {
   uint32_t page_size = 0;  // 512 to 65536
   uint32_t usable = 0;     // page size less the reserved bytes at the end of each page

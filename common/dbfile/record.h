@@ -50,8 +50,9 @@ class RecordReader {
   bool next(uint64_t& serial, const uint8_t*& body) {
     if (!more()) return false;
     unsigned n = read_varint(header_, header_end_, serial);
+    if (n == 0) return ok_ = false;
     uint64_t size = serial_size(serial);
-    if (n == 0 || size > static_cast<uint64_t>(record_.data() + record_.size() - body_)) return ok_ = false;
+    if (size > static_cast<uint64_t>(record_.data() + record_.size() - body_)) return ok_ = false;
     header_ += n;
     body = body_;
     body_ += size;

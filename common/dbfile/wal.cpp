@@ -4,6 +4,10 @@
 
 namespace tillsync {
 
+namespace {
+bool is_page_size(uint32_t size) { return size >= 512 && size <= 65536 && (size & (size - 1)) == 0; }
+}  // namespace
+
 WalChecksum wal_checksum(WalChecksum c, ByteView bytes, bool big_endian) {
   const uint8_t* p = bytes.data();
   const uint8_t* end = p + bytes.size();
@@ -31,7 +35,7 @@ std::optional<WalHeader> WalHeader::parse(ByteView b) {
   h.big_endian_checksum = magic & 1;
   if (be32(b.data() + 4) != 3007000) return std::nullopt;
   h.page_size = be32(b.data() + 8);
-  if (h.page_size < 512 || h.page_size > 65536 || (h.page_size & (h.page_size - 1))) return std::nullopt;
+  if (!is_page_size(h.page_size)) return std::nullopt;
   h.checkpoint_sequence = be32(b.data() + 12);
   h.salts = {be32(b.data() + 16), be32(b.data() + 20)};
   h.checksum = wal_checksum({}, b.first(24), h.big_endian_checksum);
@@ -54,6 +58,8 @@ std::optional<WalIndexHeader> WalIndexHeader::parse(ByteView both) {
   uint32_t size = static_cast<uint32_t>(p[14] | p[15] << 8);
   h.page_size = (size & 0xfe00) + ((size & 1) << 16);
   h.max_frame = le32(p + 16);
+  // A log that never had a frame need not know its page size.
+  if (h.max_frame != 0 && !is_page_size(h.page_size)) return std::nullopt;
   h.page_count = le32(p + 20);
   h.frame_checksum = {le32(p + 24), le32(p + 28)};
   // Salts are copied from the WAL file as they stand there: big-endian.
