@@ -423,14 +423,11 @@ void RandomDatabase::change_schema() {
       return;
     case 10: run("CREATE VIEW " + new_name("v") + " AS SELECT * FROM " + table.name, true); return;
     case 11:
-      if (table.name != "audit")
-        run("CREATE TRIGGER " + new_name("w") + " AFTER UPDATE ON " + table.name +
-                " BEGIN INSERT INTO audit VALUES('seen', " + integer() + "); END",
-            true);
+      run("CREATE TRIGGER " + new_name("w") + " AFTER UPDATE ON " + table.name +
+              " BEGIN INSERT INTO audit VALUES('seen', " + integer() + "); END",
+          true);
       return;
-    default:
-      if (table.name != "audit") rebuild(table);
-      return;
+    default: rebuild(table); return;
   }
 }
 
