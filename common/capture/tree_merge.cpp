@@ -167,8 +167,8 @@ Result<bool> TreeDiff::same_records_in_order() {
 }
 
 // WITHOUT ROWID: rows stand in leaves and interior pages and move between them, and their order depends on collations
-// that only the application knows. Cells that are equal in step are paired on the way; the rest is paired by the bytes
-// of the primary key.
+// that only the application knows. Cells that are equal in step are paired on the way; the rest is paired by the values
+// of the primary key, as bytes.
 Result<void> TreeDiff::merge_index(const Tree& before_tree, const Tree& after_tree, RowSink& sink) {
   struct Unmatched {
     uint64_t key_hash;
@@ -218,8 +218,15 @@ Result<void> TreeDiff::merge_index(const Tree& before_tree, const Tree& after_tr
     const uint8_t* body;
     for (size_t i = 0; i < fields; i++) {
       if (!reader.next(serial, body)) return false;
-      put_varint(out, serial);
-      append(out, {body, static_cast<size_t>(serial_size(serial))});
+      if ((serial >= 1 && serial <= 6) || serial == 8 || serial == 9) {
+        // Numbers have several forms: after ALTER TABLE DROP COLUMN 0 and 1 are bytes, until their row is written anew.
+        const int64_t number = decode_value(serial, body).integer;
+        put_varint(out, 1);
+        append(out, {reinterpret_cast<const uint8_t*>(&number), sizeof number});
+      } else {
+        put_varint(out, serial);
+        append(out, {body, static_cast<size_t>(serial_size(serial))});
+      }
     }
     return true;
   };
