@@ -42,6 +42,11 @@ Result<std::unique_ptr<FollowedDatabase>> FollowedDatabase::create(const Service
     spdlog::error("{}: our copy of the database is lost: {}; a new one is made, and a snapshot follows", name,
                   why.context);
   };
+  setup.on_damaged = [raw = database.get(), damaged = std::move(events.damaged)](const Error& why) {
+    spdlog::error("{}: the database is damaged: {}; capture of it stops, a snapshot of its pages is made",
+                  raw->config().name, why.context);
+    if (damaged) damaged(*raw);
+  };
   database->capturer_ = std::make_unique<Capturer>(std::move(setup));
   return database;
 }

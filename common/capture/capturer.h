@@ -59,6 +59,8 @@ class Capturer {
     // Called on the capture thread when our copy of the database can't be read: a new one is made, and marked in the
     // log.
     std::function<void(const Error& why)> on_copy_lost;
+    // Called on the capture thread when the application's database is found damaged, once until it is sound again.
+    std::function<void(const Error& why)> on_damaged;
     // Called after every commit that logged something.
     std::function<void()> on_commit;
   };
@@ -96,6 +98,9 @@ class Capturer {
   Result<std::chrono::milliseconds> round();
   Result<void> load_copy();
   void lose_copy(const Error& why);
+  bool copy_is_sound();
+  void find_damaged(const Error& why);
+  std::optional<std::chrono::milliseconds> rest_while_damaged(const FileInfo& now);
   Result<void> attach();
   Result<void> open_session();
   Result<std::chrono::milliseconds> wal_round();
@@ -129,6 +134,11 @@ class Capturer {
   bool idle_ = false;
   bool rebuild_ = false;    // the owner map is in doubt: next time, compare everything
   bool copy_lost_ = false;  // the replica can't be read: next time, a new one without a difference
+  // Neither side's fault but the application's: its database does not parse. Looked at again ever more rarely.
+  std::optional<Error> damage_;
+  uint64_t damaged_inode_ = 0;
+  Steady::time_point damage_seen_{};
+  std::chrono::milliseconds damage_wait_{0};
   Identity idle_identity_;
   uint64_t attached_inode_ = 0;
   std::optional<Identity> scanned_;

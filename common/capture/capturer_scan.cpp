@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "capture/count_tables.h"
+
 namespace tillsync {
 
 using std::chrono::milliseconds;
@@ -26,6 +28,8 @@ Result<void> Capturer::scan_into_log(DatabaseReader& reader, const CapturePositi
   bool other_size = ingest_ && ingest_->page_size() != reader.page_size();
   bool baseline = !ingest_ || other_size || rebuild_;
   bool outgrown = false;
+  // Looked through before a new copy is written: it may be as damaged as it was.
+  if (damage_) TILLSYNC_TRY(count_tables(reader, reader.page_count()));
   uint64_t wal_before = 0;
   if (tail_) {
     TILLSYNC_LET(wal_before, tail_->wal_size());

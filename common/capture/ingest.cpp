@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "base/checks.h"
+#include "capture/count_tables.h"
 #include "capture/table_rows.h"
 
 namespace tillsync {
@@ -400,6 +401,12 @@ Result<void> Ingest::commit(const CapturePosition& position) {
   batch_actions_ = 0;
   barrier_committed_ |= std::exchange(barrier_, false);
   return {};
+}
+
+Result<void> Ingest::check_copy() {
+  TILLSYNC_LET(auto tables, count_tables(*replica_, replica_->page_count()));
+  if (tables == log_->digests()) return {};
+  return Error{ErrorKind::corrupt, 0, "our copy holds other rows than the log has counted"};
 }
 
 Result<void> Ingest::write_back_if_large() {

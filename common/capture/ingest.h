@@ -83,6 +83,9 @@ class Ingest {
   // True once after a commit that ended in a change of schema or a renumbering.
   bool take_barrier() { return std::exchange(barrier_committed_, false); }
 
+  // corrupt: the replica does not parse, or its tables are not what the log has counted. Reads all of it.
+  Result<void> check_copy();
+
   // Replica files up to date when the overlay has grown, or anyway.
   Result<void> write_back_if_large();
   Result<void> write_back() { return replica_->write_back(); }

@@ -139,8 +139,12 @@ CREATE TABLE restore_sessions(
   error TEXT);
 )sql";
 
+// Page-level snapshots: pages of a damaged database, which no other snapshot goes on from.
+constexpr const char* kDamagedSnapshots = "ALTER TABLE snapshots ADD COLUMN damage TEXT";
+
 constexpr Migration kMigrations[] = {
     {1, "Initial schema", kInitialSchema},
+    {2, "Snapshots of damaged databases", kDamagedSnapshots},
 };
 
 // The table of migrations is there before the first of them.
