@@ -102,7 +102,12 @@ std::string render_action(const Json& action, const Style& style) {
   std::string out = head + text_in(action, "timestamp") + "  ";
   out += toned(style, removes ? Tone::bad : adds ? Tone::good : Tone::warning, padded(kind, 12)) + "  ";
   out += padded(name, 16) + "  " + padded(shortened(text_in(action, "entity_id"), 24), 8) + "  ";
-  return out + toned(style, Tone::faint, shortened(what, 240)) + "\n";
+  out += toned(style, Tone::faint, shortened(what, 240));
+  // What may have been the same transaction in another database.
+  const Json& coincident = member(action, "coincident");
+  for (const auto& other : coincident)
+    out += "  with " + text_in(other, "database") + " " + human_count(count_in(other, "transaction"));
+  return out + "\n";
 }
 
 std::string render_restore(const Json& restored, const std::string& file, const Style& style) {

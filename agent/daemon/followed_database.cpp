@@ -32,6 +32,7 @@ Result<std::unique_ptr<FollowedDatabase>> FollowedDatabase::create(const Service
   setup.folder = services.config->terminal.state_dir + "/databases/" + config.name;
   setup.scan_interval = config.scan_interval;
   setup.idle_release = config.idle_release;
+  setup.note_commit_times = services.config->databases.size() > 1;
   setup.wal_bytes_max = services.config->limits.wal;
   setup.wal_bytes_hard = services.config->limits.wal_hard;
   setup.on_commit = std::move(events.committed);

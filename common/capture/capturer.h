@@ -52,6 +52,7 @@ class Capturer {
     std::string folder;
     std::chrono::milliseconds scan_interval{60000};
     std::chrono::milliseconds idle_release{10000};
+    bool note_commit_times = false;  // several databases are followed (actionlog/coincidence.h)
     uint64_t wal_bytes_max = 16 << 20;
     uint64_t wal_bytes_hard = 256 << 20;
     // Called on the capture thread after a change of schema was committed: a snapshot must follow.
@@ -106,6 +107,7 @@ class Capturer {
   Result<std::chrono::milliseconds> wal_round();
   Result<std::chrono::milliseconds> scan_round();
   Result<void> capture_frames(bool& any, bool may_write_back = true);
+  std::optional<CommitSpan> commit_span();
   Result<void> start_or_catch_up();
   Result<void> scan_into_log(DatabaseReader& reader, const CapturePosition& position, std::function<void()> copied);
   Result<void> let_go_of_log();
@@ -113,6 +115,7 @@ class Capturer {
   Result<void> release_when_idle();
   Result<Identity> identity();
   std::optional<Identity> identity_or_none();
+  bool is_recent(const Identity& identity) const;
   Result<void> store_identity(const Identity& identity);
   Result<std::optional<Identity>> stored_identity();
   void after_commit(bool any);

@@ -34,11 +34,14 @@ Result<void> Capturer::capture_frames(bool& any, bool may_write_back) {
   if (step != WalTail::Step::nothing) {
     std::vector<SourcePage> pages;
     PageNo page_count = 0;
+    const auto committed = commit_span();
     while (true) {
       TILLSYNC_LET(bool more, tail_->next_transaction(position.wal, pages, page_count));
       if (!more) break;
       any = true;
-      TILLSYNC_TRY(ingest_->transaction(*tail_, pages, page_count, 0));
+      // Only of the last one is it known when it was written.
+      const bool last = position.wal.frame == tail_->view().header.max_frame;
+      TILLSYNC_TRY(ingest_->transaction(*tail_, pages, page_count, 0, last ? committed : std::nullopt));
       if (!ingest_->batch_full()) continue;
       TILLSYNC_TRY(ingest_->commit(position));
       after_commit(true);
@@ -54,6 +57,18 @@ Result<void> Capturer::capture_frames(bool& any, bool may_write_back) {
   }
   tail_->settle();
   return {};
+}
+
+// Of the commit that the log ends with. The file's time is the kernel's, of the last write: the writer's own, whatever
+// this thread was doing meanwhile.
+std::optional<CommitSpan> Capturer::commit_span() {
+  if (!setup_.note_commit_times) return std::nullopt;
+  auto wal = setup_.application->stat(setup_.path + "-wal");
+  if (!wal) return std::nullopt;
+  // The clock counts whole milliseconds.
+  CommitSpan span{wal->mtime_ns / 1000000, to_ms(setup_.clock->now()) + 1};
+  if (span.seen_at < span.written_at || span.seen_at - span.written_at > kCommitSpanMax) return std::nullopt;
+  return span;
 }
 
 Result<milliseconds> Capturer::wal_round() {
@@ -182,9 +197,11 @@ Result<void> Capturer::relieve_wal() {
 }
 
 Result<void> Capturer::release_when_idle() {
-  TILLSYNC_TRY(ingest_->write_back());
-  // What the files are while our mark still holds the log: a commit after it shows as another identity.
+  // What the files are while our mark still holds the log: a commit after it shows as another identity, unless it comes
+  // within the same tick of the file system's clock. So not before that is over.
   TILLSYNC_LET(Identity captured, identity());
+  if (is_recent(captured)) return {};
+  TILLSYNC_TRY(ingest_->write_back());
   bool any = false;
   TILLSYNC_TRY(capture_frames(any));
   if (any || !continuous_) return {};

@@ -68,7 +68,8 @@ class Ingest {
                                                   const CapturePosition& position, Ingest* previous,
                                                   const ScanEvents& events);
 
-  Result<void> transaction(PageSource& source, std::vector<SourcePage>& pages, PageNo page_count, uint32_t flags);
+  Result<void> transaction(PageSource& source, std::vector<SourcePage>& pages, PageNo page_count, uint32_t flags,
+                           std::optional<CommitSpan> committed = std::nullopt);
   // The same for a scan: finds the pages that differ from the replica.
   Result<void> catch_up(DatabaseReader& source, const ScanEvents& events);
 
