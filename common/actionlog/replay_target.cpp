@@ -34,11 +34,18 @@ Value value_of(sqlite3_stmt* s, int column) {
   }
   return v;
 }
+
+// Cheap, and true for every text that SQLite takes for a number.
+bool may_become_a_number(ByteView text) {
+  for (uint8_t c : text)
+    if (c > ' ') return (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.';
+  return false;
+}
 }  // namespace
 
 Result<std::unique_ptr<Replayer::Target>> Replayer::Target::create(Connection& db, const Table& table,
                                                                    uint32_t encoding) {
-  std::unique_ptr<Target> t(new Target(table, encoding));
+  std::unique_ptr<Target> t(new Target(db, table, encoding));
   // A column may be called rowid; one of the three names is usually free.
   for (const char* name : {"rowid", "_rowid_", "oid"})
     if (t->rowid_name_.empty() && table.column_named(name) < 0) t->rowid_name_ = name;
@@ -162,11 +169,62 @@ Result<void> Replayer::Target::insert(int64_t rowid, ByteView record) {
     insert_.bind(1, rowid);
     bind_columns(insert_, 2);
     auto done = insert_.run();
+    if (done) return keep_texts(*values);
     // The rowid of a row that is named otherwise is free to be another one, after a VACUUM that renumbered.
-    if (done || by_rowid_ || done.error().code != SQLITE_CONSTRAINT_ROWID) return done;
+    if (by_rowid_ || done.error().code != SQLITE_CONSTRAINT_ROWID) return done;
   }
   bind_columns(insert_any_rowid_, 1);
-  return insert_any_rowid_.run();
+  TILLSYNC_TRY(insert_any_rowid_.run());
+  return keep_texts(*values);
+}
+
+// Of the row that was just inserted. An incremental blob write can leave a text that looks like a number in a column of
+// numbers, where INSERT makes a number of it. It is put back the way it came: something else of the same length first.
+Result<void> Replayer::Target::keep_texts(const std::vector<Value>& values) {
+  if (table_->without_rowid || rowid_name_.empty()) return {};
+  const int64_t rowid = sqlite3_last_insert_rowid(db_->handle());
+  const std::string name = quote_identifier(table_->name), where = " WHERE " + rowid_name_ + "=?";
+  std::vector<std::pair<std::string, Value>> changed;  // column → what it should hold
+  for (int field : insert_fields_) {
+    const Value& v = values[static_cast<size_t>(field)];
+    if (v.type != ValueType::text || !may_become_a_number(v.bytes)) continue;
+    const Column& column = table_->columns[static_cast<size_t>(table_->record_columns[static_cast<size_t>(field)])];
+    if (column.affinity == Affinity::text || column.affinity == Affinity::blob) continue;
+    TILLSYNC_LET(auto type, db_->prepare("SELECT typeof(" + quote_identifier(column.name) + ") FROM " + name + where));
+    type.bind(1, rowid);
+    TILLSYNC_LET(bool found, type.step());
+    if (found && type.text(0) != "text") changed.emplace_back(column.name, v);
+  }
+  auto update = [&](const std::string& column, const Value& to) -> Result<void> {
+    TILLSYNC_LET(auto statement, db_->prepare("UPDATE " + name + " SET " + quote_identifier(column) + "=?" + where));
+    bind_value(statement, 1, to);
+    return statement.bind(2, rowid).run();
+  };
+  // Each UPDATE makes numbers of all such texts of its row, so the writes in place come last.
+  bool possible = true;
+  for (auto& [column, text] : changed) {
+    Bytes other(text.bytes.size(), 'x');
+    for (size_t i = encoding_ == 2 ? 1 : 0; encoding_ != 1 && i < other.size(); i += 2) other[i] = 0;
+    Value stand_in;
+    stand_in.type = ValueType::text;
+    stand_in.bytes = other;
+    possible = possible && update(column, stand_in);
+  }
+  for (auto& [column, text] : changed) possible = possible && write_in_place(column, rowid, text.bytes);
+  if (possible) return {};
+  // In an index, say: then no write in place can have been there. The proof has the last word.
+  for (auto& [column, text] : changed) TILLSYNC_TRY(update(column, text));
+  return {};
+}
+
+bool Replayer::Target::write_in_place(const std::string& column, int64_t rowid, ByteView bytes) {
+  sqlite3_blob* blob = nullptr;
+  const bool open =
+      sqlite3_blob_open(db_->handle(), "main", table_->name.c_str(), column.c_str(), rowid, 1, &blob) == SQLITE_OK;
+  const bool written = open && static_cast<size_t>(sqlite3_blob_bytes(blob)) == bytes.size() &&
+                       sqlite3_blob_write(blob, bytes.data(), static_cast<int>(bytes.size()), 0) == SQLITE_OK;
+  sqlite3_blob_close(blob);
+  return written;
 }
 
 }  // namespace tillsync

@@ -21,9 +21,13 @@ class Replayer::Target {
   Result<void> insert(int64_t rowid, ByteView record);
 
  private:
-  Target(const Table& table, uint32_t encoding) : table_(&table), identity_(table), encoding_(encoding) {}
+  Target(Connection& db, const Table& table, uint32_t encoding)
+      : db_(&db), table_(&table), identity_(table), encoding_(encoding) {}
+  Result<void> keep_texts(const std::vector<Value>& values);
+  bool write_in_place(const std::string& column, int64_t rowid, ByteView bytes);
   Result<void> bind_key(Statement& statement, int64_t rowid, ByteView record);
   void bind_value(Statement& statement, int index, const Value& value) const;
+  Connection* db_;
   const Table* table_;
   RowIdentity identity_;
   uint32_t encoding_;

@@ -167,8 +167,8 @@ Result<bool> TreeDiff::same_records_in_order() {
 }
 
 // WITHOUT ROWID: rows stand in leaves and interior pages and move between them, and their order depends on collations
-// that only the application knows. Cells that are equal in step are paired on the way; the rest is paired by the bytes
-// of the primary key.
+// that only the application knows. Cells that are equal in step are paired on the way; the rest is paired by the values
+// of the primary key, as bytes.
 Result<void> TreeDiff::merge_index(const Tree& before_tree, const Tree& after_tree, RowSink& sink) {
   struct Unmatched {
     uint64_t key_hash;
@@ -218,8 +218,15 @@ Result<void> TreeDiff::merge_index(const Tree& before_tree, const Tree& after_tr
     const uint8_t* body;
     for (size_t i = 0; i < fields; i++) {
       if (!reader.next(serial, body)) return false;
-      put_varint(out, serial);
-      append(out, {body, static_cast<size_t>(serial_size(serial))});
+      if ((serial >= 1 && serial <= 6) || serial == 8 || serial == 9) {
+        // Numbers have several forms: after ALTER TABLE DROP COLUMN 0 and 1 are bytes, until their row is written anew.
+        const int64_t number = decode_value(serial, body).integer;
+        put_varint(out, 1);
+        append(out, {reinterpret_cast<const uint8_t*>(&number), sizeof number});
+      } else {
+        put_varint(out, serial);
+        append(out, {body, static_cast<size_t>(serial_size(serial))});
+      }
     }
     return true;
   };
@@ -230,13 +237,18 @@ Result<void> TreeDiff::merge_index(const Tree& before_tree, const Tree& after_tr
     return Unmatched{std::hash<std::string_view>{}(as_text(key)), entry.at.page, entry.cell};
   };
 
+  // With a changed chain even the key may be another one, where it does not fit its page.
+  auto same_row = [&](const Entry& a, const Entry& b) {
+    return same_cell(a.at.cell, b.at.cell) && !(a.at.cell.overflow && flag(a.at.cell.overflow, kDirtyChain));
+  };
+
   std::vector<Unmatched> only_before, only_after;
   Window before(*this, before_), after(*this, after_);
   while (true) {
     TILLSYNC_TRY(before.fill());
     TILLSYNC_TRY(after.fill());
     if (before.size() == 0 && after.size() == 0) break;
-    if (before.size() && after.size() && same_cell(before[0].at.cell, after[0].at.cell)) {
+    if (before.size() && after.size() && same_row(before[0], after[0])) {
       TILLSYNC_TRY(matched(before[0].at, after[0].at, 0, sink));
       before.drop(1);
       after.drop(1);
@@ -246,12 +258,12 @@ Result<void> TreeDiff::merge_index(const Tree& before_tree, const Tree& after_tr
     size_t skip_before = before.size() ? 1 : 0, skip_after = after.size() ? 1 : 0;
     if (before.size() && after.size()) {
       for (size_t i = 1; i < kLookahead; i++) {
-        if (i < after.size() && same_cell(before[0].at.cell, after[i].at.cell)) {
+        if (i < after.size() && same_row(before[0], after[i])) {
           skip_before = 0;
           skip_after = i;
           break;
         }
-        if (i < before.size() && same_cell(before[i].at.cell, after[0].at.cell)) {
+        if (i < before.size() && same_row(before[i], after[0])) {
           skip_before = i;
           skip_after = 0;
           break;

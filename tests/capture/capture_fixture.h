@@ -8,6 +8,7 @@
 #include <set>
 
 #include "capture/capturer.h"
+#include "capture/logged_actions.h"
 #include "dbfile/record.h"
 #include "platform/linux/file_system_linux.h"
 #include "sqlite/file_vfs.h"
@@ -210,43 +211,33 @@ class Model {
 
   // Applies what was logged since; a change of schema reloads.
   void follow() {
-    auto db = till_->state->lease();
-    auto query = must(db->prepare(
-        "SELECT a.id, a.action, t.name, a.entity_key, a.data, a.previous_data, a.transaction_no FROM action_log a"
-        " JOIN tracked_tables t ON t.id=a.table_id WHERE a.id > ? ORDER BY a.id"));
-    query.bind(1, scoped_id(1, sequence_));
     bool reload_needed = false;
-    while (must(query.step())) {
-      Sequence sequence = number_of(query.integer(0));
-      CHECK(sequence == sequence_ + 1);
-      sequence_ = sequence;
-      transaction_ = query.unsigned_integer(6);
-      auto action = static_cast<ActionKind>(query.integer(1));
-      if (action == ActionKind::schema || action == ActionKind::renumber) {
+    for (auto& action : logged_after(*till_->state, till_->database_id, sequence_)) {
+      CHECK(action.sequence == sequence_ + 1);
+      sequence_ = action.sequence;
+      transaction_ = action.transaction;
+      if (action.kind == ActionKind::schema || action.kind == ActionKind::renumber) {
         reload_needed = true;
         continue;
       }
       if (reload_needed) continue;
-      auto& table = rows_[query.text(2)];
-      Bytes key = to_bytes(query.blob(3)), after = to_bytes(query.blob(4)), before = to_bytes(query.blob(5));
-      auto at = table.find(key);
-      std::string what = "sequence " + std::to_string(sequence) + " table " + query.text(2) + " key " + to_hex(key);
-      INFO(what);
-      if (action == ActionKind::create) {
+      auto& table = rows_[action.table];
+      auto at = table.find(action.key);
+      INFO("sequence " << action.sequence << " table " << action.table << " key " << to_hex(action.key));
+      if (action.kind == ActionKind::create) {
         CHECK(at == table.end());
-        CHECK(before.empty());
-        table[key] = after;
+        CHECK(action.before.empty());
+        table[action.key] = action.after;
       } else {
         REQUIRE(at != table.end());
-        CHECK(at->second == before);
-        if (action == ActionKind::remove) {
+        CHECK(at->second == action.before);
+        if (action.kind == ActionKind::remove) {
           table.erase(at);
         } else {
-          at->second = after;
+          at->second = action.after;
         }
       }
     }
-    query = {};
     if (reload_needed) reload();
   }
 

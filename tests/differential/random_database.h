@@ -1,9 +1,12 @@
 // A random application: tables of every kind, transactions of every kind, changes of schema in between.
 //
 // Purpose: what the capture is compared against SQLite with. Everything comes from the seed. Statements may fail on
-// constraints, as those of applications do; any other refusal by SQLite ends the test.
+// constraints, as those of applications do; any other refusal by SQLite is an exception, which ends the writer.
+// It keeps nothing that the database does not say: another process may change the schema, or go on after its death.
 #pragma once
 
+#include <functional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -12,17 +15,33 @@
 
 namespace tillsync::test {
 
+// What must not fail in the writer, where there is no test to end.
+template <class T>
+T need(Result<T> result) {
+  if (!result) throw std::runtime_error(result.error().context);
+  if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+
 class RandomDatabase {
  public:
-  RandomDatabase(Connection& app, SeededRandom& random) : app_(app), random_(random) {}
+  // first_name: names that it makes are numbered from here on. rows_max: about where it empties a table.
+  RandomDatabase(Connection& app, SeededRandom& random, int first_name, uint64_t rows_max)
+      : app_(app), random_(random), rows_max_(rows_max), names_(first_name) {}
 
   // Page size, encoding, auto-vacuum, journal mode: before the first table.
-  static std::string pragmas(SeededRandom& random);
+  static std::string file_pragmas(SeededRandom& random);
+  // Of each connection.
+  static std::string connection_pragmas(SeededRandom& random);
   void create();
-  // One transaction; false when it may change the schema.
-  bool transaction();
+  struct Done {
+    bool committed = false;
+    bool schema_kept = true;
+  };
+  Done transaction();
   // What is done outside of transactions: VACUUM, checkpoints, ANALYZE, …; false when it may change the schema.
   bool maintenance();
+  // Called before each statement, with its text.
+  std::function<void(const std::string& sql)> on_statement;
 
  private:
   struct Column {
@@ -48,6 +67,8 @@ class RandomDatabase {
   std::string some_rows(const Table& table, uint64_t rows);
   std::string values_row(const Table& table);
   std::string columns_of(const Table& table);
+  void learn();
+  void learn_if_changed();
   void make_table();
   void make_search();
   void change_rows();
@@ -63,10 +84,12 @@ class RandomDatabase {
 
   Connection& app_;
   SeededRandom& random_;
+  const uint64_t rows_max_;
   std::vector<Table> tables_;
   std::vector<std::string> indexes_;
   bool fts5_ = false, fts4_ = false, rtree_ = false;
   int names_ = 0;
+  int64_t schema_version_ = -1;
 };
 
 }  // namespace tillsync::test
