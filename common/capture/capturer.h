@@ -110,8 +110,13 @@ class Capturer {
   std::optional<CommitSpan> commit_span();
   Result<void> start_or_catch_up();
   Result<void> scan_into_log(DatabaseReader& reader, const CapturePosition& position, std::function<void()> copied);
+  Result<void> bound_log();
+  Result<FrameNo> frames_left();
+  Result<bool> copy_most(AppDatabase& by);
   Result<void> let_go_of_log();
   Result<void> relieve_wal();
+  Result<void> while_writers_wait(std::chrono::milliseconds patience, const std::function<Result<void>()>& work);
+  Result<uint64_t> log_bytes_used();
   Result<void> release_when_idle();
   Result<Identity> identity();
   std::optional<Identity> identity_or_none();
