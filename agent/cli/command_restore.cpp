@@ -44,16 +44,17 @@ Result<void> run_restore(const CliContext& context) {
                                : source.store->restore(params, target.fd(), context.store_progress(view));
   view.finish();
   if (!restored) return std::move(restored).error();
-  // Belt and braces: nobody gets a file under the asked name that was not proven, unless he asked to keep going.
-  const bool proven = flag_in(*restored, "proven");
-  if (!proven && !arguments.keep_going)
+  // Belt and braces: nobody gets a file under the asked name that was not proven, unless he asked to keep going, or for
+  // the pages of a damaged database, by their uuid.
+  const bool proven = flag_in(*restored, "proven"), page_level = flag_in(*restored, "page_level");
+  if (!proven && !page_level && !arguments.keep_going)
     return Error{ErrorKind::corrupt, 0,
                  "the restored data does not match its proof: " + arguments.target + " was not made"};
   TILLSYNC_TRY(target.commit());
   context.print(*restored, [&](const Json& document, const Style& style) {
     return render_restore(document, arguments.target, style);
   });
-  if (!proven)
+  if (!proven && !page_level)
     return Error{ErrorKind::corrupt, 0, arguments.target + " was made as --keep-going asks, but it is not proven"};
   return {};
 }

@@ -15,6 +15,7 @@ std::string ratio_of(const Json& snapshot) {
 }
 
 Cell state_of(const Json& snapshot) {
+  if (!text_in(snapshot, "damage").empty()) return {"pages of a damaged database", Tone::bad};
   if (flag_in(snapshot, "is_verified")) return {"verified", Tone::good};
   if (flag_in(snapshot, "is_complete")) return {"complete"};
   return {"incomplete", Tone::warning};
@@ -101,7 +102,12 @@ std::string render_action(const Json& action, const Style& style) {
   std::string out = head + text_in(action, "timestamp") + "  ";
   out += toned(style, removes ? Tone::bad : adds ? Tone::good : Tone::warning, padded(kind, 12)) + "  ";
   out += padded(name, 16) + "  " + padded(shortened(text_in(action, "entity_id"), 24), 8) + "  ";
-  return out + toned(style, Tone::faint, shortened(what, 240)) + "\n";
+  out += toned(style, Tone::faint, shortened(what, 240));
+  // What may have been the same transaction in another database.
+  const Json& coincident = member(action, "coincident");
+  for (const auto& other : coincident)
+    out += "  with " + text_in(other, "database") + " " + human_count(count_in(other, "transaction"));
+  return out + "\n";
 }
 
 std::string render_restore(const Json& restored, const std::string& file, const Style& style) {
@@ -120,7 +126,9 @@ std::string render_restore(const Json& restored, const std::string& file, const 
                     human_count(count_in(restored, "transaction")) + ", " + human_count(rows) + " rows, " +
                     human_size(count_in(restored, "bytes")) + " in " +
                     human_duration(Milliseconds(static_cast<int64_t>(count_in(restored, "elapsed_ms")))) + ". ";
-  out += flag_in(restored, "proven") ? toned(style, Tone::good, "Proven.") : toned(style, Tone::bad, "NOT PROVEN.");
+  out += flag_in(restored, "proven")       ? toned(style, Tone::good, "Proven.")
+         : flag_in(restored, "page_level") ? toned(style, Tone::warning, "Its pages are as they were read.")
+                                           : toned(style, Tone::bad, "NOT PROVEN.");
   out += "\n";
   if (const std::string note = text_in(restored, "note"); !note.empty())
     out += toned(style, Tone::warning, "Note:") + " " + note + "\n";

@@ -136,6 +136,9 @@ Result<void> Agent::open() {
     FollowedDatabase::Events events;
     events.committed = [this] { shipper_->captured(); };
     events.schema_changed = [this](FollowedDatabase&) { cover_schema_changes(); };
+    events.damaged = [this](FollowedDatabase& damaged) {
+      asio::post(*queries_, [this, name = damaged.config().name] { back_up(name, "the database was found damaged"); });
+    };
     TILLSYNC_LET(auto database, FollowedDatabase::create(services_, config, std::move(events)));
     all.push_back(database.get());
     databases_.push_back(std::move(database));
@@ -150,7 +153,8 @@ Result<void> Agent::open() {
     for (auto* database : all) {
       TILLSYNC_LET(
           int64_t floor,
-          db->query_integer("SELECT coalesce(max(sequence), 0) FROM snapshots WHERE is_complete AND database_id=" +
+          db->query_integer("SELECT coalesce(max(sequence), 0) FROM snapshots WHERE is_complete AND damage IS NULL "
+                            "AND database_id=" +
                             std::to_string(database->id())));
       database->set_dependency_floor(static_cast<Sequence>(floor));
     }
@@ -179,24 +183,27 @@ void Agent::cover_schema_changes() {
   asio::post(*queries_, [this] {
     for (auto& database : databases_) {
       auto needed = lacks_snapshot(*database);
-      if (!needed || !*needed) continue;
-      Uuid snapshot;
-      BackupWorkflow::Request request;
-      request.type = "INCREMENTAL";
-      request.database = database->config().name;
-      request.description = "after a change of schema";
-      auto started = start_backup(request, snapshot);
-      if (!started)
-        spdlog::warn("{}: no snapshot after a change of schema: {}", database->config().name, started.error().context);
+      if (needed && *needed) back_up(database->config().name, "after a change of schema");
     }
   });
+}
+
+// An INCREMENTAL that nobody asked for.
+void Agent::back_up(const std::string& database, const std::string& why) {
+  Uuid snapshot;
+  BackupWorkflow::Request request;
+  request.database = database;
+  request.description = why;
+  auto started = start_backup(request, snapshot);
+  if (!started) spdlog::warn("{}: no snapshot ({}): {}", database, why, started.error().context);
 }
 
 Result<bool> Agent::lacks_snapshot(FollowedDatabase& database) {
   const int64_t id = database.id();
   auto db = state_->lease();
   TILLSYNC_LET(auto query, db->cached("SELECT (SELECT max(id) FROM digest_points WHERE id BETWEEN ?2 AND ?3), "
-                                      "(SELECT max(sequence) FROM snapshots WHERE is_complete AND database_id=?1),"
+                                      "(SELECT max(sequence) FROM snapshots WHERE is_complete AND damage IS NULL AND "
+                                      "database_id=?1),"
                                       " EXISTS (SELECT 1 FROM workflows w JOIN backup_sessions b ON "
                                       "b.workflow_uuid=w.uuid WHERE w.status IN ('PENDING', 'IN_PROGRESS') AND "
                                       "b.database_id=?1)"));
@@ -219,14 +226,7 @@ void Agent::schedule_incremental() {
   incremental_timer_.async_wait([this](boost::system::error_code cancelled) {
     if (cancelled) return;
     asio::post(*queries_, [this] {
-      for (auto& database : databases_) {
-        Uuid snapshot;
-        BackupWorkflow::Request request;
-        request.database = database->config().name;
-        request.description = "scheduled";
-        auto started = start_backup(request, snapshot);
-        if (!started) spdlog::warn("{}: scheduled snapshot: {}", database->config().name, started.error().context);
-      }
+      for (auto& database : databases_) back_up(database->config().name, "scheduled");
     });
     schedule_incremental();
   });

@@ -40,6 +40,7 @@ class Agent {
   Result<void> sweep_leftovers();
   Result<void> establish_identity();
   void announce();
+  void back_up(const std::string& database, const std::string& why);
   void schedule_incremental();
   void cover_schema_changes();
   Result<bool> lacks_snapshot(FollowedDatabase& database);

@@ -6,7 +6,9 @@
 #include <cstring>
 
 #include "agent/daemon/wait_for.h"
+#include "base/checks.h"
 #include "capture/app_database.h"
+#include "capture/damaged_image.h"
 #include "snapshot/builder.h"
 
 namespace tillsync {
@@ -59,7 +61,8 @@ Result<Json> BackupWorkflow::initialize(StepContext& context) {
   auto db = services_.state->lease();
   auto newest = [&](const char* only) -> Result<std::string> {
     TILLSYNC_LET(auto query,
-                 db->prepare(std::string("SELECT uuid FROM snapshots WHERE database_id=? AND epoch=? AND is_complete") +
+                 db->prepare(std::string("SELECT uuid FROM snapshots WHERE database_id=? AND epoch=? AND is_complete "
+                                         "AND damage IS NULL") +
                              only + " ORDER BY sequence DESC, captured_at DESC, uuid DESC LIMIT 1"));
     query.bind(1, database->id()).bind(2, services_.epoch);
     TILLSYNC_LET(bool found, query.step());
@@ -100,6 +103,7 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
   });
   TILLSYNC_LET(auto answer, wait_for(context, std::move(future)));
   if (!*answer) {
+    if (answer->error().kind == ErrorKind::corrupt) return capture_damaged(context, *database, answer->error());
     Error error = std::move(*answer).error().with("database '" + database->config().name + "'");
     // The file may come back; what a workflow does not find in the store will not.
     if (error.kind == ErrorKind::not_found) error.kind = ErrorKind::transient;
@@ -110,7 +114,6 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
   const Json& plan = context.result("INITIALIZE_BACKUP");
   SnapshotPlan what;
   Manifest& m = what.metadata;
-  TILLSYNC_LET(m.uuid, Uuid::parse(context.data().at("snapshot_uuid").get<std::string>()));
   std::string type = plan.at("type");
   std::optional<Manifest> from;
   if (!plan.at("from").get<std::string>().empty()) {
@@ -125,12 +128,8 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
   m.type = type == "FULL"          ? SnapshotType::full
            : type == "INCREMENTAL" ? SnapshotType::incremental
                                    : SnapshotType::differential;
-  m.created_at = services_.clock->now();
+  TILLSYNC_TRY(name_snapshot(context, *database, m));
   m.captured_at = cut.captured_at;
-  m.name = context.data().at("name");
-  if (m.name.empty()) m.name = database->config().name + " " + to_rfc3339(m.created_at);
-  m.description = context.data().at("description");
-  m.lineage = database->lineage();
   m.sequence = cut.sequence;
   m.transaction = cut.transaction;
   m.generation = cut.generation;
@@ -148,8 +147,47 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
   if (m.type == SnapshotType::differential && !plan.at("parent").get<std::string>().empty()) {
     TILLSYNC_LET(m.parent, Uuid::parse(plan.at("parent").get<std::string>()));
   }
-  if (context.data().at("dedup").get<bool>() && m.type == SnapshotType::full) {
-    what.lookup = [this, id = database->id()](const Digest& name) -> Result<std::optional<StoredBlock>> {
+  return pack(context, *database, what, *cut.image);
+}
+
+// The rows can't be read: what is kept are the pages, as they are. Capture was answered that way after it had compared
+// everything anew, so this is no passing state.
+Result<Json> BackupWorkflow::capture_damaged(StepContext& context, FollowedDatabase& database, const Error& damage) {
+  SnapshotPlan what;
+  Manifest& m = what.metadata;
+  TILLSYNC_TRY(name_snapshot(context, database, m));
+  m.type = SnapshotType::full;
+  m.captured_at = m.created_at;
+  TILLSYNC_LET(auto image, copy_damaged(database.config().path, *services_.files,
+                                        services_.spool_folder() + "/" + m.uuid.str() + ".pages"));
+  m.damage = damage.context + (image.note.empty() ? "" : "; " + image.note);
+  {
+    auto db = services_.state->lease();
+    TILLSYNC_LET(auto position, db->prepare("SELECT sequence, transaction_no FROM databases WHERE id=?"));
+    position.bind(1, database.id());
+    TILLSYNC_LET(bool found, position.step());
+    TILLSYNC_CHECK(found);
+    m.sequence = position.unsigned_integer(0);
+    m.transaction = position.unsigned_integer(1);
+  }
+  return pack(context, database, what, *image.pages);
+}
+
+Result<void> BackupWorkflow::name_snapshot(StepContext& context, FollowedDatabase& database, Manifest& m) {
+  TILLSYNC_LET(m.uuid, Uuid::parse(context.data().at("snapshot_uuid").get<std::string>()));
+  m.created_at = services_.clock->now();
+  m.name = context.data().at("name");
+  if (m.name.empty()) m.name = database.config().name + " " + to_rfc3339(m.created_at);
+  m.description = context.data().at("description");
+  m.lineage = database.lineage();
+  return {};
+}
+
+// Packs and the draft of the manifest, in the spool.
+Result<Json> BackupWorkflow::pack(StepContext& context, FollowedDatabase& database, SnapshotPlan& what,
+                                  PageImage& image) {
+  if (context.data().at("dedup").get<bool>() && what.metadata.type == SnapshotType::full) {
+    what.lookup = [this, id = database.id()](const Digest& name) -> Result<std::optional<StoredBlock>> {
       auto db = services_.state->lease();
       TILLSYNC_LET(auto query,
                    db->cached("SELECT pack_key, block FROM stored_blocks WHERE database_id=? AND sha256=?"));
@@ -161,14 +199,12 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
       return block;
     };
   }
-  uint32_t page_size = cut.image->page_size();
+  uint32_t page_size = image.page_size();
   what.progress = [&](uint64_t done, uint64_t total) {
     context.progress(done, done * page_size, total * page_size);
     return !context.cancelled();
   };
-  TILLSYNC_LET(auto built,
-               build_snapshot(what, *cut.image, *services_.files, services_.spool_folder(), *services_.random));
-  cut.image.reset();
+  TILLSYNC_LET(auto built, build_snapshot(what, image, *services_.files, services_.spool_folder(), *services_.random));
 
   Json packs = Json::array();
   for (auto& pack : built.packs) {
@@ -176,12 +212,12 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
     for (auto& run : pack.runs) runs.push_back(run.hex());
     packs.push_back({{"key", pack.ref.key}, {"path", pack.path}, {"size", pack.ref.size}, {"runs", runs}});
   }
-  std::string draft = services_.spool_folder() + "/" + m.uuid.str() + ".draft";
+  std::string draft = services_.spool_folder() + "/" + what.metadata.uuid.str() + ".draft";
   TILLSYNC_TRY(spool(draft, built.manifest_bytes));
   return Json{{"type", std::string(to_string(built.manifest.type))},
-              {"sequence", cut.sequence},
-              {"transaction", cut.transaction},
-              {"generation", cut.generation},
+              {"sequence", built.manifest.sequence},
+              {"transaction", built.manifest.transaction},
+              {"generation", built.manifest.generation},
               {"packs", packs},
               {"draft", draft},
               {"manifest_key", built.manifest_key}};
@@ -257,8 +293,10 @@ Result<Json> BackupWorkflow::create_snapshot(StepContext& context) {
                        "parent_uuid, base_uuid, sequence, transaction_no,"
                        " generation, captured_at, schema_version, app_version, checksum, size, stored_bytes, "
                        "table_counts, action_log_count, entity_uuid_count,"
-                       " manifest_key, created_at, updated_at) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
-        std::optional<std::string> parent, base;
+                       " manifest_key, created_at, updated_at, damage) "
+                       "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+        std::optional<std::string> parent, base, damage;
+        if (m.is_page_level()) damage = m.damage;
         if (m.parent) parent = m.parent->str();
         if (m.base) base = m.base->str();
         insert.bind(1, m.uuid.str())
@@ -283,7 +321,8 @@ Result<Json> BackupWorkflow::create_snapshot(StepContext& context) {
             .bind(20, m.entity_uuid_count)
             .bind(21, key)
             .bind(22, to_ms(m.created_at))
-            .bind(23, now);
+            .bind(23, now)
+            .bind(24, damage);
         return insert.run();
       });
   return Json{{"manifest", path}, {"checksum", m.checksum.hex()}};
@@ -347,14 +386,15 @@ Result<Json> BackupWorkflow::validate(StepContext& context) {
                    info.key + ": has " + std::to_string(info.size) + " bytes in the store, " + pack.at("size").dump() +
                        " were put"};
   }
-  database->set_dependency_floor(m.sequence);
+  if (!m.is_page_level()) database->set_dependency_floor(m.sequence);
   // Everything is in the store; the spool may go.
   for (auto& pack : captured.at("packs")) (void)services_.files->remove(pack.at("path")).has_value();
   (void)services_.files->remove(captured.at("draft")).has_value();
   (void)services_.files->remove(context.result("CREATE_SNAPSHOT").at("manifest")).has_value();
   Json document = to_json(m, false);
-  if (auto note = context.result("INITIALIZE_BACKUP").at("note").get<std::string>(); !note.empty())
-    document["note"] = note;
+  std::string note = context.result("INITIALIZE_BACKUP").at("note");
+  if (m.is_page_level()) note = "the database is damaged, so its pages were kept as they are: " + m.damage;
+  if (!note.empty()) document["note"] = note;
   spdlog::info("{}: snapshot {} {} at sequence {}: {} bytes, {} stored", database->config().name,
                document["type"].get<std::string>(), uuid.str(), m.sequence, m.size, m.stored_bytes);
   return document;

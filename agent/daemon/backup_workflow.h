@@ -1,5 +1,6 @@
 // BACKUP: the steps that make a snapshot, under the names of the requirements.
 //
+// A database whose rows can't be read is kept page by page instead (Manifest::damage).
 // Each step is safe to repeat. The image is cut and packed in CAPTURE_TABLE_DATA; what that made lies in the spool,
 // synced, and is named in the step's result, so that a restarted agent goes on with the same bytes.
 // Workflow data: {database, type, name, description, dedup, snapshot_uuid}.
@@ -9,6 +10,7 @@
 #include <map>
 
 #include "agent/daemon/log_shipper.h"
+#include "snapshot/builder.h"
 #include "workflow/engine.h"
 
 namespace tillsync {
@@ -36,6 +38,9 @@ class BackupWorkflow {
   Result<Json> upload(StepContext& context);
   Result<Json> validate(StepContext& context);
 
+  Result<Json> capture_damaged(StepContext& context, FollowedDatabase& database, const Error& damage);
+  Result<void> name_snapshot(StepContext& context, FollowedDatabase& database, Manifest& m);
+  Result<Json> pack(StepContext& context, FollowedDatabase& database, SnapshotPlan& what, PageImage& image);
   Result<void> spool(const std::string& path, ByteView bytes);
   Result<int64_t> ask_integer(FollowedDatabase& database, const std::string& sql);
   Result<std::string> ask_app_version(FollowedDatabase& database);

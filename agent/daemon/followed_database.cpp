@@ -32,6 +32,7 @@ Result<std::unique_ptr<FollowedDatabase>> FollowedDatabase::create(const Service
   setup.folder = services.config->terminal.state_dir + "/databases/" + config.name;
   setup.scan_interval = config.scan_interval;
   setup.idle_release = config.idle_release;
+  setup.note_commit_times = services.config->databases.size() > 1;
   setup.wal_bytes_max = services.config->limits.wal;
   setup.wal_bytes_hard = services.config->limits.wal_hard;
   setup.on_commit = std::move(events.committed);
@@ -41,6 +42,11 @@ Result<std::unique_ptr<FollowedDatabase>> FollowedDatabase::create(const Service
   setup.on_copy_lost = [name = config.name](const Error& why) {
     spdlog::error("{}: our copy of the database is lost: {}; a new one is made, and a snapshot follows", name,
                   why.context);
+  };
+  setup.on_damaged = [raw = database.get(), damaged = std::move(events.damaged)](const Error& why) {
+    spdlog::error("{}: the database is damaged: {}; capture of it stops, a snapshot of its pages is made",
+                  raw->config().name, why.context);
+    if (damaged) damaged(*raw);
   };
   database->capturer_ = std::make_unique<Capturer>(std::move(setup));
   return database;

@@ -18,6 +18,7 @@ class FollowedDatabase {
   struct Events {
     std::function<void()> committed;                        // something new is in the log
     std::function<void(FollowedDatabase&)> schema_changed;  // a snapshot must follow at once
+    std::function<void(FollowedDatabase&)> damaged;         // likewise, of its pages
   };
   // Finds or makes the database's row in state.db.
   static Result<std::unique_ptr<FollowedDatabase>> create(const Services& services, const DatabaseConfig& config,

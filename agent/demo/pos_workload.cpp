@@ -43,12 +43,13 @@ struct PosWorkload::Shop {
   uint64_t busy_waits = 0;
   pos::Handle connection;
   Statement order, item, movement, payment, stock, shift, points, refund, forget, counter, session, end_session,
-      setting, audit, audit_forget, close_shift, open_shift;
+      setting, audit, audit_forget, close_shift, open_shift, last_counted, newest_shift;
   int64_t last_sale = 0;
   int64_t shift_id = 1;
 
   Result<void> open();
   Result<void> prepare();
+  Result<void> look_up();
   Result<void> declined_sale(int64_t number, Dice& dice);
   Result<int64_t> write_sale(int64_t number, Dice& dice);
   Result<void> write_lines(int64_t order_id, const std::vector<Line>& lines, const std::string& now, Dice& dice);
@@ -71,7 +72,9 @@ Result<void> PosWorkload::Shop::open() {
         return 1;
       },
       this);
+  TILLSYNC_TRY(run(connection.get(), "PRAGMA page_size=" + std::to_string(options.page_size)));
   TILLSYNC_TRY(run(connection.get(), "PRAGMA journal_mode=" + options.journal));
+  TILLSYNC_TRY(run(connection.get(), "PRAGMA wal_autocheckpoint=" + std::to_string(options.autocheckpoint)));
   TILLSYNC_TRY(run(connection.get(), "PRAGMA synchronous=" + options.synchronous));
   TILLSYNC_LET(auto look,
                Statement::prepare(connection.get(), "SELECT count(*) FROM sqlite_schema WHERE name='orders'"));
@@ -102,18 +105,24 @@ Result<void> PosWorkload::Shop::prepare() {
       {&audit_forget, "DELETE FROM audit WHERE rowid=(SELECT min(rowid) FROM audit)"},
       {&close_shift, "UPDATE shifts SET closed_at=? WHERE id=?"},
       {&open_shift, "INSERT INTO shifts VALUES(?,?,?,NULL,0,0)"},
+      {&last_counted, "SELECT n FROM sale_counter"},
+      {&newest_shift, "SELECT max(id) FROM shifts"},
   };
   for (auto& [statement, sql] : all) {
     TILLSYNC_LET(*statement, Statement::prepare(connection.get(), sql));
   }
-  TILLSYNC_LET(auto last, Statement::prepare(connection.get(), "SELECT n FROM sale_counter"));
-  TILLSYNC_LET(last_sale, last.integer());
-  TILLSYNC_LET(auto current, Statement::prepare(connection.get(), "SELECT max(id) FROM shifts"));
-  TILLSYNC_LET(shift_id, current.integer());
+  TILLSYNC_TRY(look_up());
   TILLSYNC_LET(auto goods, Statement::prepare(connection.get(), "SELECT count(*) FROM products"));
   TILLSYNC_LET(const int64_t count, goods.integer());
   if (count < 1) return Error{ErrorKind::usage, 0, options.path + ": a shop without products can't sell"};
   options.products = static_cast<int>(count);
+  return {};
+}
+
+// Where the sales are: as of the last look, or of the transaction that is open.
+Result<void> PosWorkload::Shop::look_up() {
+  TILLSYNC_LET(last_sale, last_counted.integer());
+  TILLSYNC_LET(shift_id, newest_shift.integer());
   return {};
 }
 
@@ -205,11 +214,16 @@ Result<PosWorkload> PosWorkload::open(const PosOptions& options) {
 
 Result<Sale> PosWorkload::sell_one() {
   Shop& shop = *shop_;
-  const int64_t number = shop.last_sale + 1;
+  int64_t number = shop.last_sale + 1;
   Dice dice(shop.options.seed, static_cast<uint64_t>(number));
   if (dice.one_in(60)) TILLSYNC_TRY(shop.declined_sale(number, dice));
   TILLSYNC_TRY(run(shop.connection.get(), "BEGIN IMMEDIATE"));
-  auto order_id = shop.write_sale(number, dice);
+  Result<void> looked = shop.options.shared ? shop.look_up() : Result<void>();
+  if (looked && shop.options.shared) {
+    number = shop.last_sale + 1;
+    dice = Dice(shop.options.seed, static_cast<uint64_t>(number));
+  }
+  auto order_id = looked ? shop.write_sale(number, dice) : Result<int64_t>(looked.error());
   Result<void> committed = order_id ? run(shop.connection.get(), "COMMIT") : Result<void>(order_id.error());
   if (!committed) {
     (void)run(shop.connection.get(), "ROLLBACK");

@@ -22,6 +22,9 @@ struct PosOptions {
   std::string path;
   std::string journal = "wal";         // wal or delete
   std::string synchronous = "NORMAL";  // OFF, NORMAL, FULL
+  int page_size = 4096;                // of a database that is made
+  int autocheckpoint = 1000;           // frames after which a commit checkpoints; 0: never
+  bool shared = false;                 // other tills sell into this database at the same time
   int products = 1000;
   uint64_t seed = 1;
   std::chrono::milliseconds busy_time{5000};

@@ -47,6 +47,7 @@ Result<LogPage> query_log(StateDb& state, int64_t database_id, const Lineage& li
   rows.bind(1, scoped_id(database_id, first)).bind(2, scoped_id(database_id, last)).bind(3, scoped_id(database_id, 0));
   std::map<int64_t, std::shared_ptr<const Schema>> schemas;
   TransactionNo batch_transaction = 0;
+  std::vector<Coincident> coincident;
   std::map<std::pair<std::string, int64_t>, uint64_t> batches;
   size_t looked_at = 0;
   while (true) {
@@ -95,6 +96,7 @@ Result<LogPage> query_log(StateDb& state, int64_t database_id, const Lineage& li
     context.schema = schema;
     if (what.transaction.number != batch_transaction) {
       batch_transaction = what.transaction.number;
+      TILLSYNC_LET(coincident, coincident_with(*db, database_id, batch_transaction));
       batches.clear();
       TILLSYNC_LET(auto counts, db->cached("SELECT n.name, a.action, count(*) FROM action_log a JOIN tracked_tables n "
                                            "ON n.id=a.table_id WHERE a.id BETWEEN ? AND ? GROUP BY 1, 2"));
@@ -106,6 +108,7 @@ Result<LogPage> query_log(StateDb& state, int64_t database_id, const Lineage& li
         batches[{counts->text(0), counts->integer(1)}] = counts->unsigned_integer(2);
       }
     }
+    what.transaction.coincident = coincident;
     what.batch_rows = batches[{table, static_cast<int64_t>(a.kind)}];
     Json action = render_action(what, context);
     if (filter.table && action["table"] != *filter.table) continue;

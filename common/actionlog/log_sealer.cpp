@@ -132,8 +132,11 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
       }
       TILLSYNC_LET(Uuid session, Uuid::parse(rows->text(4)));
       if (segment.sessions.empty() || segment.sessions.back() != session) segment.sessions.push_back(session);
-      segment.transactions.push_back({number_of(rows->integer(0)), from_ms(rows->integer(3)),
-                                      static_cast<uint32_t>(segment.sessions.size() - 1), flags});
+      segment.transactions.push_back({number_of(rows->integer(0)),
+                                      from_ms(rows->integer(3)),
+                                      static_cast<uint32_t>(segment.sessions.size() - 1),
+                                      flags,
+                                      {}});
       last = rows->unsigned_integer(2);
       if (alone) {
         rows->reset();
@@ -177,6 +180,9 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
     // The rows may end where a transaction does: those after it have none here, and belong to the next segment.
     segment.transactions.resize(transaction);
     bounds->reset();
+  }
+  for (auto& t : segment.transactions) {
+    TILLSYNC_LET(t.coincident, coincident_with(*db, database_id_, t.number));
   }
   SegmentHead& head = segment.head;
   head.first_sequence = segment.actions.front().sequence;

@@ -92,10 +92,11 @@ Result<void> LogWriter::set_schema(std::shared_ptr<const Schema> schema, int64_t
   return {};
 }
 
-void LogWriter::begin_transaction(Timestamp captured_at, uint32_t flags) {
+void LogWriter::begin_transaction(Timestamp captured_at, uint32_t flags, std::optional<CommitSpan> committed) {
   // Clocks jump; a log does not.
   captured_at_ = last_capture_at_ ? std::max(captured_at, *last_capture_at_) : captured_at;
   flags_ = flags;
+  committed_ = committed;
   first_sequence_ = sequence_ + 1;
 }
 
@@ -272,12 +273,13 @@ Result<uint64_t> LogWriter::end_transaction() {
   last_capture_at_ = captured_at_;
   auto db = state_->lease();
   TILLSYNC_LET(auto insert, db->cached("INSERT INTO transactions(id, first_sequence, last_sequence, captured_at, "
-                                       "session_id, flags, schema_id) VALUES(?,?,?,?,?,?,?)"));
+                                       "session_id, flags, schema_id, written_at, seen_at) VALUES(?,?,?,?,?,?,?,?,?)"));
   insert->bind(1, scoped_id(database_id_, transaction_))
       .bind(2, first_sequence_)
       .bind(3, sequence_)
       .bind(4, to_ms(captured_at_));
   insert->bind(5, session_id_).bind(6, flags_).bind(7, schema_id_);
+  if (committed_) insert->bind(8, committed_->written_at).bind(9, committed_->seen_at);
   TILLSYNC_TRY(insert->run());
   if (flags_ & (kSchemaChange | kRenumber)) {
     TILLSYNC_LET(auto point, db->cached("INSERT INTO digest_points(id, body) VALUES(?,?)"));

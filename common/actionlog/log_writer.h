@@ -10,6 +10,7 @@
 #include <memory>
 #include <unordered_map>
 
+#include "actionlog/coincidence.h"
 #include "schema/row_identity.h"
 #include "state/state_db.h"
 
@@ -48,7 +49,8 @@ class LogWriter {
   // Dependencies on actions at or below this sequence are left out: a snapshot holds them.
   void set_dependency_floor(Sequence floor) { dependency_floor_ = floor; }
 
-  void begin_transaction(Timestamp captured_at, uint32_t flags);
+  // committed: when, if that is known and of use.
+  void begin_transaction(Timestamp captured_at, uint32_t flags, std::optional<CommitSpan> committed = std::nullopt);
   uint32_t transaction_flags() const { return flags_; }  // of the transaction begun last
   // Appends one action; the table's digest follows.
   Result<void> row(const Table& table, const LoggedRow& row);
@@ -103,6 +105,7 @@ class LogWriter {
   Sequence first_sequence_ = 0;
   Timestamp captured_at_{};
   uint32_t flags_ = 0;
+  std::optional<CommitSpan> committed_;
   Bytes dependencies_, parent_key_;
 };
 

@@ -160,6 +160,8 @@ json render_action(const ActionToRender& what, const RenderContext& context) {
   j["batch_id"] =
       batch ? json(batch_uuid(context.lineage, what.transaction.number, *what.table, a.kind).str()) : json(nullptr);
   j["catch_up"] = (what.transaction.flags & kCatchUp) != 0;
+  for (auto& other : what.transaction.coincident)
+    j["coincident"].push_back({{"database", other.database}, {"transaction", other.transaction}});
   return j;
 }
 

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kCompressionLevel = 3;
 constexpr size_t kHeadSize = 160;
+constexpr uint32_t kCoincidentFollows = 8;  // among a transaction's flags
 constexpr uint64_t kBodyBytesMax = uint64_t{2} << 30;
 
 Error damaged(const char* why) {
@@ -197,7 +198,14 @@ Bytes encode_segment(const Segment& s, const Lineage& lineage, Random& random) {
     w.uvar(t.number - last_number);
     w.svar(to_ms(t.captured_at) - last_time);
     w.uvar(t.session_index);
-    w.uvar(t.flags);
+    w.uvar(t.flags | (t.coincident.empty() ? 0u : kCoincidentFollows));
+    if (!t.coincident.empty()) {
+      w.uvar(t.coincident.size());
+      for (auto& other : t.coincident) {
+        w.sized(other.database);
+        w.uvar(other.transaction);
+      }
+    }
     last_number = t.number;
     last_time = to_ms(t.captured_at);
   }
@@ -291,6 +299,13 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage) {
     t.captured_at = from_ms(last_time += r.svar());
     t.session_index = static_cast<uint32_t>(r.uvar());
     t.flags = static_cast<uint32_t>(r.uvar());
+    if (t.flags & kCoincidentFollows) {
+      t.flags &= ~kCoincidentFollows;
+      for (uint64_t k = 0, others = r.uvar(); k < others && r.ok(); k++) {
+        std::string database = r.text();
+        t.coincident.push_back({std::move(database), r.uvar()});
+      }
+    }
     if (t.session_index >= s.sessions.size()) return damaged("a session that is not there");
     s.transactions.push_back(t);
   }
@@ -340,6 +355,9 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage) {
     if ((images & 2) && !g.after.next(a.after)) return damaged("a record after");
     s.actions.push_back(std::move(a));
   }
+  // Each transaction has actions: one without them would be taken for done when the next segment still holds them.
+  if (!order.at_end() || !steps.at_end() || transaction + 1 != s.transactions.size())
+    return damaged("it names transactions whose actions it does not hold");
   for (uint64_t i = 0, count = r.uvar(); i < count && r.ok(); i++) {
     HiddenRow h;
     h.transaction_index = static_cast<uint32_t>(r.uvar());

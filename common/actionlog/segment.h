@@ -37,6 +37,7 @@ struct SegmentTransaction {
   Timestamp captured_at{};
   uint32_t session_index = 0;  // in Segment::sessions
   uint32_t flags = 0;          // TransactionFlag
+  std::vector<Coincident> coincident;
 };
 
 // A row of a statistics table: replayed with its transaction, but no action.

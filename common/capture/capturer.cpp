@@ -10,6 +10,7 @@ using std::chrono::milliseconds;
 
 namespace {
 constexpr milliseconds kJournalPatience{2000};
+constexpr milliseconds kDamageWaitMin{30000}, kDamageWaitMax{300000}, kDamageWaitAsked{10000};
 }  // namespace
 
 Capturer::Capturer(Setup setup) : setup_(std::move(setup)) {
@@ -61,9 +62,13 @@ milliseconds Capturer::report(Error error) {
   // A checkpoint or a fast writer in the way is no problem to tell anyone about, until it lasts.
   bool tell = error.kind != ErrorKind::transient || failures_ > 20;
   fail_requests(error);
-  // First everything is compared anew; where the copy itself can't be read, there is nothing to compare with.
-  if (error.kind == ErrorKind::corrupt && failures_ >= 2) {
-    if (rebuild_ && !copy_lost_) lose_copy(error);
+  // First everything is compared anew. Where that fails as well, one of the two sides is damaged.
+  if (error.kind == ErrorKind::corrupt && (failures_ >= 2 || damage_)) {
+    if (rebuild_ && !damage_ && !copy_lost_ && !copy_is_sound()) {
+      lose_copy(error);
+    } else if (rebuild_) {
+      find_damaged(error);
+    }
     rebuild_ = true;
   }
   if (tell) {
@@ -71,7 +76,8 @@ milliseconds Capturer::report(Error error) {
     publish("failed");
   }
   if (error.kind == ErrorKind::transient) return milliseconds(std::min(20 * failures_, 1000));
-  if (error.kind == ErrorKind::corrupt && failures_ <= 3) return milliseconds(200);
+  if (error.kind == ErrorKind::corrupt && damage_) return damage_wait_;
+  if (error.kind == ErrorKind::corrupt && failures_ <= 4) return milliseconds(200);
   return milliseconds(std::min(1000 * failures_, 30000));
 }
 
@@ -83,6 +89,7 @@ Result<milliseconds> Capturer::round() {
   if (tail_ && now->inode != attached_inode_) detach();
 
   take_requests();
+  if (auto wait = rest_while_damaged(*now)) return *wait;
   bool asked = !taken_cuts_.empty() || !taken_captures_.empty();
   if (idle_ && !asked) {
     TILLSYNC_LET(Identity current, identity());
@@ -110,6 +117,7 @@ Result<milliseconds> Capturer::round() {
   TILLSYNC_LET(milliseconds wait, scan_mode_ ? scan_round() : wal_round());
   // Let go, or a gap: nothing was captured in this round, and nobody's request is answered by it.
   if (!scan_mode_ && !idle_ && !(tail_ && continuous_)) return wait;
+  damage_.reset();
   set_problem(std::nullopt);
   publish(idle_ ? "idle" : scan_mode_ ? "scan" : "wal");
   answer_requests();
@@ -130,6 +138,35 @@ Result<void> Capturer::load_copy() {
 void Capturer::lose_copy(const Error& why) {
   copy_lost_ = true;
   if (setup_.on_copy_lost) setup_.on_copy_lost(why);
+}
+
+// Whether our copy parses and is what the log has counted: then the damage is not ours.
+bool Capturer::copy_is_sound() {
+  auto copy = Ingest::load(ingest_setup());
+  // Without a baseline there is nothing of ours to be damaged.
+  if (copy && !*copy) return true;
+  return copy && (*copy)->check_copy().has_value();
+}
+
+void Capturer::find_damaged(const Error& why) {
+  const bool found = !damage_;
+  damage_wait_ = found ? kDamageWaitMin : std::min(2 * damage_wait_, kDamageWaitMax);
+  damage_ = why;
+  damage_seen_ = setup_.clock->steady_now();
+  auto info = setup_.application->stat(setup_.path);
+  damaged_inode_ = info ? info->inode : 0;
+  if (found && setup_.on_damaged) setup_.on_damaged(why);
+}
+
+// To look whether it was repaired means to read all of it: not with every sale that is written meanwhile. A file that
+// was put in its place, and a person who asks, are reasons.
+std::optional<milliseconds> Capturer::rest_while_damaged(const FileInfo& now) {
+  if (!damage_ || now.inode != damaged_inode_) return std::nullopt;
+  const auto since = setup_.clock->steady_now() - damage_seen_;
+  const bool asked = !taken_cuts_.empty() || !taken_captures_.empty();
+  if (since >= (asked ? std::min<Steady::duration>(damage_wait_, kDamageWaitAsked) : damage_wait_)) return std::nullopt;
+  fail_requests(*damage_);
+  return std::chrono::ceil<milliseconds>(damage_wait_ - since);
 }
 
 Result<void> Capturer::attach() {

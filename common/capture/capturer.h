@@ -52,6 +52,7 @@ class Capturer {
     std::string folder;
     std::chrono::milliseconds scan_interval{60000};
     std::chrono::milliseconds idle_release{10000};
+    bool note_commit_times = false;  // several databases are followed (actionlog/coincidence.h)
     uint64_t wal_bytes_max = 16 << 20;
     uint64_t wal_bytes_hard = 256 << 20;
     // Called on the capture thread after a change of schema was committed: a snapshot must follow.
@@ -59,6 +60,8 @@ class Capturer {
     // Called on the capture thread when our copy of the database can't be read: a new one is made, and marked in the
     // log.
     std::function<void(const Error& why)> on_copy_lost;
+    // Called on the capture thread when the application's database is found damaged, once until it is sound again.
+    std::function<void(const Error& why)> on_damaged;
     // Called after every commit that logged something.
     std::function<void()> on_commit;
   };
@@ -96,18 +99,28 @@ class Capturer {
   Result<std::chrono::milliseconds> round();
   Result<void> load_copy();
   void lose_copy(const Error& why);
+  bool copy_is_sound();
+  void find_damaged(const Error& why);
+  std::optional<std::chrono::milliseconds> rest_while_damaged(const FileInfo& now);
   Result<void> attach();
   Result<void> open_session();
   Result<std::chrono::milliseconds> wal_round();
   Result<std::chrono::milliseconds> scan_round();
   Result<void> capture_frames(bool& any, bool may_write_back = true);
+  std::optional<CommitSpan> commit_span();
   Result<void> start_or_catch_up();
   Result<void> scan_into_log(DatabaseReader& reader, const CapturePosition& position, std::function<void()> copied);
+  Result<void> bound_log();
+  Result<FrameNo> frames_left();
+  Result<bool> copy_most(AppDatabase& by);
   Result<void> let_go_of_log();
   Result<void> relieve_wal();
+  Result<void> while_writers_wait(std::chrono::milliseconds patience, const std::function<Result<void>()>& work);
+  Result<uint64_t> log_bytes_used();
   Result<void> release_when_idle();
   Result<Identity> identity();
   std::optional<Identity> identity_or_none();
+  bool is_recent(const Identity& identity) const;
   Result<void> store_identity(const Identity& identity);
   Result<std::optional<Identity>> stored_identity();
   void after_commit(bool any);
@@ -129,6 +142,11 @@ class Capturer {
   bool idle_ = false;
   bool rebuild_ = false;    // the owner map is in doubt: next time, compare everything
   bool copy_lost_ = false;  // the replica can't be read: next time, a new one without a difference
+  // Neither side's fault but the application's: its database does not parse. Looked at again ever more rarely.
+  std::optional<Error> damage_;
+  uint64_t damaged_inode_ = 0;
+  Steady::time_point damage_seen_{};
+  std::chrono::milliseconds damage_wait_{0};
   Identity idle_identity_;
   uint64_t attached_inode_ = 0;
   std::optional<Identity> scanned_;

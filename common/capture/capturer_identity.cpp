@@ -1,7 +1,14 @@
 // How a Capturer knows a database again that it let go.
 #include "capture/capturer.h"
 
+#include <cstdlib>
+
 namespace tillsync {
+
+namespace {
+// Longer than the tick of any kernel (HZ=100: 10 ms).
+constexpr std::chrono::milliseconds kFileClockTick{50};
+}  // namespace
 
 Result<Capturer::Identity> Capturer::identity() {
   TILLSYNC_LET(auto info, setup_.application->stat(setup_.path));
@@ -16,6 +23,12 @@ Result<Capturer::Identity> Capturer::identity() {
 std::optional<Capturer::Identity> Capturer::identity_or_none() {
   auto current = identity();
   return current ? std::optional(*current) : std::nullopt;
+}
+
+bool Capturer::is_recent(const Identity& identity) const {
+  const int64_t now = to_ms(setup_.clock->now());
+  auto recent = [&](int64_t mtime_ns) { return std::abs(now - mtime_ns / 1000000) < kFileClockTick.count(); };
+  return recent(identity.mtime_ns) || (identity.wal_size > 0 && recent(identity.wal_mtime_ns));
 }
 
 // With the place in the log it belongs to: what was captured since makes it worthless.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <thread>
 
 namespace tillsync {
 
@@ -15,8 +16,19 @@ constexpr milliseconds kLookAgain[] = {milliseconds(1),  milliseconds(2),  milli
                                        milliseconds(20), milliseconds(50), milliseconds(100)};
 constexpr milliseconds kQuietBeforeCheckpoint{1000};
 constexpr milliseconds kWriterLockPatience{50};
+constexpr milliseconds kWriterLockPatienceHard{500};  // the till's disk is at stake; nothing is held meanwhile
 constexpr milliseconds kReliefPause{100};
-constexpr FrameNo kFramesUnderLock = 32;
+// What may be left to capture, and to copy, when writers begin to wait: a few milliseconds of work.
+constexpr FrameNo kFramesUnderLock = 256;
+constexpr FrameNo kCopiedUnderLock = 2048;
+// Each time over what is left shrinks, or the writer is faster than we are.
+constexpr int kReliefAttempts = 8;
+// The application's own checkpointer is waited for, in steps of this: it does our work, and under the writer lock it is
+// the writer itself, at the end of its commit.
+constexpr std::chrono::microseconds kCheckpointStep{200};
+constexpr int kCheckpointSteps = 50, kCheckpointStepsHard = 2500;
+// So far behind, the rest can't be captured before the log has grown by as much again.
+constexpr FrameNo kFramesWithinReach = 4096;
 
 double ms_of(std::chrono::steady_clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
 }  // namespace
@@ -34,14 +46,24 @@ Result<void> Capturer::capture_frames(bool& any, bool may_write_back) {
   if (step != WalTail::Step::nothing) {
     std::vector<SourcePage> pages;
     PageNo page_count = 0;
+    const auto committed = commit_span();
     while (true) {
       TILLSYNC_LET(bool more, tail_->next_transaction(position.wal, pages, page_count));
       if (!more) break;
       any = true;
-      TILLSYNC_TRY(ingest_->transaction(*tail_, pages, page_count, 0));
-      if (!ingest_->batch_full()) continue;
+      // Only of the last one is it known when it was written.
+      const bool last = position.wal.frame == tail_->view().header.max_frame;
+      TILLSYNC_TRY(ingest_->transaction(*tail_, pages, page_count, 0, last ? committed : std::nullopt));
+      // Far behind, with a log that has grown too large: the round decides. Our mark still holds what is left.
+      auto used = log_bytes_used();
+      const bool too_large = used && *used > setup_.wal_bytes_hard && setup_.clock->steady_now() >= next_relief_;
+      if (!ingest_->batch_full() && !too_large) continue;
       TILLSYNC_TRY(ingest_->commit(position));
       after_commit(true);
+      if (too_large) {
+        tail_->withdraw();
+        return {};
+      }
       if (may_write_back) TILLSYNC_TRY(ingest_->write_back_if_large());
     }
     TILLSYNC_TRY(ingest_->commit(position));
@@ -56,6 +78,23 @@ Result<void> Capturer::capture_frames(bool& any, bool may_write_back) {
   return {};
 }
 
+// Of the commit that the log ends with. The file's time is the kernel's, of the last write: the writer's own, whatever
+// this thread was doing meanwhile.
+std::optional<CommitSpan> Capturer::commit_span() {
+  if (!setup_.note_commit_times) return std::nullopt;
+  auto wal = setup_.application->stat(setup_.path + "-wal");
+  if (!wal) return std::nullopt;
+  // The clock counts whole milliseconds.
+  CommitSpan span{wal->mtime_ns / 1000000, to_ms(setup_.clock->now()) + 1};
+  if (span.seen_at < span.written_at || span.seen_at - span.written_at > kCommitSpanMax) return std::nullopt;
+  return span;
+}
+
+Result<uint64_t> Capturer::log_bytes_used() {
+  TILLSYNC_LET(WalIndexView view, tail_->look());
+  return wal_frame_offset(view.header.max_frame + 1, view.header.page_size);
+}
+
 Result<milliseconds> Capturer::wal_round() {
   if (!ingest_ || !continuous_) TILLSYNC_TRY(start_or_catch_up());
   bool any = false;
@@ -64,7 +103,6 @@ Result<milliseconds> Capturer::wal_round() {
   TILLSYNC_TRY(ingest_->write_back_if_large());
   auto now = setup_.clock->steady_now();
   TILLSYNC_LET(uint64_t wal_bytes, tail_->wal_size());
-  uint64_t used = wal_frame_offset(tail_->view().header.max_frame + 1, tail_->view().header.page_size);
   {
     std::lock_guard lock(mutex_);
     status_.wal_bytes = wal_bytes;
@@ -72,11 +110,7 @@ Result<milliseconds> Capturer::wal_round() {
   TILLSYNC_LET(WalIndexView view, tail_->look());
   // A log that is copied whole does not grow: the next writer begins it anew.
   if (view.backfilled < view.header.max_frame && now >= next_relief_) {
-    if (used > setup_.wal_bytes_hard) {
-      TILLSYNC_TRY(let_go_of_log());
-    } else if (used > setup_.wal_bytes_max) {
-      TILLSYNC_TRY(relieve_wal());
-    }
+    TILLSYNC_TRY(bound_log());
     if (!continuous_) return milliseconds(0);
   }
   if (any) {
@@ -96,8 +130,10 @@ Result<milliseconds> Capturer::wal_round() {
     backfilled = view.backfilled >= view.header.max_frame;
   }
   // What a burst left behind: the file stays as long as it ever was.
-  if (backfilled && wal_bytes > 2 * setup_.wal_bytes_max && now - last_news_ > kQuietBeforeCheckpoint) {
+  bool file_too_large = wal_bytes > 2 * setup_.wal_bytes_max;
+  if (backfilled && file_too_large && now - last_news_ > kQuietBeforeCheckpoint) {
     auto emptied = tail_->checkpointer().truncate_log();
+    if (emptied) file_too_large = false;
     if (!emptied && emptied.error().kind != ErrorKind::transient) return std::move(emptied).error();
     // Seen empty before the next writer comes, so that its frames are known to be the next ones.
     if (emptied) TILLSYNC_TRY(capture_frames(any));
@@ -111,39 +147,87 @@ Result<milliseconds> Capturer::wal_round() {
   }
   if (backoff_ < std::size(kLookAgain)) return kLookAgain[backoff_++];
   auto until_idle = std::chrono::ceil<milliseconds>(setup_.idle_release - (now - last_news_));
-  return std::clamp(until_idle, milliseconds(1), backfilled ? milliseconds(60000) : milliseconds(100));
+  // No file event tells when either can be done.
+  const milliseconds again = !backfilled      ? milliseconds(100)
+                             : file_too_large ? kQuietBeforeCheckpoint
+                                              : milliseconds(60000);
+  return std::clamp(until_idle, milliseconds(1), again);
+}
+
+Result<void> Capturer::bound_log() {
+  TILLSYNC_LET(uint64_t used, log_bytes_used());
+  if (used <= setup_.wal_bytes_max) return {};
+  TILLSYNC_LET(FrameNo left, frames_left());
+  if (used <= setup_.wal_bytes_hard || left <= kFramesWithinReach) {
+    TILLSYNC_TRY(relieve_wal());
+    if (!continuous_ || setup_.clock->steady_now() < next_relief_) return {};
+    TILLSYNC_LET(used, log_bytes_used());
+  }
+  return used > setup_.wal_bytes_hard ? let_go_of_log() : Result<void>();
+}
+
+// Not captured yet.
+Result<FrameNo> Capturer::frames_left() {
+  TILLSYNC_LET(WalIndexView view, tail_->look());
+  const WalPosition& position = ingest_->position().wal;
+  return view.header.max_frame - (view.header.salts == position.salts ? position.frame : 0);
+}
+
+namespace {
+Result<std::pair<int, int>> checkpoint_patiently(AppDatabase& by, int steps) {
+  while (true) {
+    auto done = by.checkpoint();
+    if (done || done.error().kind != ErrorKind::transient || steps-- == 0) return done;
+    std::this_thread::sleep_for(kCheckpointStep);
+  }
+}
+}  // namespace
+
+// Copies without the writer lock until what is left is little, or no longer shrinks. False: it can't all be copied,
+// because a reader holds an older state.
+Result<bool> Capturer::copy_most(AppDatabase& by) {
+  FrameNo before = ~FrameNo{0};
+  for (int attempt = 0; attempt < kReliefAttempts; attempt++) {
+    TILLSYNC_LET(auto copied, checkpoint_patiently(by, kCheckpointStepsHard));
+    TILLSYNC_LET(WalIndexView view, tail_->look());
+    // A writer that began a moment ago reads a state a little older, and soon ends.
+    if (copied.first - copied.second > static_cast<int>(kFramesUnderLock)) return false;
+    const FrameNo left = view.header.max_frame - view.backfilled;
+    if (left <= kCopiedUnderLock || left > before / 2) break;
+    before = left;
+  }
+  return true;
 }
 
 // The till's disk comes first: frames that were not captured yet may be overwritten, and are caught up by a scan.
 Result<void> Capturer::let_go_of_log() {
   tail_->release();
-  auto done = tail_->spare().checkpoint();
-  TILLSYNC_TRY(tail_->hold());
-  if (!done && done.error().kind != ErrorKind::transient) return std::move(done).error();
+  auto done = [&]() -> Result<void> {
+    TILLSYNC_LET(bool free, copy_most(tail_->spare()));
+    if (!free) return {};
+    // Without the lock a writer without pause leaves always something to copy, and the log goes on.
+    return while_writers_wait(kWriterLockPatienceHard, [&]() -> Result<void> {
+      TILLSYNC_TRY(checkpoint_patiently(tail_->spare(), kCheckpointStepsHard));
+      return tail_->hold();
+    });
+  }();
+  if (!tail_->holding()) TILLSYNC_TRY(tail_->hold());
+  if (!done && done.error().kind != ErrorKind::transient) return done;
   // One look, after the new mark: what it shows can't be begun anew while frames of it are not copied.
   TILLSYNC_LET(WalIndexView view, tail_->look());
-  const WalPosition& position = ingest_->position().wal;
   const bool copied = view.backfilled >= view.header.max_frame;
-  const bool captured = position.frame >= view.header.max_frame;
-  continuous_ = view.header.salts == position.salts && (captured || !copied);
+  if (ingest_) {
+    const WalPosition& position = ingest_->position().wal;
+    const bool captured = position.frame >= view.header.max_frame;
+    continuous_ = continuous_ && view.header.salts == position.salts && (captured || !copied);
+  }
   // A reader of the application's own is in the way: letting go again at once would not help.
   if (!copied) next_relief_ = setup_.clock->steady_now() + kReliefPause;
   return {};
 }
 
-// Lets a writer restart a log that a writer without pause keeps from being restarted.
-Result<void> Capturer::relieve_wal() {
-  auto most = tail_->checkpointer().checkpoint();
-  if (!most) return most.error().kind == ErrorKind::transient ? Result<void>() : Result<void>(std::move(most).error());
-  {
-    // Someone else reads an older state: nothing is gained by keeping writers waiting.
-    TILLSYNC_LET(WalIndexView view, tail_->look());
-    const WalPosition& position = ingest_->position().wal;
-    if (view.header.salts == position.salts && view.backfilled < position.frame) {
-      next_relief_ = setup_.clock->steady_now() + kReliefPause;
-      return {};
-    }
-  }
+// Runs `work` under the application's writer lock, and counts the time. transient: it was never free.
+Result<void> Capturer::while_writers_wait(milliseconds patience, const std::function<Result<void>()>& work) {
   // Before the writer lock, so that no writer waits for another database's commit, nor for our disk.
   auto lease = setup_.state->lease();
   auto start = setup_.clock->steady_now();
@@ -151,40 +235,78 @@ Result<void> Capturer::relieve_wal() {
   while (true) {
     auto locked = tail_->checkpointer().begin_immediate();
     if (locked) break;
-    if (locked.error().kind != ErrorKind::transient) return std::move(locked).error();
-    if (setup_.clock->steady_now() - start > kWriterLockPatience) return {};
+    if (locked.error().kind != ErrorKind::transient) return locked;
+    if (setup_.clock->steady_now() - start > patience) return locked;
   }
   auto locked_at = setup_.clock->steady_now();
   setup_.state->allow_checkpoints(false);
-  auto rest = [&]() -> Result<void> {
-    TILLSYNC_LET(WalIndexView view, tail_->look());
-    const WalPosition& position = ingest_->position().wal;
-    const FrameNo first = view.header.salts == position.salts ? position.frame : 0;
-    // Too much to be captured while writers wait: once more without the lock.
-    if (view.header.max_frame > first + kFramesUnderLock) return {};
-    bool any = false;
-    TILLSYNC_TRY(capture_frames(any, false));
-    if (!continuous_) return {};
-    tail_->release();
-    auto done = tail_->spare().checkpoint();
-    // Begins in slot 0 when all is copied, so that the next writer may start the log anew.
-    TILLSYNC_TRY(tail_->hold());
-    if (!done && done.error().kind != ErrorKind::transient) return std::move(done).error();
-    return {};
-  }();
+  auto done = work();
   tail_->checkpointer().rollback();
   setup_.state->allow_checkpoints(true);
   double blocked = ms_of(setup_.clock->steady_now() - locked_at);
   std::lock_guard lock(mutex_);
   status_.pos_blocked_ms += blocked;
   status_.pos_blocked_ms_max = std::max(status_.pos_blocked_ms_max, blocked);
-  return rest;
+  return done;
+}
+
+// Lets a writer restart a log that a writer without pause keeps from being restarted. Everything that takes long comes
+// before the lock: copying and its syncs, then what was written meanwhile.
+Result<void> Capturer::relieve_wal() {
+  bool relieved = false, reader = false;
+  auto attempt = [&]() -> Result<void> {
+    TILLSYNC_TRY(checkpoint_patiently(tail_->checkpointer(), kCheckpointSteps));
+    TILLSYNC_LET(WalIndexView view, tail_->look());
+    const WalPosition& position = ingest_->position().wal;
+    // Someone else reads an older state: nothing is gained by keeping writers waiting.
+    reader = view.header.salts == position.salts && view.backfilled < position.frame;
+    if (reader) return {};
+    for (FrameNo before = ~FrameNo{0};;) {
+      TILLSYNC_LET(FrameNo left, frames_left());
+      if (left <= kFramesUnderLock / 2 || left > before / 2) break;
+      before = left;
+      bool any = false;
+      TILLSYNC_TRY(capture_frames(any, false));
+      if (!continuous_) return {};
+    }
+    TILLSYNC_LET(FrameNo left, frames_left());
+    if (left > kFramesUnderLock) return {};
+    return while_writers_wait(kWriterLockPatience, [&]() -> Result<void> {
+      TILLSYNC_LET(left, frames_left());
+      TILLSYNC_LET(view, tail_->look());
+      // Too much to be done while writers wait: once more without the lock.
+      if (left > kFramesUnderLock || view.header.max_frame > view.backfilled + kCopiedUnderLock) return {};
+      bool any = false;
+      TILLSYNC_TRY(capture_frames(any, false));
+      if (!continuous_) return {};
+      relieved = true;
+      tail_->release();
+      auto done = checkpoint_patiently(tail_->spare(), kCheckpointSteps);
+      // Begins in slot 0 when all is copied, so that the next writer may start the log anew.
+      TILLSYNC_TRY(tail_->hold());
+      if (!done) return std::move(done).error();
+      return {};
+    });
+  };
+  for (int i = 0; i < kReliefAttempts; i++) {
+    TILLSYNC_LET(FrameNo left, frames_left());
+    if (i > 0 && left > kFramesWithinReach) break;
+    auto done = attempt();
+    // The application's own checkpointer is at work, or the writer lock was never free.
+    if (!done && done.error().kind == ErrorKind::transient && tail_->holding()) return {};
+    TILLSYNC_TRY(done);
+    if (reader) next_relief_ = setup_.clock->steady_now() + kReliefPause;
+    if (relieved || reader || !continuous_) return {};
+  }
+  return {};
 }
 
 Result<void> Capturer::release_when_idle() {
-  TILLSYNC_TRY(ingest_->write_back());
-  // What the files are while our mark still holds the log: a commit after it shows as another identity.
+  // What the files are while our mark still holds the log: a commit after it shows as another identity, unless it comes
+  // within the same tick of the file system's clock. So not before that is over.
   TILLSYNC_LET(Identity captured, identity());
+  if (is_recent(captured)) return {};
+  TILLSYNC_TRY(ingest_->write_back());
   bool any = false;
   TILLSYNC_TRY(capture_frames(any));
   if (any || !continuous_) return {};

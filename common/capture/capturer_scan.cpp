@@ -3,11 +3,19 @@
 
 #include <algorithm>
 
+#include "capture/count_tables.h"
+
 namespace tillsync {
 
 using std::chrono::milliseconds;
 
 Result<void> Capturer::start_or_catch_up() {
+  // What it holds is not captured frame by frame any more, and it grows while the database is read.
+  TILLSYNC_LET(uint64_t used, log_bytes_used());
+  TILLSYNC_LET(WalIndexView view, tail_->look());
+  if (used > setup_.wal_bytes_max && view.backfilled < view.header.max_frame &&
+      setup_.clock->steady_now() >= next_relief_)
+    TILLSYNC_TRY(let_go_of_log());
   CapturePosition position;
   position.source = CapturePosition::Source::wal;
   TILLSYNC_LET(position.wal, tail_->advance_exactly());
@@ -26,16 +34,18 @@ Result<void> Capturer::scan_into_log(DatabaseReader& reader, const CapturePositi
   bool other_size = ingest_ && ingest_->page_size() != reader.page_size();
   bool baseline = !ingest_ || other_size || rebuild_;
   bool outgrown = false;
-  uint64_t wal_before = 0;
+  // Looked through before a new copy is written: it may be as damaged as it was.
+  if (damage_) TILLSYNC_TRY(count_tables(reader, reader.page_count()));
+  uint64_t log_before = 0;
   if (tail_) {
-    TILLSYNC_LET(wal_before, tail_->wal_size());
+    TILLSYNC_LET(log_before, log_bytes_used());
   }
   ScanEvents events;
   events.copied = std::move(copied);
   events.progress = [&](PageNo done, PageNo all) {
     if (tail_) {
-      auto wal = tail_->wal_size();
-      outgrown = wal && *wal > wal_before + setup_.wal_bytes_hard;
+      auto log = log_bytes_used();
+      outgrown = log && *log > log_before + setup_.wal_bytes_hard;
     }
     std::lock_guard lock(mutex_);
     if (baseline) status_.baseline_percent = 100.0 * done / std::max<PageNo>(1, all);

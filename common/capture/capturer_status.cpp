@@ -15,8 +15,11 @@ Problem capture_problem(const Error& error, const std::string& path) {
           "database_permission", path + ": " + error.context,
           "give the agent's user read and write access to the file and its folder (SQLite needs both to share a WAL)"};
     case ErrorKind::corrupt:
-      return {"database_damaged", path + ": " + error.context,
-              "run 'PRAGMA integrity_check' on it; if it is encrypted or not SQLite, remove it from the configuration"};
+      return {
+          "database_damaged", path + ": " + error.context,
+          "its rows can't be captured; its pages are kept by snapshots meanwhile. Put a restored database in its "
+          "place (tillsync restore), or repair it with sqlite3's .recover; if it is encrypted or not SQLite, remove "
+          "it from the configuration"};
     case ErrorKind::schema:
       return {"database_schema", path + ": " + error.context,
               "its restore points are its snapshots; take them more often"};

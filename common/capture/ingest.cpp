@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "base/checks.h"
+#include "capture/count_tables.h"
 #include "capture/table_rows.h"
 
 namespace tillsync {
@@ -270,8 +271,8 @@ Result<void> Ingest::diff(const Image& before, const Image& after, std::span<con
   return {};
 }
 
-Result<void> Ingest::transaction(PageSource& source, std::vector<SourcePage>& pages, PageNo page_count,
-                                 uint32_t flags) {
+Result<void> Ingest::transaction(PageSource& source, std::vector<SourcePage>& pages, PageNo page_count, uint32_t flags,
+                                 std::optional<CommitSpan> committed) {
   if (page_count >= kPagesMax)
     return Error{ErrorKind::schema, 0,
                  "the database has " + std::to_string(page_count) + " pages, more than can be followed"};
@@ -286,7 +287,7 @@ Result<void> Ingest::transaction(PageSource& source, std::vector<SourcePage>& pa
       return page_error(page.page, "of another size than the pages before");
     changed.push_back(page.page);
   }
-  log_->begin_transaction(setup_.clock->now(), flags);
+  log_->begin_transaction(setup_.clock->now(), flags, committed);
   TILLSYNC_TRY(diff(before, after, changed, before.page_count == 0, *trees_));
   std::vector<PageNo> owners;
   trees_->finish(owners);
@@ -400,6 +401,12 @@ Result<void> Ingest::commit(const CapturePosition& position) {
   batch_actions_ = 0;
   barrier_committed_ |= std::exchange(barrier_, false);
   return {};
+}
+
+Result<void> Ingest::check_copy() {
+  TILLSYNC_LET(auto tables, count_tables(*replica_, replica_->page_count()));
+  if (tables == log_->digests()) return {};
+  return Error{ErrorKind::corrupt, 0, "our copy holds other rows than the log has counted"};
 }
 
 Result<void> Ingest::write_back_if_large() {

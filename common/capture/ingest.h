@@ -68,7 +68,8 @@ class Ingest {
                                                   const CapturePosition& position, Ingest* previous,
                                                   const ScanEvents& events);
 
-  Result<void> transaction(PageSource& source, std::vector<SourcePage>& pages, PageNo page_count, uint32_t flags);
+  Result<void> transaction(PageSource& source, std::vector<SourcePage>& pages, PageNo page_count, uint32_t flags,
+                           std::optional<CommitSpan> committed = std::nullopt);
   // The same for a scan: finds the pages that differ from the replica.
   Result<void> catch_up(DatabaseReader& source, const ScanEvents& events);
 
@@ -82,6 +83,9 @@ class Ingest {
   const CapturePosition& position() const { return position_; }
   // True once after a commit that ended in a change of schema or a renumbering.
   bool take_barrier() { return std::exchange(barrier_committed_, false); }
+
+  // corrupt: the replica does not parse, or its tables are not what the log has counted. Reads all of it.
+  Result<void> check_copy();
 
   // Replica files up to date when the overlay has grown, or anyway.
   Result<void> write_back_if_large();

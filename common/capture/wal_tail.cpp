@@ -26,6 +26,7 @@ Result<std::unique_ptr<WalTail>> WalTail::attach(const std::string& path) {
 }
 
 Result<WalTail::Step> WalTail::advance(const WalPosition& position) {
+  auto before = a_.wal_index();
   TILLSYNC_TRY(b_.begin_read());
   auto view = b_.wal_index();
   if (!view) {
@@ -34,6 +35,16 @@ Result<WalTail::Step> WalTail::advance(const WalPosition& position) {
   }
   if (!(view_.header.salts == view->header.salts)) header_.reset();
   view_ = *view;
+  Step step = step_from(position);
+  // Not everything that B may see is copied, so B is in no slot 0, and nobody can begin the log anew over what it
+  // holds. A ends before that is captured: an old mark keeps checkpoints from copying, slot 0 keeps them from copying
+  // at all, and capturing what a writer without pause left takes longer than it may.
+  bool held = before && before->header.salts == view_.header.salts && view_.backfilled < before->header.max_frame;
+  if (held && (step == Step::frames || step == Step::new_generation)) settle();
+  return step;
+}
+
+WalTail::Step WalTail::step_from(const WalPosition& position) const {
   const WalSalts& salts = view_.header.salts;
   if (salts == position.salts) {
     if (view_.header.max_frame < position.frame) return Step::gap;
@@ -47,6 +58,7 @@ Result<WalTail::Step> WalTail::advance(const WalPosition& position) {
 }
 
 void WalTail::settle() {
+  if (!b_.reading()) return;
   a_.end_read();
   std::swap(a_, b_);
 }
@@ -80,7 +92,7 @@ void WalTail::close_cleanly(std::unique_ptr<WalTail> tail) {
 Result<void> WalTail::load_header() {
   if (header_ && header_->salts == view_.header.salts) return {};
   uint8_t raw[kWalHeaderSize];
-  TILLSYNC_TRY(b_.read_wal(0, raw));
+  TILLSYNC_TRY(a_.read_wal(0, raw));
   header_ = WalHeader::parse(raw);
   if (!header_ || !(header_->salts == view_.header.salts) || header_->page_size != view_.header.page_size) {
     header_.reset();
@@ -97,7 +109,7 @@ Result<ByteView> WalTail::frame_bytes(FrameNo frame) {
                                   view_.header.max_frame - frame + 1);
     chunk_.resize(size_t{n} * frame_size);
     chunk_frames_ = 0;
-    TILLSYNC_TRY(b_.read_wal(wal_frame_offset(frame, view_.header.page_size), chunk_));
+    TILLSYNC_TRY(a_.read_wal(wal_frame_offset(frame, view_.header.page_size), chunk_));
     chunk_first_ = frame;
     chunk_frames_ = n;
     chunk_salts_ = view_.header.salts;
@@ -106,7 +118,7 @@ Result<ByteView> WalTail::frame_bytes(FrameNo frame) {
 }
 
 Result<bool> WalTail::next_transaction(WalPosition& position, std::vector<SourcePage>& pages, PageNo& page_count) {
-  TILLSYNC_CHECK(b_.reading());
+  TILLSYNC_CHECK(a_.reading());
   pages.clear();
   if (view_.header.max_frame == 0) return false;
   TILLSYNC_TRY(load_header());
@@ -164,7 +176,6 @@ Result<bool> WalTail::holds(const WalPosition& position) {
 
 Result<PageRef> WalTail::read(PageNo, uint64_t frame) {
   PageRef page = PageRef::allocate(view_.header.page_size);
-  // Either connection's handle reads the same file; A is always open.
   TILLSYNC_TRY(a_.read_wal(wal_frame_offset(static_cast<FrameNo>(frame), view_.header.page_size) + kWalFrameHeaderSize,
                            page.mutable_view()));
   return page;

@@ -2,11 +2,11 @@
 //
 // Purpose: two read connections, A and B. A always holds a read transaction, so that no writer can restart the log over
 // frames that were not read. To move forward: advance() begins B and reads the wal-index header; the caller captures
-// the frames up to it and commits; settle() ends A and swaps. When everything is checkpointed, B gets read-lock slot 0
-// and the log may be restarted once, but not again until slot 0 is let go: so a change of salt 1 by one means that
-// every frame of the new generation is still there. Errors: transient (busy: try again), corrupt (frames do not
-// verify), and what AppDatabase reports. Threads: one. Source: docs/architecture.md, "WalTail"; WAL-mode file format
-// §2.4 (locks).
+// the frames up to it and commits; settle() ends A and swaps (advance() does where B surely holds the log). When
+// everything is checkpointed, B gets read-lock slot 0 and the log may be restarted once, but not again until slot 0 is
+// let go: so a change of salt 1 by one means that every frame of the new generation is still there. Errors: transient
+// (busy: try again), corrupt (frames do not verify), and what AppDatabase reports. Threads: one. Source:
+// docs/architecture.md, "WalTail"; WAL-mode file format §2.4 (locks).
 #pragma once
 
 #include <optional>
@@ -68,9 +68,11 @@ class WalTail : public PageSource {
   // A lets go and begins again (in slot 0 if all is checkpointed).
   void release() { a_.end_read(); }
   Result<void> hold() { return a_.begin_read(); }
+  bool holding() const { return a_.reading(); }
 
  private:
   WalTail() = default;
+  Step step_from(const WalPosition& position) const;
   Result<void> load_header();
   Result<ByteView> frame_bytes(FrameNo frame);
 

@@ -42,6 +42,7 @@ Json outcome_json(const RestoreOutcome& outcome, std::string note) {
   Json document{{"sequence", outcome.sequence}, {"transaction", outcome.transaction},           {"tables", tables},
                 {"bytes", outcome.bytes},       {"actions_replayed", outcome.actions_replayed}, {"elapsed_ms", 0},
                 {"proven", outcome.proven}};
+  if (outcome.page_level) document["page_level"] = true;
   if (!note.empty()) document["note"] = note;
   if (!outcome.failures.empty()) {
     document["failures"] = Json::array();

@@ -106,14 +106,26 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
     TILLSYNC_LET(plan.chain, resolve_chain(store, lineage, start));
     plan.transaction = plan.chain.target().transaction;
     plan.sequence = plan.chain.target().sequence;
+    if (plan.chain.target().is_page_level())
+      plan.note =
+          "this snapshot holds the pages of a damaged database as they were read, and proves nothing about its "
+          "rows; sqlite3's .recover gets out what is legible: " +
+          plan.chain.target().damage;
     return plan;
   }
 
   std::vector<Error> bad;
   TILLSYNC_LET(auto manifests, list_manifests(store, lineage, &bad));
   if (!bad.empty()) return bad.front();
+  // A damaged database's pages are no state of the log: they are restored by their uuid alone.
+  std::optional<Manifest> damaged;
+  for (auto& m : manifests)
+    if (m.is_page_level() && (!damaged || damaged->captured_at < m.captured_at)) damaged = m;
+  std::erase_if(manifests, [](auto& m) { return m.is_page_level(); });
   if (manifests.empty())
-    return unreachable("there is no complete snapshot of database '" + lineage.database + "' in the store yet");
+    return unreachable(
+        "there is no complete snapshot of database '" + lineage.database + "' in the store yet" +
+        (damaged ? ", only its pages as they were read when it was damaged: --snapshot " + damaged->uuid.str() : ""));
   const Manifest& oldest = *std::min_element(manifests.begin(), manifests.end(),
                                              [](auto& a, auto& b) { return a.transaction < b.transaction; });
 
@@ -176,6 +188,11 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
   plan.sequence = target_sequence;
   plan.newest = !moment.at && !moment.sequence && !moment.transaction;
   TILLSYNC_TRY(choose_segments(plan));
+  if (plan.newest && damaged && damaged->sequence >= plan.sequence)
+    plan.note =
+        "this is the last state that could be read row by row; the database was found damaged afterwards, and "
+        "its pages as of " +
+        to_rfc3339(damaged->captured_at) + " are in --snapshot " + damaged->uuid.str();
   return plan;
 }
 

@@ -3,9 +3,8 @@
 #include <algorithm>
 
 #include "base/checks.h"
+#include "capture/count_tables.h"
 #include "capture/page_cache.h"
-#include "capture/tree_walk.h"
-#include "schema/row_identity.h"
 
 namespace tillsync {
 
@@ -46,25 +45,7 @@ class FilePages : public PageReader {
 
 Result<std::vector<TableDigest>> count_tables(FileSystem& files, const std::string& path) {
   TILLSYNC_LET(auto pages, FilePages::open(files, path));
-  TILLSYNC_LET(Image image, image_of(*pages, pages->count()));
-  TILLSYNC_LET(Schema schema, schema_of(image));
-  std::vector<TableDigest> tables;
-  for (auto& table : schema.tables) {
-    if (table.is_statistics()) continue;
-    RowIdentity identity(table);
-    TableDigest counted;
-    counted.name = table.name;
-    auto walked = walk_tree(image, table.root, [&](int64_t rowid, ByteView record) -> Result<void> {
-      TILLSYNC_LET(Digest d, identity.digest(rowid, record));
-      counted.digest.add(d);
-      counted.rows++;
-      return {};
-    });
-    if (!walked) return std::move(walked).error().with("table '" + table.name + "'");
-    tables.push_back(std::move(counted));
-  }
-  std::sort(tables.begin(), tables.end());
-  return tables;
+  return count_tables(*pages, pages->count());
 }
 
 // The copy is opened without a WAL, which the application's mode would ask for.
@@ -94,7 +75,9 @@ Result<void> Staging::fill(const RestorePlan& plan, const Progress& progress) {
   std::sort(expected_.begin(), expected_.end());
   outcome_.sequence = plan.chain.target().sequence;
   outcome_.transaction = plan.chain.target().transaction;
-  return set_journal_mode_bytes(1);
+  outcome_.page_level = plan.chain.target().is_page_level();
+  // Of a damaged database no byte is ours to change.
+  return outcome_.page_level ? Result<void>() : set_journal_mode_bytes(1);
 }
 
 // What can be reached next to a change of schema.
@@ -103,7 +86,8 @@ Result<std::string> Staging::around(const RestorePlan& plan, const Replayer& rep
   TILLSYNC_LET(auto manifests, list_manifests(store_, plan.lineage));
   const Manifest* next = nullptr;
   for (auto& m : manifests)
-    if (m.sequence >= *replayer.barrier() && (!next || m.transaction < next->transaction)) next = &m;
+    if (!m.is_page_level() && m.sequence >= *replayer.barrier() && (!next || m.transaction < next->transaction))
+      next = &m;
   if (next)
     text += ", and after it snapshot " + next->uuid.str() + " (transaction " + std::to_string(next->transaction) + ")";
   return text;
@@ -262,6 +246,8 @@ Result<void> Staging::check_integrity(Connection& db) {
 
 Result<RestoreOutcome> Staging::prove(const Progress& progress) {
   if (progress && !progress(0, 0, outcome_.bytes)) return Error{ErrorKind::cancelled, 0, "stopped before the proof"};
+  // Its pages are as they were read: each was compared with its SHA-256 on the way here. Nothing is known of its rows.
+  if (outcome_.page_level) return outcome_;
   TILLSYNC_LET(auto counted, count_tables(files_, path_));
   outcome_.tables.clear();
   std::string wrong;
@@ -294,7 +280,7 @@ Result<RestoreOutcome> Staging::prove(const Progress& progress) {
 }
 
 Result<void> Staging::seal() {
-  TILLSYNC_TRY(set_journal_mode_bytes(journal_mode_));
+  if (!outcome_.page_level) TILLSYNC_TRY(set_journal_mode_bytes(journal_mode_));
   TILLSYNC_LET(auto file, files_.open(path_, OpenMode::read_write));
   TILLSYNC_TRY(file->sync());
   return files_.sync_directory(directory_of(path_));

@@ -29,6 +29,7 @@ struct RestoreOutcome {
   std::vector<RestoredTable> tables;
   std::vector<ReplayFailure> failures;  // only with keep_going
   bool proven = false;
+  bool page_level = false;  // a damaged database as it was read: its rows can't be proven, and `proven` stays false
 };
 
 class Staging {

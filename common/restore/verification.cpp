@@ -102,6 +102,14 @@ Result<void> SnapshotVerifier::stage(const RestorePlan& plan, const std::vector<
   return outcome;
 }
 
+Result<void> SnapshotVerifier::stage_pages(const RestorePlan& plan, const Progress& progress) {
+  Staging staging(store_, files_, vfs_, staging_);
+  auto outcome =
+      staging.fill(plan, [&](uint64_t, uint64_t bytes, uint64_t total) { return !progress || progress(bytes, total); });
+  TILLSYNC_TRY(remove_staging());
+  return outcome;
+}
+
 Result<bool> SnapshotVerifier::prove_replay(const SnapshotChain& chain, const Progress& progress) {
   if (chain.links.size() < 2) return false;
   SnapshotChain before = chain;
@@ -126,6 +134,8 @@ Result<SnapshotVerdict> SnapshotVerifier::prove(const Uuid& snapshot, const Prog
     plan.sequence = plan.chain.target().sequence;
     plan.transaction = plan.chain.target().transaction;
     TILLSYNC_TRY(read_packs(plan.chain, verdict, progress));
+    // A damaged database is whole when its pages are those that were read.
+    if (plan.chain.target().is_page_level()) return stage_pages(plan, progress);
     TILLSYNC_TRY(stage(plan, plan.chain.target().tables, progress));
     TILLSYNC_LET(verdict.replay_proven, prove_replay(plan.chain, progress));
     return {};

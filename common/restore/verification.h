@@ -39,6 +39,7 @@ class SnapshotVerifier {
   Result<void> check_packs(const SnapshotChain& chain, SnapshotVerdict& verdict);
   Result<void> read_packs(const SnapshotChain& chain, SnapshotVerdict& verdict, const Progress& progress);
   Result<void> stage(const RestorePlan& plan, const std::vector<TableDigest>& tables, const Progress& progress);
+  Result<void> stage_pages(const RestorePlan& plan, const Progress& progress);
   Result<bool> prove_replay(const SnapshotChain& chain, const Progress& progress);
   Result<void> remove_staging();
 

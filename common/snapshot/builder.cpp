@@ -55,6 +55,9 @@ class Builder {
                        "; a FULL snapshot is needed"};
     if (from.lineage != m.lineage)
       return Error{ErrorKind::usage, 0, "snapshot " + from.uuid.str() + " is of another terminal, database or epoch"};
+    if (from.is_page_level())
+      return Error{ErrorKind::usage, 0,
+                   "snapshot " + from.uuid.str() + " is of a damaged database: nothing goes on from it"};
     if (m.type == SnapshotType::incremental) {
       m.parent = from.uuid;
       m.base = from.type == SnapshotType::full ? from.uuid : from.base;

@@ -18,6 +18,7 @@ Error corrupt(const Manifest& m, std::string_view why) {
 
 Result<void> check_link(const Manifest& before, const Manifest& after) {
   std::string from = "snapshot " + before.uuid.str() + " before it";
+  if (before.is_page_level()) return corrupt(after, "it goes on from the " + from + ", which is of a damaged database");
   if (before.page_size != after.page_size) return corrupt(after, "it has another page size than the " + from);
   if (before.sequence > after.sequence || before.transaction > after.transaction)
     return corrupt(after, "it ends earlier in the log than the " + from);

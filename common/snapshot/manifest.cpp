@@ -61,33 +61,35 @@ Json body_of(const Manifest& m) {
   Json tables = Json::array(), packs = Json::array();
   for (auto& t : m.tables) tables.push_back({{"name", t.name}, {"rows", t.rows}, {"digest", t.digest.hex()}});
   for (auto& p : m.packs) packs.push_back({{"key", p.key}, {"sha256", p.sha256.hex()}, {"size", p.size}});
-  return {{"uuid", m.uuid.str()},
-          {"name", m.name},
-          {"description", m.description},
-          {"type", to_string(m.type)},
-          {"parent_uuid", uuid_or_null(m.parent)},
-          {"base_uuid", uuid_or_null(m.base)},
-          {"created_at", to_rfc3339(m.created_at)},
-          {"captured_at", to_rfc3339(m.captured_at)},
-          {"terminal", m.lineage.terminal.str()},
-          {"database", m.lineage.database},
-          {"epoch", m.lineage.epoch},
-          {"sequence", m.sequence},
-          {"transaction", m.transaction},
-          {"generation", m.generation},
-          {"page_size", m.page_size},
-          {"page_count", m.page_count},
-          {"schema_version", m.schema_version},
-          {"app_version", m.app_version},
-          {"schema", m.schema},
-          {"tables", std::move(tables)},
-          {"action_log_count", m.action_log_count},
-          {"entity_uuid_count", m.entity_uuid_count},
-          {"size", m.size},
-          {"stored_bytes", m.stored_bytes},
-          {"packs", std::move(packs)},
-          {"assets", m.assets},
-          {"configuration", m.configuration}};
+  Json body{{"uuid", m.uuid.str()},
+            {"name", m.name},
+            {"description", m.description},
+            {"type", to_string(m.type)},
+            {"parent_uuid", uuid_or_null(m.parent)},
+            {"base_uuid", uuid_or_null(m.base)},
+            {"created_at", to_rfc3339(m.created_at)},
+            {"captured_at", to_rfc3339(m.captured_at)},
+            {"terminal", m.lineage.terminal.str()},
+            {"database", m.lineage.database},
+            {"epoch", m.lineage.epoch},
+            {"sequence", m.sequence},
+            {"transaction", m.transaction},
+            {"generation", m.generation},
+            {"page_size", m.page_size},
+            {"page_count", m.page_count},
+            {"schema_version", m.schema_version},
+            {"app_version", m.app_version},
+            {"schema", m.schema},
+            {"tables", std::move(tables)},
+            {"action_log_count", m.action_log_count},
+            {"entity_uuid_count", m.entity_uuid_count},
+            {"size", m.size},
+            {"stored_bytes", m.stored_bytes},
+            {"packs", std::move(packs)},
+            {"assets", m.assets},
+            {"configuration", m.configuration}};
+  if (m.is_page_level()) body["damage"] = m.damage;
+  return body;
 }
 
 // The JSON into fields; answers what is wrong, empty when nothing is.
@@ -150,6 +152,10 @@ std::string fill(Manifest& m, const Json& body) {
   bool full = m.type == SnapshotType::full;
   if (full != !m.predecessor().has_value()) f.fail("parent_uuid");
   if (!full && !m.base) f.fail("base_uuid");
+  if (body.contains("damage")) {
+    m.damage = f.text("damage");
+    if (m.damage.empty() || !full || !m.tables.empty()) f.fail("damage");
+  }
   return f.wrong();
 }
 
@@ -230,26 +236,28 @@ Result<Manifest> Manifest::decode(ByteView object, const std::string& key, const
 Json to_json(const Manifest& m, bool verified, std::optional<Timestamp> updated_at) {
   Json counts = Json::object();
   for (auto& t : m.tables) counts[t.name] = t.rows;
-  return {{"uuid", m.uuid.str()},
-          {"type", to_string(m.type)},
-          {"name", m.name},
-          {"description", m.description},
-          {"created_at", to_rfc3339(m.created_at)},
-          {"sequence", m.sequence},
-          {"parent_uuid", uuid_or_null(m.parent)},
-          {"base_uuid", uuid_or_null(m.base)},
-          {"checksum", m.checksum.hex()},
-          {"schema_version", m.schema_version},
-          {"app_version", m.app_version},
-          {"size", m.size},
-          {"stored_bytes", m.stored_bytes},
-          {"compression_ratio", m.compression_ratio()},
-          {"table_counts", std::move(counts)},
-          {"action_log_count", m.action_log_count},
-          {"entity_uuid_count", m.entity_uuid_count},
-          {"is_complete", true},
-          {"is_verified", verified},
-          {"updated_at", to_rfc3339(updated_at.value_or(m.created_at))}};
+  Json element{{"uuid", m.uuid.str()},
+               {"type", to_string(m.type)},
+               {"name", m.name},
+               {"description", m.description},
+               {"created_at", to_rfc3339(m.created_at)},
+               {"sequence", m.sequence},
+               {"parent_uuid", uuid_or_null(m.parent)},
+               {"base_uuid", uuid_or_null(m.base)},
+               {"checksum", m.checksum.hex()},
+               {"schema_version", m.schema_version},
+               {"app_version", m.app_version},
+               {"size", m.size},
+               {"stored_bytes", m.stored_bytes},
+               {"compression_ratio", m.compression_ratio()},
+               {"table_counts", std::move(counts)},
+               {"action_log_count", m.action_log_count},
+               {"entity_uuid_count", m.entity_uuid_count},
+               {"is_complete", true},
+               {"is_verified", verified},
+               {"updated_at", to_rfc3339(updated_at.value_or(m.created_at))}};
+  if (m.is_page_level()) element["damage"] = m.damage;
+  return element;
 }
 
 Result<Manifest> read_manifest(ObjectStore& store, const Lineage& lineage, const Uuid& snapshot) {

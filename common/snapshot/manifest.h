@@ -57,6 +57,10 @@ struct Manifest {
   Json assets = Json::array();
   Json configuration = Json::object();
   std::vector<RunRef> map;  // FULL only
+  // What was wrong with the database, of a page-level snapshot: its pages as they were read, of which nothing is known
+  // but their hashes. FULL, without tables; no chain goes on from it. Empty for every other snapshot.
+  std::string damage;
+  bool is_page_level() const { return !damage.empty(); }
 
   // SHA-256 of the whole object. Set by encode() and decode(); the `checksum` a person sees.
   Digest checksum;

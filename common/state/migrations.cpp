@@ -139,8 +139,21 @@ CREATE TABLE restore_sessions(
   error TEXT);
 )sql";
 
+// Page-level snapshots: pages of a damaged database, which no other snapshot goes on from.
+constexpr const char* kDamagedSnapshots = "ALTER TABLE snapshots ADD COLUMN damage TEXT";
+
+// When a transaction's last frame was written and when capture saw it: known where several databases are followed, of
+// those that were seen by themselves (actionlog/coincidence.h).
+constexpr const char* kCommitSpans = R"sql(
+ALTER TABLE transactions ADD COLUMN written_at INTEGER;
+ALTER TABLE transactions ADD COLUMN seen_at INTEGER;
+CREATE INDEX transactions_by_time ON transactions(seen_at) WHERE seen_at IS NOT NULL;
+)sql";
+
 constexpr Migration kMigrations[] = {
     {1, "Initial schema", kInitialSchema},
+    {2, "Snapshots of damaged databases", kDamagedSnapshots},
+    {3, "Spans of commits", kCommitSpans},
 };
 
 // The table of migrations is there before the first of them.

@@ -67,6 +67,7 @@ class StateDb {
 
 // One row id for "number n of database d": database in the upper 15 bits, so that a range scan is one database's log.
 constexpr int64_t scoped_id(int64_t database, uint64_t number) { return database << 48 | static_cast<int64_t>(number); }
+constexpr int64_t database_of(int64_t scoped) { return scoped >> 48; }
 constexpr uint64_t number_of(int64_t scoped) { return static_cast<uint64_t>(scoped) & ((uint64_t{1} << 48) - 1); }
 
 }  // namespace tillsync

@@ -193,6 +193,74 @@ TEST_CASE("capture: what a burst left of the log is given back to the disk") {
   check_exact(till, model);
 }
 
+TEST_CASE("capture: the disk has it back within seconds, though no file event comes any more") {
+  Till till(17, kNoCheckpoint);
+  till.setup.wal_bytes_max = 16 << 10;
+  till.restart();
+  till.run(kTable);
+  till.capture();
+  till.run(
+      "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<3000) INSERT INTO t SELECT n, "
+      "zeroblob(300) FROM g");
+  // The agent sleeps as long as it said.
+  std::chrono::milliseconds slept{0};
+  till.capturer->changed();
+  while (true) {
+    auto wait = till.capturer->step();
+    if (log_bytes(till) <= 2 * till.setup.wal_bytes_max || slept > std::chrono::seconds(60)) break;
+    till.clock.advance(wait);
+    slept += wait;
+  }
+  CHECK(slept <= std::chrono::seconds(3));
+}
+
+TEST_CASE("capture: a writer that is faster than the agent does not make the log grow without end") {
+  // The writer commits whenever the agent looks at the clock, also between two looks of one round: a tick is a sale.
+  struct BusyClock : FakeClock {
+    std::chrono::steady_clock::time_point steady_now() override {
+      if (on_look) on_look();
+      return FakeClock::steady_now();
+    }
+    std::function<void()> on_look;
+  } clock;
+  Till till(18, kNoCheckpoint);
+  till.setup.wal_bytes_max = 64 << 10;
+  till.setup.wal_bytes_hard = 512 << 10;
+  till.restart();
+  till.run(kTable);
+  till.capture();
+  Model model(till);
+  model.start();
+  auto setup = till.setup;
+  setup.clock = &clock;
+  till.capturer = std::make_unique<Capturer>(setup);
+  int64_t sold = 0, refused = 0;
+  sqlite3_busy_timeout(till.app.handle(), 0);
+  clock.on_look = [&] {
+    for (int i = 0; i < 20; i++) {
+      auto done = till.app.execute("INSERT INTO t(v) VALUES(zeroblob(700))");
+      done ? sold++ : refused++;  // while the agent has the writer lock, which is short
+    }
+  };
+  uint64_t bytes_max = 0;
+  for (int i = 0; i < 400; i++) {
+    till.capturer->step();
+    clock.advance(std::chrono::milliseconds(1));
+    bytes_max = std::max(bytes_max, log_bytes(till));
+    if (auto problem = till.capturer->status().problem) FAIL("capture: " << problem->text);
+  }
+  clock.on_look = nullptr;
+  CAPTURE(sold);
+  CAPTURE(refused);
+  CAPTURE(till.capturer->status().catch_ups);
+  CHECK(sold > 5000);
+  CHECK(bytes_max <= 2 * till.setup.wal_bytes_hard);
+  till.capturer = std::make_unique<Capturer>(till.setup);
+  till.capture();
+  CHECK(must(till.app.query_integer("SELECT count(*) FROM t")) == sold);
+  check_exact(till, model);
+}
+
 TEST_CASE("capture: the application empties its log, and the agent sees it empty") {
   Till till(14, kNoCheckpoint);
   till.run(kTable);

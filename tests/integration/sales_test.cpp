@@ -1,19 +1,10 @@
 // The main promise, with real processes: a shop at full speed, the agent attached, killed and started again.
 #include "integration/store_side.h"
-#include "integration/world.h"
 
 using namespace tillsync;
 using namespace tillsync::test;
 
 TEST_SUITE_BEGIN("integration");
-
-namespace {
-
-// ./dev soak asks for the full numbers; ctest runs the same with fewer sales, because sanitizers make the agent ten
-// times slower than the shop it follows.
-bool soak() { return std::getenv("TILLSYNC_SOAK") != nullptr; }
-
-}  // namespace
 
 TEST_CASE(
     "sales at full speed, the agent killed 20 times: the log is whole, and baseline plus replay is the database") {

@@ -1,9 +1,11 @@
 // pos_writer: a till at work, as a process of its own. Makes a point-of-sale database and sells.
 //
 //   pos_writer --db FILE [--sales N] [--rate SALES_PER_SECOND] [--seconds S] [--seed N] [--journal wal|delete]
-//              [--synchronous OFF|NORMAL|FULL] [--products N] [--mark N --mark-dir DIR] [--ready-file F] [--stop-file
-//              F]
+//              [--synchronous OFF|NORMAL|FULL] [--products N] [--page-size N] [--autocheckpoint N] [--shared]
+//              [--mark N --mark-dir DIR] [--ready-file F] [--stop-file F] [--commit-times F]
 //
+// --shared: other writers sell into the same database. --commit-times: for each sale a line "<sale> <nanoseconds of
+// CLOCK_MONOTONIC just after its commit>".
 // --mark: after N of the sales, chosen by the seed, copies the database at that very transaction to DIR/<sale>.db and
 // adds a line {sale, order_id, committed_at} to DIR/marks.jsonl. sale_counter tells a test which sale a transaction
 // was. Prints one line at the end: {seed, sales, seconds, p50_us, p99_us, max_us, busy_errors, busy_waits}.
@@ -35,7 +37,7 @@ struct Options {
   double rate = 0;    // 0: as fast as it can
   double seconds = 0;
   int64_t marks = 0;
-  std::string mark_directory, ready_file, stop_file;
+  std::string mark_directory, ready_file, stop_file, commit_times;
 };
 
 [[noreturn]] void die(const Error& error) {
@@ -96,10 +98,14 @@ Options parse(int argc, char** argv) {
   app.add_option("--journal", options.shop.journal)->check(CLI::IsMember({"wal", "delete"}));
   app.add_option("--synchronous", options.shop.synchronous)->check(CLI::IsMember({"OFF", "NORMAL", "FULL"}));
   app.add_option("--products", options.shop.products)->check(CLI::Range(1, 1000000));
+  app.add_option("--page-size", options.shop.page_size)->check(CLI::Range(512, 65536));
+  app.add_option("--autocheckpoint", options.shop.autocheckpoint)->check(CLI::NonNegativeNumber);
+  app.add_flag("--shared", options.shop.shared);
   auto* mark = app.add_option("--mark", options.marks)->check(CLI::NonNegativeNumber);
   mark->needs(app.add_option("--mark-dir", options.mark_directory));
   app.add_option("--ready-file", options.ready_file);
   app.add_option("--stop-file", options.stop_file);
+  app.add_option("--commit-times", options.commit_times);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -119,6 +125,7 @@ int main(int argc, char** argv) {
   if (!options.ready_file.empty()) std::ofstream(options.ready_file) << "ready\n";
 
   std::vector<double> latencies_us;
+  std::vector<std::pair<int64_t, Clock::time_point>> commits;
   int64_t busy_errors = 0;
   const auto started = Clock::now();
   const auto elapsed = [&] { return std::chrono::duration<double>(Clock::now() - started).count(); };
@@ -136,12 +143,21 @@ int main(int argc, char** argv) {
       continue;
     }
     if (!sale) die(sale.error());
-    latencies_us.push_back(std::chrono::duration<double, std::micro>(Clock::now() - began).count());
+    const auto committed = Clock::now();
+    latencies_us.push_back(std::chrono::duration<double, std::micro>(committed - began).count());
+    if (!options.commit_times.empty()) commits.emplace_back(sale->number, committed);
     if (marks.is_chosen(sale->number)) marks.take(shop, *sale);
     ++sold;
   }
 
   const double seconds = elapsed();
+  if (!options.commit_times.empty()) {
+    std::ofstream out(options.commit_times);
+    for (auto& [sale, at] : commits)
+      out << sale << ' ' << std::chrono::duration_cast<std::chrono::nanoseconds>(at.time_since_epoch()).count() << '\n';
+    out.flush();
+    if (!out) die(Error{ErrorKind::no_space, 0, options.commit_times + ": could not write"});
+  }
   std::sort(latencies_us.begin(), latencies_us.end());
   const auto quantile = [&](size_t percent) {
     if (latencies_us.empty()) return int64_t{0};

@@ -1,0 +1,17 @@
+// Rows and digest of every table of a page image, by its pages.
+//
+// Purpose: the proof that an image is what a log or a snapshot says: it is compared with what those have counted.
+// Statistics tables are left out, as everywhere. Memory: one path and one row. Errors: corrupt, with the table, the
+// page and the reason; schema, as read_schema().
+// Threads: any, one at a time per reader.
+#pragma once
+
+#include "capture/tree_walk.h"
+#include "crypto/multiset_digest.h"
+
+namespace tillsync {
+
+// Sorted by name.
+Result<std::vector<TableDigest>> count_tables(PageReader& pages, PageNo page_count);
+
+}  // namespace tillsync
