@@ -14,7 +14,7 @@ namespace tillsync::test {
 
 struct DifferentialTotals {
   uint64_t schemas = 0, transactions = 0, compared = 0, moments = 0;
-  uint64_t deaths = 0, restarts = 0, switches = 0, exclusive = 0, catch_ups = 0, at_once = 0;
+  uint64_t deaths = 0, restarts = 0, switches = 0, exclusive = 0, put_back = 0, catch_ups = 0, at_once = 0;
 };
 
 class DifferentialRun {
@@ -45,6 +45,7 @@ class DifferentialRun {
   void only_one_writer();
   void change_journal_mode();
   void lock_for_itself();
+  void put_back_old_file();
 
   SeededRandom random_;
   DifferentialTotals& totals_;

@@ -27,7 +27,8 @@ TEST_CASE("differential: random schemas and transactions, logged as SQLite says,
                          << totals.compared << " row changes compared with the session extension, " << totals.moments
                          << " moments restored; writers killed " << totals.deaths << ", restarted " << totals.restarts
                          << ", journal modes set " << totals.switches << ", exclusive periods " << totals.exclusive
-                         << ", captured while written " << totals.at_once << ", catch-ups " << totals.catch_ups);
+                         << ", old copies put back " << totals.put_back << ", captured while written " << totals.at_once
+                         << ", catch-ups " << totals.catch_ups);
 }
 
 TEST_SUITE_END();

@@ -1,7 +1,7 @@
 #include "differential/random_database.h"
 
 #include <algorithm>
-#include <csignal>
+#include <iterator>
 
 namespace tillsync::test {
 
@@ -202,7 +202,15 @@ RandomDatabase::Done RandomDatabase::transaction() {
 bool RandomDatabase::maintenance() {
   learn_if_changed();
   switch (below(8)) {
-    case 0: run("VACUUM", true); return false;
+    case 0: {
+      // Pages of another size or with another bookkeeping, where the journal mode allows it.
+      static const char* sizes[] = {"512", "1024", "4096", "8192"};
+      static const char* kinds[] = {"NONE", "FULL", "INCREMENTAL"};
+      if (one_in(2)) run("PRAGMA page_size=" + std::string(sizes[below(std::size(sizes))]));
+      if (one_in(2)) run("PRAGMA auto_vacuum=" + std::string(kinds[below(std::size(kinds))]));
+      run("VACUUM", true);
+      return false;
+    }
     case 1: run("ANALYZE", true); return false;
     case 2: run("REINDEX", true); return true;
     case 3: run("PRAGMA incremental_vacuum(3)"); return true;
