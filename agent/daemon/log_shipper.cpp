@@ -5,6 +5,7 @@
 #include <map>
 
 #include "actionlog/log_sealer.h"
+#include "actionlog/log_trim.h"
 #include "base/checks.h"
 #include "base/json.h"
 
@@ -12,6 +13,10 @@ namespace tillsync {
 
 using Steady = std::chrono::steady_clock;
 using std::chrono::milliseconds;
+
+namespace {
+constexpr uint64_t kTrimmedAtOnce = 1000;
+}  // namespace
 
 Result<std::unique_ptr<SpoolSource>> SpoolSource::open(FileSystem& files, const std::string& path) {
   auto source = std::make_unique<SpoolSource>();
@@ -108,6 +113,7 @@ void LogShipper::run() {
         auto there = services_.store->list("terminals/" + services_.terminal.str() + "/", "", 1);
         if (!there) done = std::move(there).error();
         next_probe = Steady::now() + std::chrono::seconds(30);
+        if (done) done = trim();
       }
     } catch (const std::exception& bug) {
       done = Error{ErrorKind::internal, 0, bug.what()};
@@ -134,6 +140,20 @@ Result<void> LogShipper::flush() {
     sealed_since_durable_ = false;
   }
   return send_queue();
+}
+
+// limits.local_log. In small steps, because capture waits for state.db meanwhile.
+Result<void> LogShipper::trim() {
+  const Timestamp before = services_.clock->now() - services_.config->limits.local_log;
+  for (auto* database : databases_) {
+    while (true) {
+      TILLSYNC_LET(uint64_t removed, trim_log(*services_.state, database->id(), before, kTrimmedAtOnce));
+      if (removed == 0) break;
+      std::lock_guard lock(mutex_);
+      if (stopping_ || urgent_) return {};
+    }
+  }
+  return {};
 }
 
 Result<void> LogShipper::seal(FollowedDatabase& database) {

@@ -49,6 +49,7 @@ class LogShipper {
   };
   void run();
   Result<void> flush();
+  Result<void> trim();
   Result<void> seal(FollowedDatabase& database);
   Result<void> send_queue();
   Result<void> send(int64_t id, int64_t database_id, const std::string& key, const std::string& path);
