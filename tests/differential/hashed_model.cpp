@@ -136,6 +136,8 @@ std::vector<LoggedAction> HashedModel::follow() {
     sequence_ = action.sequence;
     transaction_ = action.transaction;
     if (action.kind == ActionKind::schema || action.kind == ActionKind::renumber) continue;
+    // One that came and went since.
+    if (schema_changed && !tables_.contains(action.table)) continue;
     if (!changed.contains(action.table)) apply(action);
   }
   if (schema_changed) load_schema();
