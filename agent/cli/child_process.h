@@ -25,6 +25,7 @@ class ChildProcess {
   ~ChildProcess();
 
   bool is_running();
+  pid_t pid() const { return pid_; }
   void signal(int number) const;
   // Its exit status, 128 + the signal when it was killed.
   Result<int> wait(std::chrono::milliseconds limit, const std::function<bool()>& is_interrupted);

@@ -2,8 +2,10 @@
 //
 //   pos_writer --db FILE [--sales N] [--rate SALES_PER_SECOND] [--seconds S] [--seed N] [--journal wal|delete]
 //              [--synchronous OFF|NORMAL|FULL] [--products N] [--page-size N] [--autocheckpoint N] [--shared]
-//              [--mark N --mark-dir DIR] [--ready-file F] [--stop-file F] [--commit-times F]
+//              [--mark N --mark-dir DIR] [--ready-file F] [--stop-file F] [--commit-times F] [--triggers
+//              undo|json|full]
 //
+// --triggers: only puts the triggers of a trigger-based capture into the database, and ends.
 // --shared: other writers sell into the same database. --commit-times: for each sale a line "<sale> <nanoseconds of
 // CLOCK_MONOTONIC just after its commit>".
 // --mark: after N of the sales, chosen by the seed, copies the database at that very transaction to DIR/<sale>.db and
@@ -24,6 +26,7 @@
 #include "agent/demo/pos_dice.h"
 #include "agent/demo/pos_workload.h"
 #include "base/types.h"
+#include "support/trigger_capture.h"
 
 namespace {
 
@@ -37,7 +40,7 @@ struct Options {
   double rate = 0;    // 0: as fast as it can
   double seconds = 0;
   int64_t marks = 0;
-  std::string mark_directory, ready_file, stop_file, commit_times;
+  std::string mark_directory, ready_file, stop_file, commit_times, triggers;
 };
 
 [[noreturn]] void die(const Error& error) {
@@ -106,6 +109,7 @@ Options parse(int argc, char** argv) {
   app.add_option("--ready-file", options.ready_file);
   app.add_option("--stop-file", options.stop_file);
   app.add_option("--commit-times", options.commit_times);
+  app.add_option("--triggers", options.triggers)->check(CLI::IsMember({"undo", "json", "full"}));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -121,6 +125,11 @@ Options parse(int argc, char** argv) {
 int main(int argc, char** argv) {
   const Options options = parse(argc, argv);
   PosWorkload shop = must(PosWorkload::open(options.shop));
+  if (!options.triggers.empty()) {
+    auto connection = must(pos::open_handle(options.shop.path, SQLITE_OPEN_READWRITE));
+    must(pos::install_capture_triggers(connection.get(), options.triggers));
+    return 0;
+  }
   Marks marks(options, shop.last_sale() + 1);
   if (!options.ready_file.empty()) std::ofstream(options.ready_file) << "ready\n";
 
