@@ -85,15 +85,7 @@ struct DamagedTill : RestoreWorld {
     m.sequence = full->sequence;
     m.transaction = full->transaction;
     m.damage = "page 3: has no such type of b-tree page";
-    auto built = must(build_snapshot(plan, *image.pages, files, folder.path() + "/spool", random));
-    for (auto& pack : built.packs) {
-      Bytes bytes = must(read_file(files, pack.path, 1 << 30));
-      BytesSource source(bytes);
-      must(store.put(pack.ref.key, source));
-    }
-    BytesSource source(built.manifest_bytes);
-    must(store.put(built.manifest_key, source));
-    return must(read_manifest(store, lineage, m.uuid));
+    return put(must(build_snapshot(plan, *image.pages, files, folder.path() + "/spool", random)));
   }
 };
 

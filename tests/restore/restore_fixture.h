@@ -86,6 +86,18 @@ struct RestoreWorld : Till {
     return std::move(*made);
   }
 
+  // Its packs, then its manifest, into the store.
+  Manifest put(const BuiltSnapshot& built) {
+    for (auto& pack : built.packs) {
+      Bytes bytes = must(read_file(files, pack.path, 1 << 30));
+      BytesSource source(bytes);
+      must(store.put(pack.ref.key, source));
+    }
+    BytesSource source(built.manifest_bytes);
+    must(store.put(built.manifest_key, source));
+    return must(read_manifest(store, lineage, built.manifest.uuid));
+  }
+
   Manifest snapshot(SnapshotType type = SnapshotType::full) {
     SnapshotCut c = cut();
     SnapshotPlan plan;
@@ -108,14 +120,7 @@ struct RestoreWorld : Till {
     if (type == SnapshotType::differential) plan.from = &*full;
     must(files.make_directories(folder.path() + "/spool"));
     auto built = must(build_snapshot(plan, *c.image, files, folder.path() + "/spool", random));
-    for (auto& pack : built.packs) {
-      Bytes bytes = must(read_file(files, pack.path, 1 << 30));
-      BytesSource source(bytes);
-      must(store.put(pack.ref.key, source));
-    }
-    BytesSource source(built.manifest_bytes);
-    must(store.put(built.manifest_key, source));
-    last = must(read_manifest(store, lineage, built.manifest.uuid));
+    last = put(built);
     if (type == SnapshotType::full) full = last;
     return *last;
   }
