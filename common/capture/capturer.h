@@ -139,6 +139,7 @@ class Capturer {
   std::optional<Identity> scanned_;
   Steady::time_point last_news_, last_scan_{}, next_relief_{};
   size_t backoff_ = 0;
+  int copied_rounds_ = 0;  // one after the other that found everything copied
   int failures_ = 0;
   std::atomic<bool> interrupted_ = false;
   std::atomic<Sequence> dependency_floor_ = 0;
