@@ -9,6 +9,7 @@ namespace tillsync {
 
 namespace {
 constexpr int kWalIndexBlock = 32768;
+constexpr int kCheckpointLock = 1;  // WAL-mode file format §2.3.1: 0 writer, 1 checkpointer, 2 recovery, 3 … readers
 
 Result<sqlite3_file*> file_handle(Connection& connection, int which) {
   sqlite3_file* file = nullptr;
@@ -102,6 +103,16 @@ Result<uint64_t> AppDatabase::wal_size() {
 
 Result<void> AppDatabase::begin_immediate() { return connection_.execute("BEGIN IMMEDIATE"); }
 void AppDatabase::rollback() { (void)connection_.execute("ROLLBACK").has_value(); }
+
+Result<bool> AppDatabase::others_checkpoint() {
+  TILLSYNC_LET(sqlite3_file * file, file_handle(connection_, SQLITE_FCNTL_FILE_POINTER));
+  if (file->pMethods->iVersion < 2) return Error{ErrorKind::internal, 0, "SQLite's file has no shared memory"};
+  int rc = file->pMethods->xShmLock(file, kCheckpointLock, 1, SQLITE_SHM_LOCK | SQLITE_SHM_SHARED);
+  if (rc == SQLITE_BUSY) return true;
+  if (rc != SQLITE_OK) return sqlite_error(rc, "ask for the checkpoint lock", connection_.handle());
+  file->pMethods->xShmLock(file, kCheckpointLock, 1, SQLITE_SHM_UNLOCK | SQLITE_SHM_SHARED);
+  return false;
+}
 
 Result<std::pair<int, int>> AppDatabase::checkpoint() {
   int log = -1, copied = -1;

@@ -38,6 +38,8 @@ class AppDatabase {
   // Writer lock without writing, without waiting. transient: someone else has it.
   Result<void> begin_immediate();
   void rollback();
+  // Somebody else is at a checkpoint, or waits in one. Asks through the lock that checkpointers take, not the writers'.
+  Result<bool> others_checkpoint();
   // PASSIVE. transient: the application's own checkpointer is at work. Returns frames in the log and frames copied.
   Result<std::pair<int, int>> checkpoint();
 

@@ -110,6 +110,7 @@ class Capturer {
   std::optional<CommitSpan> commit_span();
   Result<void> start_or_catch_up();
   Result<void> scan_into_log(DatabaseReader& reader, const CapturePosition& position, std::function<void()> copied);
+  Result<void> make_way_for_checkpoint();
   Result<void> bound_log();
   Result<FrameNo> frames_left();
   Result<bool> copy_most(AppDatabase& by);
@@ -152,6 +153,7 @@ class Capturer {
   std::optional<Identity> scanned_;
   Steady::time_point last_news_, last_scan_{}, next_relief_{};
   size_t backoff_ = 0;
+  int copied_rounds_ = 0;  // one after the other that found everything copied
   int failures_ = 0;
   std::atomic<bool> interrupted_ = false;
   std::atomic<Sequence> dependency_floor_ = 0;

@@ -18,6 +18,7 @@ constexpr milliseconds kQuietBeforeCheckpoint{1000};
 constexpr milliseconds kWriterLockPatience{50};
 constexpr milliseconds kWriterLockPatienceHard{500};  // the till's disk is at stake; nothing is held meanwhile
 constexpr milliseconds kReliefPause{100};
+constexpr milliseconds kPauseBetweenTries{100};
 // What may be left to capture, and to copy, when writers begin to wait: a few milliseconds of work.
 constexpr FrameNo kFramesUnderLock = 256;
 constexpr FrameNo kCopiedUnderLock = 2048;
@@ -27,6 +28,10 @@ constexpr int kReliefAttempts = 8;
 // the writer itself, at the end of its commit.
 constexpr std::chrono::microseconds kCheckpointStep{200};
 constexpr int kCheckpointSteps = 50, kCheckpointStepsHard = 2500;
+constexpr int kCopiedRounds = 2;
+constexpr size_t kLooksBeforeBreath = 5;
+constexpr std::chrono::microseconds kBreathStep{50};
+constexpr int kBreathSteps = 3000;  // SQLite's own waiting looks every 100 ms
 // So far behind, the rest can't be captured before the log has grown by as much again.
 constexpr FrameNo kFramesWithinReach = 4096;
 
@@ -97,6 +102,7 @@ Result<uint64_t> Capturer::log_bytes_used() {
 
 Result<milliseconds> Capturer::wal_round() {
   if (!ingest_ || !continuous_) TILLSYNC_TRY(start_or_catch_up());
+  TILLSYNC_LET(const WalIndexView at_first, tail_->look());
   bool any = false;
   TILLSYNC_TRY(capture_frames(any));
   if (!continuous_) return milliseconds(0);
@@ -145,13 +151,49 @@ Result<milliseconds> Capturer::wal_round() {
     // Something was written while the files were let go.
     if (!tail_) return milliseconds(0);
   }
+  if (!backfilled && backoff_ >= kLooksBeforeBreath) {
+    TILLSYNC_TRY(make_way_for_checkpoint());
+    if (!continuous_) return milliseconds(0);
+  }
   if (backoff_ < std::size(kLookAgain)) return kLookAgain[backoff_++];
   auto until_idle = std::chrono::ceil<milliseconds>(setup_.idle_release - (now - last_news_));
+  // A mark begins in slot 0 only where all was copied before, and where no checkpoint is just ending. One that does not
+  // keeps the application from emptying its log, and is held for no longer than a moment.
+  const bool copied_before = at_first.header == view.header && at_first.backfilled >= at_first.header.max_frame;
+  copied_rounds_ = backfilled && copied_before ? copied_rounds_ + 1 : 0;
+  if (copied_rounds_ < kCopiedRounds) backfilled = false;
   // No file event tells when either can be done.
   const milliseconds again = !backfilled      ? milliseconds(100)
                              : file_too_large ? kQuietBeforeCheckpoint
                                               : milliseconds(60000);
   return std::clamp(until_idle, milliseconds(1), again);
+}
+
+// A checkpoint of the application that waits for readers (TRUNCATE) waits for a slot, not for what was in it when it
+// looked: the slot that our newest mark has taken meanwhile, it would wait for until its patience ends. Everything is
+// captured and the checkpointer keeps writers out, so our mark goes, and comes back at the next sign of life. The
+// writer lock is not asked for: a till without patience of its own would notice.
+Result<void> Capturer::make_way_for_checkpoint() {
+  TILLSYNC_LET(bool waited_for, tail_->checkpointer().others_checkpoint());
+  if (!waited_for) return {};
+  TILLSYNC_LET(const WalIndexView before, tail_->look());
+  CapturePosition position = ingest_->position();
+  if (!(before.header.salts == position.wal.salts) || before.header.max_frame != position.wal.frame) return {};
+  tail_->release();
+  for (int i = 0; i < kBreathSteps; i++) {
+    std::this_thread::sleep_for(kBreathStep);
+    auto seen = tail_->look();
+    if (seen && (!(seen->header == before.header) || seen->backfilled >= seen->header.max_frame)) break;
+  }
+  TILLSYNC_TRY(tail_->hold());
+  TILLSYNC_LET(const WalIndexView after, tail_->look());
+  if (after.header.salts == position.wal.salts) return {};
+  // Begun anew: the counter of commits says whether one was before that, and so was never seen.
+  const bool emptied = after.header.salts.salt1 == position.wal.salts.salt1 + 1 && after.header.max_frame == 0 &&
+                       after.header.change == before.header.change;
+  if (!emptied) return continuous_ = false, Result<void>();
+  position.wal = {after.header.salts, 0, {}};
+  return ingest_->commit(position);
 }
 
 Result<void> Capturer::bound_log() {
@@ -160,6 +202,9 @@ Result<void> Capturer::bound_log() {
   TILLSYNC_LET(FrameNo left, frames_left());
   if (used <= setup_.wal_bytes_hard || left <= kFramesWithinReach) {
     TILLSYNC_TRY(relieve_wal());
+    // Done or not: each try syncs the application's files, and the till needs the disk more than we do.
+    if (used <= setup_.wal_bytes_hard / 2)
+      next_relief_ = std::max(next_relief_, setup_.clock->steady_now() + kPauseBetweenTries);
     if (!continuous_ || setup_.clock->steady_now() < next_relief_) return {};
     TILLSYNC_LET(used, log_bytes_used());
   }

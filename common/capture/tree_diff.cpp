@@ -15,6 +15,16 @@ void TreeDiff::set_flag(PageNo page, Flag f) {
   flags_[page] |= f;
 }
 
+namespace {
+// Empties it, and gives back what only a baseline or a large transaction needed: 30 bytes for each page it touched.
+template <class T>
+void forget(std::vector<T>& all) {
+  constexpr size_t kKeptBytes = 64 << 10;
+  all.clear();
+  if (all.capacity() * sizeof(T) > kKeptBytes) all.shrink_to_fit();
+}
+}  // namespace
+
 void TreeDiff::clear_tree_flags() {
   for (PageNo page : tree_flagged_) flags_[page] &= static_cast<uint8_t>(~kOfOneTree);
   tree_flagged_.clear();
@@ -22,14 +32,14 @@ void TreeDiff::clear_tree_flags() {
 
 void TreeDiff::clear() {
   for (PageNo page : flagged_) flags_[page] = 0;
-  flagged_.clear();
-  tree_flagged_.clear();
-  hot_links_.clear();
   touched_roots_.clear();
-  unset_.clear();
-  claims_.clear();
-  before_.places.clear();
-  after_.places.clear();
+  forget(flagged_);
+  forget(tree_flagged_);
+  forget(hot_links_);
+  forget(unset_);
+  forget(claims_);
+  forget(before_.places);
+  forget(after_.places);
 }
 
 // Marks the page and its ancestors: the way from a root to everything that changed below it.
