@@ -118,6 +118,8 @@ class Capturer {
   Result<void> relieve_wal();
   Result<void> while_writers_wait(std::chrono::milliseconds patience, const std::function<Result<void>()>& work);
   Result<uint64_t> log_bytes_used();
+  // Before limits.wal_hard, because while the log is copied a writer without pause adds as much again.
+  uint64_t let_go_at() const { return setup_.wal_bytes_hard / 2; }
   Result<void> release_when_idle();
   Result<Identity> identity();
   std::optional<Identity> identity_or_none();

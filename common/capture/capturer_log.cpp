@@ -61,7 +61,7 @@ Result<void> Capturer::capture_frames(bool& any, bool may_write_back) {
       TILLSYNC_TRY(ingest_->transaction(*tail_, pages, page_count, 0, last ? committed : std::nullopt));
       // Far behind, with a log that has grown too large: the round decides. Our mark still holds what is left.
       auto used = log_bytes_used();
-      const bool too_large = used && *used > setup_.wal_bytes_hard && setup_.clock->steady_now() >= next_relief_;
+      const bool too_large = used && *used > let_go_at() && setup_.clock->steady_now() >= next_relief_;
       if (!ingest_->batch_full() && !too_large) continue;
       TILLSYNC_TRY(ingest_->commit(position));
       after_commit(true);
@@ -200,15 +200,15 @@ Result<void> Capturer::bound_log() {
   TILLSYNC_LET(uint64_t used, log_bytes_used());
   if (used <= setup_.wal_bytes_max) return {};
   TILLSYNC_LET(FrameNo left, frames_left());
-  if (used <= setup_.wal_bytes_hard || left <= kFramesWithinReach) {
+  if (used <= let_go_at() || left <= kFramesWithinReach) {
     TILLSYNC_TRY(relieve_wal());
     // Done or not: each try syncs the application's files, and the till needs the disk more than we do.
-    if (used <= setup_.wal_bytes_hard / 2)
+    if (used <= let_go_at())
       next_relief_ = std::max(next_relief_, setup_.clock->steady_now() + kPauseBetweenTries);
     if (!continuous_ || setup_.clock->steady_now() < next_relief_) return {};
     TILLSYNC_LET(used, log_bytes_used());
   }
-  return used > setup_.wal_bytes_hard ? let_go_of_log() : Result<void>();
+  return used > let_go_at() ? let_go_of_log() : Result<void>();
 }
 
 // Not captured yet.

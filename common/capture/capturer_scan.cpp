@@ -45,7 +45,7 @@ Result<void> Capturer::scan_into_log(DatabaseReader& reader, const CapturePositi
   events.progress = [&](PageNo done, PageNo all) {
     if (tail_) {
       auto log = log_bytes_used();
-      outgrown = log && *log > log_before + setup_.wal_bytes_hard;
+      outgrown = log && *log > log_before + let_go_at();
     }
     std::lock_guard lock(mutex_);
     if (baseline) status_.baseline_percent = 100.0 * done / std::max<PageNo>(1, all);
