@@ -203,8 +203,7 @@ Result<void> Capturer::bound_log() {
   if (used <= let_go_at() || left <= kFramesWithinReach) {
     TILLSYNC_TRY(relieve_wal());
     // Done or not: each try syncs the application's files, and the till needs the disk more than we do.
-    if (used <= let_go_at())
-      next_relief_ = std::max(next_relief_, setup_.clock->steady_now() + kPauseBetweenTries);
+    if (used <= let_go_at()) next_relief_ = std::max(next_relief_, setup_.clock->steady_now() + kPauseBetweenTries);
     if (!continuous_ || setup_.clock->steady_now() < next_relief_) return {};
     TILLSYNC_LET(used, log_bytes_used());
   }
