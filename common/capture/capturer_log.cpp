@@ -323,6 +323,9 @@ Result<void> Capturer::relieve_wal() {
       bool any = false;
       TILLSYNC_TRY(capture_frames(any, false));
       if (!continuous_) return {};
+      // It ends early where the log is too large. Frames that are left need our mark: the log would go on without them.
+      TILLSYNC_LET(left, frames_left());
+      if (left > 0) return {};
       relieved = true;
       tail_->release();
       auto done = checkpoint_patiently(tail_->spare(), kCheckpointSteps);
