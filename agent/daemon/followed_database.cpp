@@ -106,7 +106,8 @@ void FollowedDatabase::run() {
     told = problem ? std::optional(problem->text) : std::nullopt;
     if (stopping_) break;
     if (notifier_) {
-      if (wait > milliseconds(0) && notifier_->wait(wait) == ChangeNotifier::Event::changed) capturer_->changed();
+      // Without a wait as well: an event that is there ends the watch, which a busy writer pays for.
+      if (notifier_->wait(wait) == ChangeNotifier::Event::changed) capturer_->changed();
     } else {
       std::this_thread::sleep_for(std::min(std::max(wait, milliseconds(10)), milliseconds(1000)));
     }

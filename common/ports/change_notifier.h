@@ -15,9 +15,10 @@ namespace tillsync {
 class ChangeNotifier {
  public:
   virtual ~ChangeNotifier() = default;
-  enum class Event { timeout, changed, woken };
-  // changed: the database file, its -wal or its journal was written, made, removed or replaced since the last wait.
-  // A burst is one event. nullopt-like long waits: pass std::chrono::hours.
+  enum class Event { timeout, changed, look, woken };
+  // changed: the database file, its -wal or its journal was written, made, removed or replaced. A burst is one event.
+  // look: from now on changes are noticed; of those since the last event nobody tells, so look, and wait again.
+  // A wait of a few milliseconds may end with timeout whatever happens meanwhile: a watch costs the writer more.
   virtual Event wait(std::chrono::milliseconds timeout) = 0;
   virtual void wake() = 0;
 };

@@ -18,8 +18,14 @@ namespace tillsync {
 
 namespace {
 
-constexpr uint32_t kMask =
-    IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
+constexpr uint32_t kMask = IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF |
+                           IN_MOVE_SELF | IN_ONLYDIR | IN_ONESHOT;
+using milliseconds = std::chrono::milliseconds;
+// Who comes back sooner looks by itself.
+constexpr milliseconds kWorthWatching{5};
+// After a change of other files in the folder, so that whoever writes them is not followed write by write.
+constexpr milliseconds kPauseAfterOthers{5};
+constexpr milliseconds kFolderMissing{1000};
 
 class Descriptor {
  public:
@@ -60,22 +66,30 @@ class LinuxChangeNotifier : public ChangeNotifier {
 
   const std::string& folder() const { return folder_; }
 
-  Event wait(std::chrono::milliseconds timeout) override {
+  Event wait(milliseconds timeout) override {
     using clock = std::chrono::steady_clock;
-    const auto deadline = clock::now() + std::min<std::chrono::milliseconds>(timeout, std::chrono::hours(24));
+    const auto deadline = clock::now() + std::min<milliseconds>(timeout, std::chrono::hours(24));
+    bool others = false;
     while (true) {
-      // What came back with the folder may hold changes nobody told about.
-      if (watch_ < 0 && add_watch()) return Event::changed;
-      auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - clock::now());
-      if (watch_ < 0) left = std::min(left, std::chrono::milliseconds(1000));
+      auto left = std::max(std::chrono::ceil<milliseconds>(deadline - clock::now()), milliseconds(0));
+      if (watch_ < 0 && others) {
+        left = std::min(left, kPauseAfterOthers);
+      } else if (watch_ < 0 && left >= kWorthWatching) {
+        if (add_watch()) return Event::look;
+        left = std::min(left, kFolderMissing);
+      }
+      others = false;
       pollfd sources[2] = {{event_.get(), POLLIN, 0}, {inotify_.get(), POLLIN, 0}};
-      int n = ::poll(sources, 2, static_cast<int>(std::max<int64_t>(left.count(), 0)));
+      int n = ::poll(sources, 2, static_cast<int>(left.count()));
       if (n > 0 && (sources[0].revents & POLLIN)) {
         uint64_t count;
         (void)!::read(event_.get(), &count, sizeof count);
         return Event::woken;  // a change that came with it is still queued for the next wait
       }
-      if (n > 0 && drain()) return Event::changed;
+      if (n > 0) {
+        if (drain()) return Event::changed;
+        others = true;
+      }
       if (clock::now() >= deadline) return Event::timeout;
     }
   }
@@ -86,7 +100,7 @@ class LinuxChangeNotifier : public ChangeNotifier {
   }
 
  private:
-  // Empties the queue. True when one of the events is about our files.
+  // Empties the queue, after which nothing is watched. True when the event is about our files.
   bool drain() {
     alignas(inotify_event) char buffer[16 << 10];
     bool ours = false;
@@ -96,15 +110,9 @@ class LinuxChangeNotifier : public ChangeNotifier {
       for (const char* p = buffer; p < buffer + n;) {
         auto* event = reinterpret_cast<const inotify_event*>(p);
         p += sizeof(inotify_event) + event->len;
-        if (event->mask & IN_Q_OVERFLOW) ours = true;
-        if (event->wd != watch_) continue;  // of a watch that was let go
-        if (event->mask & IN_MOVE_SELF) ::inotify_rm_watch(inotify_.get(), watch_);
-        if (event->mask & (IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF)) {
-          watch_ = -1;
-          ours = true;
-        } else if (event->len > 0 && is_ours(event->name)) {
-          ours = true;
-        }
+        watch_ = -1;
+        if (event->mask & (IN_Q_OVERFLOW | IN_DELETE_SELF | IN_MOVE_SELF)) ours = true;
+        if (event->len > 0 && is_ours(event->name)) ours = true;
       }
     }
   }
