@@ -22,7 +22,7 @@ Capturer::Capturer(Setup setup) : setup_(std::move(setup)) {
 Capturer::~Capturer() { stop(); }
 
 Ingest::Setup Capturer::ingest_setup() const {
-  return {setup_.files, setup_.state, setup_.clock, setup_.folder, setup_.database_id, session_id_};
+  return {setup_.files, setup_.state, setup_.clock, setup_.folder, setup_.database_id, session_id_, &interrupted_};
 }
 
 Result<void> Capturer::open_session() {

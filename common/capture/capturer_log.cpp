@@ -62,10 +62,10 @@ Result<void> Capturer::capture_frames(bool& any, bool may_write_back) {
       // Far behind, with a log that has grown too large: the round decides. Our mark still holds what is left.
       auto used = log_bytes_used();
       const bool too_large = used && *used > let_go_at() && setup_.clock->steady_now() >= next_relief_;
-      if (!ingest_->batch_full() && !too_large) continue;
+      if (!ingest_->batch_full() && !too_large && !interrupted_) continue;
       TILLSYNC_TRY(ingest_->commit(position));
       after_commit(true);
-      if (too_large) {
+      if (too_large || interrupted_) {
         tail_->withdraw();
         return {};
       }

@@ -89,7 +89,7 @@ Result<std::unique_ptr<Ingest>> Ingest::load(const Setup& setup) {
     schema_id = row.integer(12);
   }
   TILLSYNC_LET(ingest->replica_, Replica::open(replica, page_size, page_count));
-  ingest->trees_ = std::make_unique<TreeDiff>(ingest->replica_->owners());
+  ingest->trees_ = std::make_unique<TreeDiff>(ingest->replica_->owners(), setup.stop);
   TILLSYNC_LET(Image image, image_of(*ingest->replica_, page_count));
   TILLSYNC_LET(Schema schema, schema_of(image));
   ingest->schema_ = std::make_shared<const Schema>(std::move(schema));

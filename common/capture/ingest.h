@@ -8,6 +8,7 @@
 // one; SnapshotCut::image may be read by another.
 #pragma once
 
+#include <atomic>
 #include <functional>
 
 #include "actionlog/log_writer.h"
@@ -56,6 +57,7 @@ class Ingest {
     std::string folder;  // of this database, in state_dir
     int64_t database_id = 0;
     int64_t session_id = 0;
+    const std::atomic<bool>* stop = nullptr;  // set from another thread: long work ends with cancelled
   };
 
   // What state.db and the replica hold; nullptr when there is no whole baseline yet. not_found, corrupt: a file of the

@@ -57,7 +57,7 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
   TILLSYNC_TRY(ingest->begin_batch());
   TILLSYNC_LET(ingest->log_, LogWriter::load(*setup.state, setup.database_id, setup.session_id));
   TILLSYNC_LET(Image after, image_of(*ingest->replica_, count));
-  ingest->trees_ = std::make_unique<TreeDiff>(ingest->replica_->owners());
+  ingest->trees_ = std::make_unique<TreeDiff>(ingest->replica_->owners(), setup.stop);
   TILLSYNC_LET(Schema schema, schema_of(after));
   auto new_schema = std::make_shared<const Schema>(std::move(schema));
 
@@ -66,7 +66,7 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
     // The difference is logged first; it needs the old schema on one side and every page on both. It goes through an
     // owner map of its own, because page numbers mean different places on the two sides.
     OwnerMap none;
-    TreeDiff trees(none);
+    TreeDiff trees(none, setup.stop);
     std::vector<PageNo> all;
     TILLSYNC_LET(Image before, image_of(*previous->replica_, previous->replica_->page_count()));
     for (PageNo page = 1; page <= std::max(before.page_count, count); page++) all.push_back(page);

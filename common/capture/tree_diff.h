@@ -8,6 +8,7 @@
 // owner map is unchanged, but the transaction is lost: call abandon(). Threads: one.
 #pragma once
 
+#include <atomic>
 #include <span>
 #include <unordered_set>
 
@@ -47,7 +48,8 @@ struct Tree {
 
 class TreeDiff {
  public:
-  explicit TreeDiff(OwnerMap& owners) : owners_(owners) {}
+  // stop: where it is set meanwhile, what is under way ends with cancelled. May be nullptr.
+  explicit TreeDiff(OwnerMap& owners, const std::atomic<bool>* stop = nullptr) : owners_(owners), stop_(stop) {}
 
   // changed: pages whose content differs (no duplicates); those above after.page_count are left out by the caller.
   Result<void> begin(const Image& before, const Image& after, std::span<const PageNo> changed);
@@ -109,6 +111,7 @@ class TreeDiff {
   void clear();
 
   OwnerMap& owners_;
+  const std::atomic<bool>* stop_;
   Side before_, after_;
   bool index_ = false;
   bool renumbered_ = false;

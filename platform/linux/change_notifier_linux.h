@@ -4,10 +4,9 @@
 // folder that is itself removed and made again is found again within a second. The path is followed through symlinks
 // first, because SQLite puts the -wal beside the real file.
 //
-// Whoever writes a watched file pays for each write (measured: a tenth of the speed of a till's database at full speed).
-// So the watch ends with its first event, and begins again when someone waits for longer than he would poll; the answer
-// is `look` then.
-// Threads: wait() by one thread; wake() from any.
+// Whoever writes a watched file pays for each write (measured: a tenth of the speed of a till's database at full
+// speed). So the watch ends with its first event, and begins again when someone waits for longer than he would poll;
+// the answer is `look` then. Threads: wait() by one thread; wake() from any.
 #pragma once
 
 #include "ports/change_notifier.h"

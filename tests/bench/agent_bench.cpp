@@ -15,8 +15,8 @@
 #include <map>
 #include <set>
 
-#include "bench/process_figures.h"
 #include "integration/world.h"
+#include "support/process_figures.h"
 
 namespace {
 

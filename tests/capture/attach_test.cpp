@@ -10,15 +10,6 @@ using namespace tillsync::test;
 
 namespace {
 
-constexpr const char* kTable = "CREATE TABLE t(id INTEGER PRIMARY KEY, v)";
-// The log is the test's business.
-constexpr const char* kNoCheckpoint =
-    "PRAGMA page_size=1024; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=0";
-
-int64_t logged(Till& till, const std::string& what) {
-  return must(till.state->lease()->query_integer("SELECT count(*) FROM " + what));
-}
-
 // Everything the log says leads from `model` to what the database holds.
 void check_exact(Till& till, Model& model) {
   model.follow();
@@ -60,8 +51,8 @@ TEST_CASE("capture: what was committed between two empty logs, seen by nobody, i
   till.app = must(Connection::open(till.path, SQLITE_OPEN_READWRITE));
   till.restart();
   till.capture();
-  CHECK(logged(till, "transactions WHERE flags & 1") == 1);
-  CHECK(logged(till, "action_log WHERE action=1") == 1);
+  CHECK(till.logged("transactions WHERE flags & 1") == 1);
+  CHECK(till.logged("action_log WHERE action=1") == 1);
 }
 
 TEST_CASE("capture: a commit at any moment of letting the files go is captured") {
@@ -98,11 +89,39 @@ TEST_CASE("capture: a commit at any moment of letting the files go is captured")
     step_until_idle(till);
     if (!till.app) till.app = must(Connection::open(till.path, SQLITE_OPEN_READWRITE));
     int64_t sold = must(till.app.query_integer("SELECT count(*) FROM t"));
-    CHECK(logged(till, "action_log") == sold);
+    CHECK(till.logged("action_log") == sold);
     till.setup.application = &till.files;
     check_exact(till, model);
   }
   CHECK(calls > 5);
+}
+
+TEST_CASE("capture: asked to stop in the middle of a scan or of a long log, it stops, and goes on another time") {
+  Till till(19, kNoCheckpoint);
+  till.run(std::string(kTable) + ";" + numbers(500) + "INSERT INTO t SELECT n, 'before' FROM g");
+  till.capture();
+  Model model(till);
+  model.start();
+  const auto sequence = till.capturer->status().sequence;
+  SUBCASE("the rows of a scan are compared") {
+    till.capturer.reset();
+    // The log is begun anew, so that the agent has to look at everything.
+    till.run("UPDATE t SET v='after'; PRAGMA wal_checkpoint(TRUNCATE); UPDATE t SET v='again' WHERE id%2=0");
+    till.run("PRAGMA wal_checkpoint(TRUNCATE); DELETE FROM t WHERE id%3=0");
+    till.restart();
+    till.capturer->interrupt();
+    till.capturer->step();
+    CHECK(till.capturer->status().sequence == sequence);
+  }
+  SUBCASE("transactions of a log are read") {
+    for (int i = 1; i <= 20; i++) till.run("UPDATE t SET v=" + std::to_string(i));
+    till.capturer->interrupt();
+    till.capturer->step();
+    CHECK(till.capturer->status().sequence < sequence + 20 * 500);
+  }
+  till.restart();
+  till.capture();
+  check_exact(till, model);
 }
 
 TEST_CASE("capture: a log that lost its end in a power cut is not taken for news") {
@@ -163,10 +182,33 @@ TEST_CASE("capture: a log beyond the hard limit is let go, captured, and bounded
       till.run("INSERT INTO t VALUES(NULL, zeroblob(700))");
       till.capture();
     }
-    CHECK(logged(till, "transactions WHERE flags=0") == 300);
+    CHECK(till.logged("transactions WHERE flags=0") == 300);
     must(reader.execute("COMMIT"));
     check_exact(till, model);
   }
+}
+
+TEST_CASE("capture: in the middle of relief, the log past its bound is not given to a writer before it is captured") {
+  Till till(13, kNoCheckpoint);
+  till.setup.wal_bytes_max = 16 << 10;
+  till.setup.wal_bytes_hard = 64 << 10;
+  till.restart();
+  till.run(kTable);
+  till.capture();
+  Model model(till);
+  model.start();
+  // Three transactions past the bound: a round captures one and relieves, relief captures one more under the lock.
+  for (int i = 0; i < 2; i++) till.run("INSERT INTO t VALUES(NULL, zeroblob(30000))");
+  for (int i = 0; i < 3; i++) till.run("INSERT INTO t VALUES(NULL, 'small')");
+  const auto scans = till.capturer->status().catch_ups;
+  for (int i = 0; i < 5; i++) {
+    till.capturer->step();
+    till.run("UPDATE t SET v=" + std::to_string(i) + " WHERE id=1");
+  }
+  till.capture();
+  CHECK(till.capturer->status().catch_ups == scans);
+  CHECK(till.logged("transactions WHERE flags=0") == 10);
+  check_exact(till, model);
 }
 
 TEST_CASE("capture: what a burst left of the log is given back to the disk") {
@@ -189,7 +231,7 @@ TEST_CASE("capture: what a burst left of the log is given back to the disk") {
   CHECK(log_bytes(till) <= 2 * till.setup.wal_bytes_max);
   till.run("INSERT INTO t VALUES(-1, 'after')");
   till.capture();
-  CHECK(logged(till, "transactions WHERE flags=0") == 2);
+  CHECK(till.logged("transactions WHERE flags=0") == 2);
   check_exact(till, model);
 }
 
@@ -280,8 +322,8 @@ TEST_CASE("capture: the application empties its log, and the agent sees it empty
     CHECK(log_bytes(till) == 0);
     till.capture();
   }
-  CHECK(logged(till, "transactions WHERE flags=0") == 5);
-  CHECK(logged(till, "transactions") == 5);
+  CHECK(till.logged("transactions WHERE flags=0") == 5);
+  CHECK(till.logged("transactions") == 5);
   check_exact(till, model);
 }
 

@@ -35,6 +35,16 @@ inline std::string show(const Value& v) {
   return "";
 }
 
+inline constexpr const char* kTable = "CREATE TABLE t(id INTEGER PRIMARY KEY, v)";
+// The log is the test's business.
+inline constexpr const char* kNoCheckpoint =
+    "PRAGMA page_size=1024; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=0";
+
+// "WITH … g(n)": the numbers from 1 to n.
+inline std::string numbers(int n) {
+  return "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<" + std::to_string(n) + ") ";
+}
+
 using Rows = std::multiset<std::string>;
 using Content = std::map<std::string, Rows>;  // table → rows
 
@@ -170,6 +180,11 @@ struct Till {
       }
     }
     return content;
+  }
+
+  // Rows of a table of state.db, or of "table WHERE …".
+  int64_t logged(const std::string& what) {
+    return must(state->lease()->query_integer("SELECT count(*) FROM " + what));
   }
 
   Schema schema() {

@@ -10,14 +10,6 @@ using namespace tillsync::test;
 
 namespace {
 
-constexpr const char* kTable = "CREATE TABLE t(id INTEGER PRIMARY KEY, v)";
-constexpr const char* kNoCheckpoint =
-    "PRAGMA page_size=1024; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=0";
-
-int64_t logged(Till& till, const std::string& what) {
-  return must(till.state->lease()->query_integer("SELECT count(*) FROM " + what));
-}
-
 void check_exact(Till& till, Model& model) {
   till.capture();
   model.follow();
@@ -40,10 +32,6 @@ void step_until_idle(Till& till) {
   for (int i = 0; i < 2000 && till.capturer->status().mode != "idle"; i++)
     till.clock.advance(std::max(till.capturer->step(), std::chrono::milliseconds(20)));
   REQUIRE(till.capturer->status().mode == "idle");
-}
-
-std::string numbers(int n) {
-  return "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<" + std::to_string(n) + ") ";
 }
 
 void follow_over_lock_byte(uint32_t page_size) {
@@ -77,6 +65,14 @@ TEST_CASE("capture: rows on both sides of the page that holds the lock bytes, pa
   follow_over_lock_byte(65536);
 }
 
+TEST_CASE("capture: rows on both sides of the page that holds the lock bytes, pages of 4096") {
+  follow_over_lock_byte(4096);
+}
+
+TEST_CASE("capture: rows on both sides of the page that holds the lock bytes, pages of 1024") {
+  follow_over_lock_byte(1024);
+}
+
 TEST_CASE("capture: a log with checksums of the other byte order is read, as SQLite reads it") {
   Till till(32, kNoCheckpoint);
   till.run(kTable);
@@ -108,13 +104,13 @@ TEST_CASE("capture: a log with checksums of the other byte order is read, as SQL
   header = WalHeader::parse(ByteView(read_whole(till.path + "-wal")).first(kWalHeaderSize));
   REQUIRE(header);
   CHECK(header->big_endian_checksum != was);
-  CHECK(logged(till, "transactions WHERE flags=0") == 20);
+  CHECK(till.logged("transactions WHERE flags=0") == 20);
   check_exact(till, model);
   // And over a restart of the agent, which looks for its frame by checksum.
   till.restart();
   till.run("DELETE FROM t WHERE id=1");
   check_exact(till, model);
-  CHECK(logged(till, "transactions WHERE flags<>0") == 0);
+  CHECK(till.logged("transactions WHERE flags<>0") == 0);
 }
 
 TEST_CASE("capture: the log of an application that crashed, the agent being the first to open it") {
@@ -133,10 +129,10 @@ TEST_CASE("capture: the log of an application that crashed, the agent being the 
   till.capture();
   till.app = must(Connection::open(till.path, SQLITE_OPEN_READWRITE));
   CHECK(must(till.app.query_integer("SELECT count(*) FROM t")) == 2);
-  CHECK(logged(till, "action_log") == 1);
+  CHECK(till.logged("action_log") == 1);
   till.run("INSERT INTO t VALUES(3, 'after')");
   check_exact(till, model);
-  CHECK(logged(till, "transactions WHERE flags=0") == 2);
+  CHECK(till.logged("transactions WHERE flags=0") == 2);
 }
 
 TEST_CASE("capture: pages are freed and used again by other tables, the file shrinks and grows") {
@@ -170,7 +166,7 @@ TEST_CASE("capture: pages are freed and used again by other tables, the file shr
       }
       till.run("DELETE FROM a");
     }
-    CHECK(logged(till, "transactions WHERE flags & 1") == 0);
+    CHECK(till.logged("transactions WHERE flags & 1") == 0);
   }
 }
 
@@ -233,9 +229,9 @@ TEST_CASE("capture: the agent is off for a day, while the log is begun anew many
   till.restart();
   check_exact(till, model);
   // One transaction, with the net of it all.
-  CHECK(logged(till, "transactions WHERE flags & 1") == 1);
-  CHECK(logged(till, "transactions") == 1);
-  CHECK(logged(till, "action_log") == 202);
+  CHECK(till.logged("transactions WHERE flags & 1") == 1);
+  CHECK(till.logged("transactions") == 1);
+  CHECK(till.logged("action_log") == 202);
 }
 
 TEST_SUITE_END();

@@ -49,10 +49,6 @@ void expect(Till& till, Logged& logged, Model& model, const Counts& expected) {
   check_replica(till);
 }
 
-std::string numbers(int n) {
-  return "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<" + std::to_string(n) + ") ";
-}
-
 struct Scene {
   Till till{3};
   std::optional<Logged> logged;
