@@ -121,8 +121,14 @@ Result<std::pair<int, int>> AppDatabase::checkpoint() {
   return std::pair(log, copied);
 }
 
-Result<void> AppDatabase::truncate_log() {
+Result<void> AppDatabase::truncate_log(std::chrono::milliseconds patience) {
+  using clock = std::chrono::steady_clock;
+  auto until = clock::now() + patience;
+  sqlite3_busy_handler(
+      connection_.handle(),
+      [](void* limit, int) { return clock::now() < *static_cast<clock::time_point*>(limit) ? 1 : 0; }, &until);
   int rc = sqlite3_wal_checkpoint_v2(connection_.handle(), "main", SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+  sqlite3_busy_handler(connection_.handle(), nullptr, nullptr);
   if (rc != SQLITE_OK) return sqlite_error(rc, "empty the write-ahead log", connection_.handle());
   return {};
 }

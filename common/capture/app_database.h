@@ -8,6 +8,8 @@
 // sqlite3_io_methods.xShmMap; WAL-mode file format §2.
 #pragma once
 
+#include <chrono>
+
 #include "dbfile/page.h"
 #include "dbfile/wal.h"
 #include "sqlite/connection.h"
@@ -43,8 +45,9 @@ class AppDatabase {
   // PASSIVE. transient: the application's own checkpointer is at work. Returns frames in the log and frames copied.
   Result<std::pair<int, int>> checkpoint();
 
-  // TRUNCATE: the same, then an empty log, if nobody reads or writes just now. transient: someone does.
-  Result<void> truncate_log();
+  // TRUNCATE: the same, then an empty log, if nobody reads or writes just now. transient: someone does, for longer than
+  // the patience, which is waited out without a pause: one who sleeps is starved by a fast writer.
+  Result<void> truncate_log(std::chrono::milliseconds patience = std::chrono::milliseconds(0));
 
   Connection& connection() { return connection_; }
 

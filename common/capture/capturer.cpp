@@ -117,6 +117,7 @@ Result<milliseconds> Capturer::round() {
   TILLSYNC_LET(milliseconds wait, scan_mode_ ? scan_round() : wal_round());
   // Let go, or a gap: nothing was captured in this round, and nobody's request is answered by it.
   if (!scan_mode_ && !idle_ && !(tail_ && continuous_)) return wait;
+  if (!scan_mode_ && !idle_ && behind_) return milliseconds(0);
   damage_.reset();
   set_problem(std::nullopt);
   publish(idle_ ? "idle" : scan_mode_ ? "scan" : "wal");

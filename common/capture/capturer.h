@@ -117,9 +117,11 @@ class Capturer {
   Result<void> let_go_of_log();
   Result<void> relieve_wal();
   Result<void> while_writers_wait(std::chrono::milliseconds patience, const std::function<Result<void>()>& work);
+  void count_blocked(Steady::time_point since);
   Result<uint64_t> log_bytes_used();
-  // Before limits.wal_hard, because while the log is copied a writer without pause adds as much again.
-  uint64_t let_go_at() const { return setup_.wal_bytes_hard / 2; }
+  // Before limits.wal_hard, because while the log is copied, or rows are compared, a writer without pause adds much
+  // more.
+  uint64_t let_go_at() const { return setup_.wal_bytes_hard / 4; }
   Result<void> release_when_idle();
   Result<Identity> identity();
   std::optional<Identity> identity_or_none();
@@ -140,6 +142,7 @@ class Capturer {
   int64_t session_id_ = 0;
   std::unique_ptr<Ingest> ingest_;
   std::unique_ptr<WalTail> tail_;
+  bool behind_ = false;      // the last look at the log ended before its last transaction
   bool continuous_ = false;  // every frame since the position is still in the log
   bool scan_mode_ = false;
   bool idle_ = false;

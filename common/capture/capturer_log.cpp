@@ -16,7 +16,7 @@ constexpr milliseconds kLookAgain[] = {milliseconds(1),  milliseconds(2),  milli
                                        milliseconds(20), milliseconds(50), milliseconds(100)};
 constexpr milliseconds kQuietBeforeCheckpoint{1000};
 constexpr milliseconds kWriterLockPatience{50};
-constexpr milliseconds kWriterLockPatienceHard{500};  // the till's disk is at stake; nothing is held meanwhile
+constexpr milliseconds kTruncatePatience{100};  // while it waits for a reader, writers wait
 constexpr milliseconds kReliefPause{100};
 constexpr milliseconds kPauseBetweenTries{100};
 // What may be left to capture, and to copy, when writers begin to wait: a few milliseconds of work.
@@ -40,6 +40,7 @@ double ms_of(std::chrono::steady_clock::duration d) { return std::chrono::durati
 
 Result<void> Capturer::capture_frames(bool& any, bool may_write_back) {
   any = false;
+  behind_ = false;
   CapturePosition position = ingest_->position();
   TILLSYNC_LET(WalTail::Step step, tail_->advance(position.wal));
   if (step == WalTail::Step::gap) {
@@ -67,6 +68,7 @@ Result<void> Capturer::capture_frames(bool& any, bool may_write_back) {
       after_commit(true);
       if (too_large || interrupted_) {
         tail_->withdraw();
+        behind_ = true;
         return {};
       }
       if (may_write_back) TILLSYNC_TRY(ingest_->write_back_if_large());
@@ -206,6 +208,10 @@ Result<void> Capturer::bound_log() {
     if (used <= let_go_at()) next_relief_ = std::max(next_relief_, setup_.clock->steady_now() + kPauseBetweenTries);
     if (!continuous_ || setup_.clock->steady_now() < next_relief_) return {};
     TILLSYNC_LET(used, log_bytes_used());
+    // Captured and copied whole: the next writer begins it anew.
+    TILLSYNC_LET(left, frames_left());
+    TILLSYNC_LET(const WalIndexView view, tail_->look());
+    if (left == 0 && view.backfilled >= view.header.max_frame) return {};
   }
   return used > let_go_at() ? let_go_of_log() : Result<void>();
 }
@@ -249,11 +255,11 @@ Result<void> Capturer::let_go_of_log() {
   auto done = [&]() -> Result<void> {
     TILLSYNC_LET(bool free, copy_most(tail_->spare()));
     if (!free) return {};
-    // Without the lock a writer without pause leaves always something to copy, and the log goes on.
-    return while_writers_wait(kWriterLockPatienceHard, [&]() -> Result<void> {
-      TILLSYNC_TRY(checkpoint_patiently(tail_->spare(), kCheckpointStepsHard));
-      return tail_->hold();
-    });
+    // Without the writer lock, which this takes, a writer without pause leaves always something to copy.
+    auto start = setup_.clock->steady_now();
+    auto emptied = tail_->spare().truncate_log(kTruncatePatience);
+    count_blocked(start);
+    return emptied;
   }();
   if (!tail_->holding()) TILLSYNC_TRY(tail_->hold());
   if (!done && done.error().kind != ErrorKind::transient) return done;
@@ -287,11 +293,15 @@ Result<void> Capturer::while_writers_wait(milliseconds patience, const std::func
   auto done = work();
   tail_->checkpointer().rollback();
   setup_.state->allow_checkpoints(true);
-  double blocked = ms_of(setup_.clock->steady_now() - locked_at);
+  count_blocked(locked_at);
+  return done;
+}
+
+void Capturer::count_blocked(Steady::time_point since) {
+  double blocked = ms_of(setup_.clock->steady_now() - since);
   std::lock_guard lock(mutex_);
   status_.pos_blocked_ms += blocked;
   status_.pos_blocked_ms_max = std::max(status_.pos_blocked_ms_max, blocked);
-  return done;
 }
 
 // Lets a writer restart a log that a writer without pause keeps from being restarted. Everything that takes long comes

@@ -191,7 +191,7 @@ TEST_CASE("capture: a log beyond the hard limit is let go, captured, and bounded
 TEST_CASE("capture: in the middle of relief, the log past its bound is not given to a writer before it is captured") {
   Till till(13, kNoCheckpoint);
   till.setup.wal_bytes_max = 16 << 10;
-  till.setup.wal_bytes_hard = 64 << 10;
+  till.setup.wal_bytes_hard = 128 << 10;
   till.restart();
   till.run(kTable);
   till.capture();
