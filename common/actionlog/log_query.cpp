@@ -21,6 +21,7 @@ Result<LogPage> query_log(StateDb& state, int64_t database_id, const Lineage& li
     TILLSYNC_LET(int64_t durable,
                  db->query_integer("SELECT durable_sequence FROM databases WHERE id=" + std::to_string(database_id)));
     context.durable_sequence = static_cast<Sequence>(durable);
+    TILLSYNC_LET(context.rolled_back, rolled_back(*db, database_id));
   }
   Sequence first = std::max(filter.after + 1, filter.from.value_or(1));
   if (filter.since) {

@@ -260,7 +260,7 @@ Result<void> LogWriter::mark(ActionKind kind, const std::string& table, ByteView
   after.empty() ? insert->bind_null(5) : insert->bind_static(5, after);
   before.empty() ? insert->bind_null(6) : insert->bind_static(6, before);
   TILLSYNC_TRY(insert->run());
-  flags_ |= kind == ActionKind::schema ? kSchemaChange : kind == ActionKind::renumber ? kRenumber : 0u;
+  flags_ |= kind == ActionKind::schema ? kSchemaChange : kind == ActionKind::renumber ? kRenumber : kRestore;
   sequence_++;
   return {};
 }

@@ -23,6 +23,7 @@ enum TransactionFlag : uint32_t {
   kCatchUp = 1,       // several transactions of the application whose borders were not seen
   kSchemaChange = 2,  // ends its segment; replay does not cross it
   kRenumber = 4,      // likewise
+  kRestore = 16,      // a restore in place (actionlog/activations.h); 8 is taken in segments
 };
 
 // A row change with its entity key.

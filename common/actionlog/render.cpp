@@ -145,13 +145,21 @@ json render_action(const ActionToRender& what, const RenderContext& context) {
     };
     show(a.before, j["previous_data"]);
     show(a.after, j["data"]);
+  } else if (a.kind == ActionKind::restore) {
+    auto values = decode_record(a.after);
+    if (values && !values->empty() && values->front().type == ValueType::text) {
+      j["data"] = json::parse(as_text(values->front().bytes), nullptr, false);
+      if (j["data"].is_discarded()) j["data"] = nullptr;
+    }
   }
   if (!j.contains("user_id")) j["user_id"] = nullptr;
   j["timestamp"] = to_rfc3339(what.transaction.captured_at);
   j["session_id"] = what.session.str();
   j["sequence"] = a.sequence;
   j["transaction"] = what.transaction.number;
-  j["status"] = a.sequence <= context.durable_sequence ? "COMPLETED" : "PENDING";
+  j["status"] = context.is_rolled_back(a.sequence)       ? "ROLLED_BACK"
+                : a.sequence <= context.durable_sequence ? "COMPLETED"
+                                                         : "PENDING";
   j["error"] = nullptr;
   j["retry_count"] = 0;
   j["dependencies"] = json::array();

@@ -8,6 +8,7 @@
 #include <functional>
 #include "base/json.h"
 
+#include "actionlog/activations.h"
 #include "actionlog/segment.h"
 #include "dbfile/record.h"
 #include "state/state_db.h"
@@ -30,6 +31,13 @@ struct RenderContext {
   std::shared_ptr<const Schema> schema;
   Json user_columns = Json::object();
   Sequence durable_sequence = 0;  // later actions are PENDING
+  std::vector<RolledBack> rolled_back;
+
+  bool is_rolled_back(Sequence sequence) const {
+    for (auto& range : rolled_back)
+      if (sequence >= range.first && sequence <= range.last) return true;
+    return false;
+  }
 };
 
 struct ActionToRender {

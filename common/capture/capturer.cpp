@@ -89,15 +89,17 @@ Result<milliseconds> Capturer::round() {
   if (tail_ && now->inode != attached_inode_) detach();
 
   take_requests();
+  // A damaged database is restored as it is.
+  if (damage_ && !taken_activations_.empty()) return try_activation();
   if (auto wait = rest_while_damaged(*now)) return *wait;
-  bool asked = !taken_cuts_.empty() || !taken_captures_.empty();
+  bool asked = !taken_cuts_.empty() || !taken_captures_.empty() || !taken_activations_.empty();
   if (idle_ && !asked) {
     TILLSYNC_LET(Identity current, identity());
     // The application may open and close, and make an empty -wal: no reason to come back.
     if (current == idle_identity_ || (current.same_database(idle_identity_) && current.wal_size == 0))
       return milliseconds(60000);
   }
-  if (idle_ && asked && identity_or_none() == idle_identity_) {
+  if (idle_ && asked && taken_activations_.empty() && identity_or_none() == idle_identity_) {
     answer_requests();
     return milliseconds(60000);
   }
@@ -122,6 +124,7 @@ Result<milliseconds> Capturer::round() {
   set_problem(std::nullopt);
   publish(idle_ ? "idle" : scan_mode_ ? "scan" : "wal");
   answer_requests();
+  if (!taken_activations_.empty() && ingest_ && (scan_mode_ || tail_)) return try_activation();
   return wait;
 }
 
@@ -223,6 +226,7 @@ void Capturer::stop() {
   take_requests();
   taken_cuts_.clear();
   taken_captures_.clear();
+  taken_activations_.clear();
   if (ingest_) ingest_->invalidate_pins();
   ingest_.reset();
 }

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <vector>
 
+#include "capture/activation.h"
 #include "capture/ingest.h"
 #include "ports/change_notifier.h"
 
@@ -62,6 +63,8 @@ class Capturer {
     std::function<void(const Error& why)> on_copy_lost;
     // Called on the capture thread when the application's database is found damaged, once until it is sound again.
     std::function<void(const Error& why)> on_damaged;
+    // Which processes hold locks on the database, in words, for a person; may be empty.
+    std::function<std::string(const std::string& path)> who_holds;
     // Called after every commit that logged something.
     std::function<void()> on_commit;
   };
@@ -80,6 +83,13 @@ class Capturer {
   void request_cut(CutCallback callback);
   // The same without a cut: answers with the last sequence.
   void request_capture(std::function<void(Result<Sequence>)> callback);
+  // The content of the database is replaced on the capture thread, in one transaction of the application's database, with
+  // everything before it captured. The callback comes after the commit; the log has it after the next capture. Errors:
+  // timeout (someone keeps writing; says who, where that can be told), cancelled, what `write` and SQLite report:
+  // nothing is changed then.
+  void request_activation(ActivationRequest request, std::function<void(Result<void>)> callback);
+  // Who keeps an activation waiting, in words; empty for nobody.
+  std::string waiting_for() const;
   void set_dependency_floor(Sequence floor) { dependency_floor_ = floor; }
   // Stops the first copy or a scan early.
   void interrupt() { interrupted_ = true; }
@@ -122,6 +132,15 @@ class Capturer {
   // Before limits.wal_hard, because while the log is copied, or rows are compared, a writer without pause adds much
   // more.
   uint64_t let_go_at() const { return setup_.wal_bytes_hard / 4; }
+  struct TakenActivation {
+    ActivationRequest request;
+    std::function<void(Result<void>)> callback;
+    Steady::time_point until{};
+  };
+  Result<std::chrono::milliseconds> try_activation();
+  Result<bool> capture_all_under_lock();
+  Result<void> replace_content(AppDatabase& live, const ActivationRequest& request);
+  void end_activation(Result<void> outcome);
   Result<void> release_when_idle();
   Result<Identity> identity();
   std::optional<Identity> identity_or_none();
@@ -166,9 +185,12 @@ class Capturer {
   CaptureStatus status_;
   std::vector<CutCallback> cuts_;
   std::vector<std::function<void(Result<Sequence>)>> captures_;
+  std::vector<TakenActivation> activations_;
+  std::string waiting_for_;
   // Requests that came before the running round began, and so are answered at its end.
   std::vector<CutCallback> taken_cuts_;
   std::vector<std::function<void(Result<Sequence>)>> taken_captures_;
+  std::vector<TakenActivation> taken_activations_;
 };
 
 // What a person should do about an error of a followed database.

@@ -77,8 +77,10 @@ void Capturer::take_requests() {
   std::lock_guard lock(mutex_);
   std::move(cuts_.begin(), cuts_.end(), std::back_inserter(taken_cuts_));
   std::move(captures_.begin(), captures_.end(), std::back_inserter(taken_captures_));
+  std::move(activations_.begin(), activations_.end(), std::back_inserter(taken_activations_));
   cuts_.clear();
   captures_.clear();
+  activations_.clear();
 }
 
 void Capturer::answer_requests() {

@@ -4,6 +4,7 @@
 #include <map>
 #include <unordered_map>
 
+#include "actionlog/segment.h"
 #include "base/checks.h"
 #include "capture/count_tables.h"
 #include "capture/table_rows.h"
@@ -95,6 +96,7 @@ Result<std::unique_ptr<Ingest>> Ingest::load(const Setup& setup) {
   ingest->schema_ = std::make_shared<const Schema>(std::move(schema));
   TILLSYNC_LET(ingest->log_, LogWriter::load(*setup.state, setup.database_id, setup.session_id));
   TILLSYNC_TRY(ingest->log_->set_schema(ingest->schema_, schema_id));
+  TILLSYNC_LET(ingest->pending_, read_pending_activation(*setup.state->lease(), setup.database_id));
   return ingest;
 }
 
@@ -288,16 +290,40 @@ Result<void> Ingest::transaction(PageSource& source, std::vector<SourcePage>& pa
     changed.push_back(page.page);
   }
   log_->begin_transaction(setup_.clock->now(), flags, committed);
+  TILLSYNC_TRY(mark_activation(after));
   TILLSYNC_TRY(diff(before, after, changed, before.page_count == 0, *trees_));
   std::vector<PageNo> owners;
   trees_->finish(owners);
   TILLSYNC_LET(uint64_t actions, log_->end_transaction());
+  TILLSYNC_TRY(record_marked());
   replica_->apply(source, pages, page_count);
   replica_->owner_changed(owners);
   batch_transactions_++;
   batch_actions_ += actions;
   barrier_ = log_->transaction_flags() & (kSchemaChange | kRenumber);
   return {};
+}
+
+// The first action of a transaction that is the agent's own restore in place.
+Result<void> Ingest::mark_activation(const Image& after) {
+  marked_.reset();
+  if (!pending_ || after.page_count == 0) return {};
+  TILLSYNC_LET(DatabaseHeader header, header_of(after));
+  if (!pending_->matches(header.schema_cookie)) return {};
+  TILLSYNC_TRY(log_->mark(ActionKind::restore, "sqlite_schema", {}, pending_->record));
+  marked_ = log_->sequence();
+  return {};
+}
+
+// Into the commit that has the transaction.
+Result<void> Ingest::record_marked() {
+  if (!marked_) return {};
+  CapturedActivation captured;
+  captured.sequence = *std::exchange(marked_, std::nullopt);
+  captured.transaction = log_->transaction();
+  if (!(log_->transaction_flags() & kCatchUp) && pending_->state != Digest{})
+    captured.proven = state_digest(log_->digests()) == pending_->state;
+  return record_activation(*batch_->lease, setup_.database_id, *std::exchange(pending_, std::nullopt), captured);
 }
 
 namespace {

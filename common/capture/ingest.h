@@ -11,6 +11,7 @@
 #include <atomic>
 #include <functional>
 
+#include "actionlog/activations.h"
 #include "actionlog/log_writer.h"
 #include "capture/pairing_spill.h"
 #include "capture/replica.h"
@@ -72,6 +73,8 @@ class Ingest {
 
   Result<void> transaction(PageSource& source, std::vector<SourcePage>& pages, PageNo page_count, uint32_t flags,
                            std::optional<CommitSpan> committed = std::nullopt);
+  // The transaction that is the agent's own restore in place will come.
+  void expect_activation(std::optional<PendingActivation> pending) { pending_ = std::move(pending); }
   // The same for a scan: finds the pages that differ from the replica.
   Result<void> catch_up(DatabaseReader& source, const ScanEvents& events);
 
@@ -113,6 +116,8 @@ class Ingest {
                            std::shared_ptr<const Schema>& next, bool& changed);
   Result<int64_t> record_schema(const Schema& schema);
   Result<void> count_table(const Image& image, const Table& table);
+  Result<void> mark_activation(const Image& after);
+  Result<void> record_marked();
 
   Setup setup_;
   PairingSpill::Place spill_;
@@ -123,6 +128,8 @@ class Ingest {
   CapturePosition position_;
   uint32_t generation_ = 1;
   std::unique_ptr<OpenBatch> batch_;
+  std::optional<PendingActivation> pending_;
+  std::optional<Sequence> marked_;  // the RESTORE action of the transaction under way
   std::unique_ptr<PageSource> scan_source_;  // of a catch-up that is not committed yet
   size_t batch_transactions_ = 0;
   uint64_t batch_actions_ = 0;

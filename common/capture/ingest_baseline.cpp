@@ -29,6 +29,7 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
     return Error{ErrorKind::schema, 0,
                  "the database has " + std::to_string(source.page_count()) + " pages, more than can be followed"};
   std::unique_ptr<Ingest> ingest(new Ingest(setup));
+  TILLSYNC_LET(ingest->pending_, read_pending_activation(*setup.state->lease(), setup.database_id));
   Replica::Setup replica{setup.files, setup.state, setup.folder, setup.database_id, 0};
   int64_t old_number, generation, captured_before;
   {
@@ -73,9 +74,11 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
     ingest->schema_ = previous->schema_;
     TILLSYNC_TRY(ingest->log_->set_schema(previous->schema_, previous->log_->schema_id()));
     ingest->log_->begin_transaction(setup.clock->now(), kCatchUp);
+    TILLSYNC_TRY(ingest->mark_activation(after));
     TILLSYNC_TRY(ingest->diff(before, after, all, true, trees));
     trees.abandon();
     TILLSYNC_TRY(ingest->log_->end_transaction());
+    TILLSYNC_TRY(ingest->record_marked());
     ingest->barrier_ = ingest->log_->transaction_flags() & (kSchemaChange | kRenumber);
   } else {
     TILLSYNC_LET(int64_t schema_id, ingest->record_schema(*new_schema));
@@ -100,8 +103,10 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
   if (lost_copy) {
     // After the digests, which its digest point holds.
     ingest->log_->begin_transaction(setup.clock->now(), kCatchUp);
+    TILLSYNC_TRY(ingest->mark_activation(after));
     TILLSYNC_TRY(ingest->log_->mark(ActionKind::schema, "sqlite_schema", {}, {}));
     TILLSYNC_TRY(ingest->log_->end_transaction());
+    TILLSYNC_TRY(ingest->record_marked());
     ingest->barrier_ = true;
   }
   std::vector<PageNo> owners;

@@ -150,10 +150,25 @@ ALTER TABLE transactions ADD COLUMN seen_at INTEGER;
 CREATE INDEX transactions_by_time ON transactions(seen_at) WHERE seen_at IS NOT NULL;
 )sql";
 
+// A restore in place that is about to be committed, so that capture knows its transaction; those that the log has; and
+// what was there before the last one, kept as a file.
+constexpr const char* kActivations = R"sql(
+CREATE TABLE pending_activations(
+  database_id INTEGER PRIMARY KEY, workflow_uuid TEXT NOT NULL, schema_cookie INTEGER NOT NULL, restored_sequence INTEGER NOT NULL,
+  state BLOB NOT NULL, record BLOB NOT NULL);
+CREATE TABLE activations(
+  database_id INTEGER NOT NULL, sequence INTEGER NOT NULL, transaction_no INTEGER NOT NULL, workflow_uuid TEXT NOT NULL,
+  restored_sequence INTEGER NOT NULL, proven INTEGER, PRIMARY KEY(database_id, sequence)) WITHOUT ROWID;
+CREATE TABLE safety_copies(
+  database_id INTEGER PRIMARY KEY, workflow_uuid TEXT NOT NULL, path TEXT NOT NULL, sequence INTEGER NOT NULL,
+  transaction_no INTEGER NOT NULL, digests BLOB, created_at INTEGER NOT NULL);
+)sql";
+
 constexpr Migration kMigrations[] = {
     {1, "Initial schema", kInitialSchema},
     {2, "Snapshots of damaged databases", kDamagedSnapshots},
     {3, "Spans of commits", kCommitSpans},
+    {4, "Restores in place", kActivations},
 };
 
 // The table of migrations is there before the first of them.
