@@ -112,7 +112,9 @@ class Definition {
     at->excludes(snapshot)->excludes(sequence)->excludes(transaction);
     snapshot->excludes(sequence)->excludes(transaction);
     sequence->excludes(transaction);
-    restore->add_flag("--force", out_.force, "replace the file if it is there");
+    restore->add_option("--assets", out_.assets, "the file assets of that snapshot, below this folder")
+        ->type_name("DIR");
+    restore->add_flag("--force", out_.force, "replace the file and the assets if they are there");
     restore->add_flag("--keep-going", out_.keep_going, "leave out actions that can't be applied, and say which");
   }
 

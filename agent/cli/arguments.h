@@ -26,6 +26,7 @@ struct Arguments {
   bool wait = false, no_dedup = false;                 // backup, flush
   std::optional<Milliseconds> timeout;                 // backup --wait, flush --wait
   std::string target;                                  // restore --to
+  std::string assets;                                  // restore --assets
   std::string snapshot;                                // restore, verify
   std::string at;                                      // restore, RFC 3339 in UTC
   std::optional<uint64_t> sequence, transaction;       // restore

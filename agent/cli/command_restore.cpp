@@ -1,5 +1,6 @@
 #include "agent/cli/cli.h"
 #include "agent/cli/render.h"
+#include "agent/cli/restore_assets.h"
 #include "agent/cli/target_file.h"
 
 namespace tillsync {
@@ -30,6 +31,17 @@ Result<Json> restore_by_agent(const CliContext& context, ControlClient& agent, c
   return agent.call("restore.deliver", deliver, options);
 }
 
+// Beside their places, proven; they are put there together with the database.
+Result<void> stage_assets(const CliContext& context, const CliContext::Source& source, const Json& restored,
+                          AssetsTarget& target) {
+  Json params{{"snapshot", text_in(restored, "snapshot_uuid")}};
+  if (!context.arguments().database.empty()) params["database"] = context.arguments().database;
+  TILLSYNC_LET(const AssetSource assets,
+               source.agent ? assets_by_agent(*source.agent, params) : source.store->assets(params));
+  ProgressView view(context.err(), context.progress_kind());
+  return target.stage(assets, context.store_progress(view));
+}
+
 }  // namespace
 
 Result<void> run_restore(const CliContext& context) {
@@ -37,6 +49,10 @@ Result<void> run_restore(const CliContext& context) {
   std::vector<std::string> followed;
   for (const auto& database : context.config().databases) followed.push_back(database.path);
   TILLSYNC_LET(auto target, TargetFile::open(arguments.target, arguments.force, followed));
+  std::unique_ptr<AssetsTarget> assets;
+  if (!arguments.assets.empty()) {
+    TILLSYNC_LET(assets, AssetsTarget::open(arguments.assets, arguments.force));
+  }
   TILLSYNC_LET(auto source, context.agent_or_store());
   const Json params = restore_params(arguments);
   ProgressView view(context.err(), source.agent ? ProgressView::Kind::none : context.progress_kind());
@@ -50,7 +66,11 @@ Result<void> run_restore(const CliContext& context) {
   if (!proven && !page_level && !arguments.keep_going)
     return Error{ErrorKind::corrupt, 0,
                  "the restored data does not match its proof: " + arguments.target + " was not made"};
+  if (assets) TILLSYNC_TRY(stage_assets(context, source, *restored, *assets));
   TILLSYNC_TRY(target.commit());
+  if (assets) {
+    TILLSYNC_LET((*restored)["assets"], assets->put_in_place());
+  }
   context.print(*restored, [&](const Json& document, const Style& style) {
     return render_restore(document, arguments.target, style);
   });

@@ -28,6 +28,7 @@ class DirectStore : public StoreCommands {
   Result<Json> snapshots(const Json& params) override;
   Result<void> log(const Json& params, const Sink& sink) override;
   Result<Json> restore(const Json& params, int fd, const Progress& progress) override;
+  Result<AssetSource> assets(const Json& params) override;
   Result<Json> verify(const Json& params, const Progress& progress) override;
   Result<Json> log_verify(const Json& params, const Progress& progress) override;
 
@@ -41,7 +42,7 @@ class DirectStore : public StoreCommands {
   SystemClock clock_;
   SystemRandom random_;
   FileVfs vfs_;
-  std::unique_ptr<ObjectStore> store_;
+  std::shared_ptr<ObjectStore> store_;
   Uuid terminal_;
 };
 

@@ -104,6 +104,7 @@ Result<Json> DirectStore::restore(const Json& params, int fd, const Progress& te
   TILLSYNC_TRY(copy_to(files_, staging.path(), fd, progress));
 
   Json document = outcome_json(outcome, plan.note);
+  document["snapshot_uuid"] = plan.chain.target().uuid.str();
   document["elapsed_ms"] = std::chrono::duration_cast<Milliseconds>(clock_.steady_now() - begun).count();
   return document;
 }

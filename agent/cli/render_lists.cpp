@@ -132,6 +132,18 @@ std::string render_restore(const Json& restored, const std::string& file, const 
   out += "\n";
   if (const std::string note = text_in(restored, "note"); !note.empty())
     out += toned(style, Tone::warning, "Note:") + " " + note + "\n";
+  const Json& assets = member(restored, "assets");
+  for (const auto& asset : assets) {
+    const std::string path = text_in(asset, "path");
+    out += "Asset " + text_in(asset, "name") + ": ";
+    out += path.empty() ? toned(style, Tone::warning, "nothing of it is in this snapshot")
+                        : human_count(count_in(asset, "files")) + " files, " + human_size(count_in(asset, "bytes")) +
+                              " in " + path;
+    out += "\n";
+    const Json& notes = member(asset, "notes");
+    for (const auto& one : notes)
+      if (one.is_string()) out += toned(style, Tone::warning, "Note:") + " " + printable(one.get<std::string>()) + "\n";
+  }
   const Json& failures = member(restored, "failures");
   for (const auto& failure : failures)
     out += toned(style, Tone::bad, "Left out:") + " sequence " + human_count(count_in(failure, "sequence")) +

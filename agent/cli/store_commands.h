@@ -12,9 +12,17 @@
 
 #include "agent/config/config.h"
 #include "agent/control/message.h"
+#include "assets/asset_reference.h"
 #include "base/result.h"
 
 namespace tillsync {
+
+// The file assets of a snapshot, and where to read them.
+struct AssetSource {
+  Uuid terminal;
+  std::vector<AssetReference> assets;
+  std::shared_ptr<ObjectStore> store;
+};
 
 class StoreCommands {
  public:
@@ -31,6 +39,8 @@ class StoreCommands {
   // {database?, snapshot?|at?|sequence?|transaction?, keep_going?}: writes the proven database to `fd`, an empty file
   // open for reading and writing; → the document of `restore --json`.
   virtual Result<Json> restore(const Json& params, int fd, const Progress& progress) = 0;
+  // {database?, snapshot}
+  virtual Result<AssetSource> assets(const Json& params) = 0;
   // {database?, snapshot?, data} → {ok, snapshots: [{uuid, ok, error?}]}; what does not match is in the document, an
   // Error is for what could not be looked at.
   virtual Result<Json> verify(const Json& params, const Progress& progress) = 0;

@@ -263,7 +263,9 @@ Result<Config> parse_config(std::string_view text, const std::string& file) {
     return Error{ErrorKind::usage, 0,
                  file + ":" + std::to_string(error.source().begin.line) + ": " + std::string(error.description())};
   }
-  return ConfigReader(root, file).read();
+  TILLSYNC_LET(Config config, ConfigReader(root, file).read());
+  config.text = text;
+  return config;
 }
 
 Result<Config> load_config(const std::string& path) {

@@ -97,6 +97,7 @@ struct LimitsConfig {
 
 struct Config {
   std::string file;  // where it came from; empty: defaults
+  std::string text;  // the file as it was read; it names files with secrets, and holds none
   TerminalConfig terminal;
   std::vector<DatabaseConfig> databases;
   std::vector<AssetsConfig> assets;

@@ -59,9 +59,10 @@ Result<void> Agent::sweep_leftovers() {
       if (!data.is_object()) continue;
       for (const char* key : {"draft", "manifest"})
         if (data.contains(key) && data[key].is_string()) wanted.insert(data[key]);
-      if (data.contains("packs") && data["packs"].is_array())
-        for (auto& pack : data["packs"])
-          if (pack.contains("path")) wanted.insert(pack["path"]);
+      for (const char* key : {"packs", "asset_objects"})
+        if (data.contains(key) && data[key].is_array())
+          for (auto& object : data[key])
+            if (object.contains("path")) wanted.insert(object["path"]);
     }
   }
   for (auto& folder : {services_.spool_folder(), services_.staging_folder()}) {
@@ -121,9 +122,9 @@ Result<void> Agent::open() {
   vfs_ = std::make_unique<FileVfs>(*ports_.files, *ports_.clock, *ports_.random);
   TILLSYNC_LET(state_, StateDb::open(config_.terminal.state_dir + "/state.db", vfs_->name(), *ports_.clock));
   TILLSYNC_LET(store_, make_store(config_.store.url, *ports_.files, *ports_.random));
-  services_ = Services{
-      &config_, ports_.files, ports_.clock, ports_.random, ports_.notifiers, vfs_.get(), state_.get(), store_.get(), {},
-      1};
+  services_ = Services{&config_,   ports_.files, ports_.clock, ports_.random,  ports_.notifiers,
+                       vfs_.get(), state_.get(), store_.get(), ports_.folders, {},
+                       1};
   TILLSYNC_TRY(establish_identity());
   TILLSYNC_TRY(sweep_leftovers());
   workers_ = std::make_unique<asio::thread_pool>(2);

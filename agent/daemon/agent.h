@@ -25,6 +25,7 @@ class Agent {
     Clock* clock = nullptr;
     Random* random = nullptr;
     ChangeNotifierFactory* notifiers = nullptr;
+    Folders* folders = nullptr;
   };
   static Result<std::unique_ptr<Agent>> create(const Config& config, const Ports& ports);
   ~Agent();

@@ -14,7 +14,7 @@
 namespace tillsync {
 
 BackupWorkflow::BackupWorkflow(const Services& services, std::vector<FollowedDatabase*> databases, LogShipper& shipper)
-    : services_(services), databases_(std::move(databases)), shipper_(shipper) {}
+    : services_(services), databases_(std::move(databases)), shipper_(shipper), assets_(services, shipper) {}
 
 std::vector<StepDefinition> BackupWorkflow::steps() {
   auto step = [this](const char* type, SessionPhase phase, Result<Json> (BackupWorkflow::*run)(StepContext&)) {
@@ -261,15 +261,20 @@ Result<Json> BackupWorkflow::capture_log(StepContext& context) {
   return Json{{"durable", durable}, {"sequence", sequence}};
 }
 
-// What a restored till needs besides its rows: how this database was followed.
+// What a restored till needs besides its rows: how this database was followed, and the files of its assets.
 Result<Json> BackupWorkflow::capture_configuration(StepContext& context) {
   TILLSYNC_LET(auto database, database_of(context));
   const DatabaseConfig& config = database->config();
-  return Json{{"database", config.name},
-              {"path", config.path},
-              {"user_column", config.user_column},
-              {"schema_version", config.schema_version},
-              {"tillsync_version", TILLSYNC_VERSION}};
+  Json result;
+  result["configuration"] = {{"database", config.name},
+                             {"path", config.path},
+                             {"user_column", config.user_column},
+                             {"schema_version", config.schema_version},
+                             {"tillsync_version", TILLSYNC_VERSION},
+                             {"file", services_.config->file},
+                             {"text", services_.config->text}};
+  TILLSYNC_TRY(assets_.capture(context, context.data().at("dedup").get<bool>(), result));
+  return result;
 }
 
 Result<Json> BackupWorkflow::create_snapshot(StepContext& context) {
@@ -278,7 +283,8 @@ Result<Json> BackupWorkflow::create_snapshot(StepContext& context) {
   TILLSYNC_LET(Bytes draft, read_file(*services_.files, captured.at("draft"), uint64_t{1} << 30));
   std::string key = captured.at("manifest_key");
   TILLSYNC_LET(Manifest m, Manifest::decode(draft, key, database->lineage()));
-  m.configuration = context.result("CAPTURE_CONFIGURATION");
+  m.configuration = context.result("CAPTURE_CONFIGURATION").at("configuration");
+  m.assets = context.result("CAPTURE_CONFIGURATION").at("assets");
   Bytes final_bytes = m.encode(*services_.random);
   std::string path = services_.spool_folder() + "/" + m.uuid.str() + ".manifest";
   TILLSYNC_TRY(spool(path, final_bytes));
@@ -344,6 +350,8 @@ Result<Json> BackupWorkflow::upload(StepContext& context) {
     sent += source->size();
     context.progress(0, sent, total);
   }
+  TILLSYNC_LET(const uint64_t sent_assets, assets_.send(context, context.result("CAPTURE_CONFIGURATION")));
+  sent += sent_assets;
   // The manifest is put last: what has a manifest is complete.
   TILLSYNC_LET(auto manifest, SpoolSource::open(*services_.files, context.result("CREATE_SNAPSHOT").at("manifest")));
   auto done = put_once(*services_.store, captured.at("manifest_key"), *manifest);
@@ -391,9 +399,12 @@ Result<Json> BackupWorkflow::validate(StepContext& context) {
   for (auto& pack : captured.at("packs")) (void)services_.files->remove(pack.at("path")).has_value();
   (void)services_.files->remove(captured.at("draft")).has_value();
   (void)services_.files->remove(context.result("CREATE_SNAPSHOT").at("manifest")).has_value();
+  assets_.remove_spooled(context.result("CAPTURE_CONFIGURATION"));
   Json document = to_json(m, false);
   std::string note = context.result("INITIALIZE_BACKUP").at("note");
   if (m.is_page_level()) note = "the database is damaged, so its pages were kept as they are: " + m.damage;
+  if (auto assets = AssetBackup::note(context.result("CAPTURE_CONFIGURATION")); !assets.empty())
+    note += (note.empty() ? "" : "; ") + assets;
   if (!note.empty()) document["note"] = note;
   spdlog::info("{}: snapshot {} {} at sequence {}: {} bytes, {} stored", database->config().name,
                document["type"].get<std::string>(), uuid.str(), m.sequence, m.size, m.stored_bytes);

@@ -1,15 +1,16 @@
 // BACKUP: the steps that make a snapshot, under the names of the requirements.
 //
 // A database whose rows can't be read is kept page by page instead (Manifest::damage).
-// Each step is safe to repeat. The image is cut and packed in CAPTURE_TABLE_DATA; what that made lies in the spool,
-// synced, and is named in the step's result, so that a restarted agent goes on with the same bytes.
+// Each step is safe to repeat. The image is cut and packed in CAPTURE_TABLE_DATA, file assets in CAPTURE_CONFIGURATION;
+// what that made lies in the spool, synced, and is named in the step's result, so that a restarted agent goes on with
+// the same bytes.
 // Workflow data: {database, type, name, description, dedup, snapshot_uuid}.
 // Threads: steps run on the workers.
 #pragma once
 
 #include <map>
 
-#include "agent/daemon/log_shipper.h"
+#include "agent/daemon/asset_backup.h"
 #include "snapshot/builder.h"
 #include "workflow/engine.h"
 
@@ -48,6 +49,7 @@ class BackupWorkflow {
   Services services_;
   std::vector<FollowedDatabase*> databases_;
   LogShipper& shipper_;
+  AssetBackup assets_;
 };
 
 }  // namespace tillsync

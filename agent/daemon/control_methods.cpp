@@ -1,8 +1,13 @@
 #include "agent/daemon/control_methods.h"
 
+#include <unistd.h>
+
 #include <boost/asio/post.hpp>
+#include <cerrno>
+#include <cstring>
 
 #include "actionlog/log_query.h"
+#include "ports/object_keys.h"
 #include "snapshot/verified.h"
 
 namespace tillsync {
@@ -45,6 +50,13 @@ void ControlMethods::install(ControlServer& server) {
     return Json{{"terminal_id", agent_.services_.terminal.str()},
                 {"terminal_name", agent_.config_.terminal.name},
                 {"url", agent_.config_.store.url}};
+  });
+  query(server, "assets", [this](const Json& params) { return assets(params); });
+  server.handle("assets.read", [this](Request request, Responder responder) {
+    auto fd = std::make_shared<UniqueFd>(std::move(request.fd));
+    asio::post(*agent_.queries_, [this, params = std::move(request.params), fd, responder] {
+      responder.reply(read_asset(params, fd->get()));
+    });
   });
   server.handle("flush", [this](Request request, Responder responder) { flush(request.params, responder); });
   server.handle("workflow.wait", [this](Request request, Responder responder) {
@@ -218,6 +230,40 @@ Result<Json> ControlMethods::restore(const Json& params) {
   TILLSYNC_LET(Uuid uuid, agent_.engine_->create(request));
   agent_.runner_->start(uuid);
   return Json{{"uuid", uuid.str()}};
+}
+
+Result<Json> ControlMethods::assets(const Json& params) {
+  TILLSYNC_LET(auto database, database_of(params));
+  TILLSYNC_LET(auto snapshot, text(params, "snapshot"));
+  TILLSYNC_LET(Uuid uuid, Uuid::parse(snapshot.value_or("")));
+  TILLSYNC_LET(auto manifest, read_manifest(*agent_.store_, database->lineage(), uuid));
+  return Json{{"terminal_id", agent_.services_.terminal.str()}, {"assets", manifest.assets}};
+}
+
+// Bytes of one asset object, so that the command line restores assets with its own rights: the agent writes nowhere but
+// into the descriptor.
+Result<Json> ControlMethods::read_asset(const Json& params, int fd) {
+  TILLSYNC_LET(auto key, text(params, "key"));
+  TILLSYNC_LET(auto offset, number(params, "offset"));
+  TILLSYNC_LET(auto length, number(params, "length"));
+  if (fd < 0) return Error{ErrorKind::usage, 0, "assets.read needs a descriptor to write to"};
+  if (!key || !key->starts_with(keys::assets_prefix(agent_.services_.terminal)) || !keys::sha256_of_asset(*key))
+    return Error{ErrorKind::usage, 0, "key: that of an asset object of this terminal was expected"};
+  Bytes piece(1 << 20);
+  uint64_t done = 0;
+  while (done < length.value_or(0)) {
+    MutableBytes part(piece.data(), std::min<uint64_t>(piece.size(), *length - done));
+    TILLSYNC_LET(const size_t got, agent_.store_->read(*key, offset.value_or(0) + done, part));
+    for (size_t at = 0; at < got;) {
+      const ssize_t n = ::pwrite(fd, piece.data() + at, got - at, static_cast<off_t>(done + at));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return Error{ErrorKind::internal, errno, std::string("write the asset: ") + std::strerror(errno)};
+      at += static_cast<size_t>(n);
+    }
+    done += got;
+    if (got < part.size()) break;
+  }
+  return Json{{"bytes", done}};
 }
 
 Result<Json> ControlMethods::workflows(const Json& params) {

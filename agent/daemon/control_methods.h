@@ -22,6 +22,8 @@ class ControlMethods {
   Result<Json> log(const Json& params);
   Result<Json> restore(const Json& params);
   Result<Json> workflows(const Json& params);
+  Result<Json> assets(const Json& params);
+  Result<Json> read_asset(const Json& params, int fd);
   void flush(const Json& params, Responder responder);
   void follow_log(Json params, Responder responder, std::chrono::steady_clock::time_point until);
   Result<FollowedDatabase*> database_of(const Json& params);

@@ -10,6 +10,7 @@
 #include "agent/daemon/agent.h"
 #include "platform/linux/change_notifier_linux.h"
 #include "platform/linux/file_system_linux.h"
+#include "platform/linux/folder_linux.h"
 #include "platform/linux/system_clock_linux.h"
 #include "platform/linux/system_random_linux.h"
 
@@ -59,10 +60,11 @@ int run(int argc, char** argv) {
 #endif
 
   LinuxFileSystem files;
+  LinuxFolders folders;
   SystemClock clock;
   SystemRandom random;
   LinuxChangeNotifierFactory notifiers;
-  auto agent = Agent::create(*config, {&files, &clock, &random, &notifiers});
+  auto agent = Agent::create(*config, {&files, &clock, &random, &notifiers, &folders});
   if (!agent) return fail(agent.error());
   (*agent)->run();
   return 0;

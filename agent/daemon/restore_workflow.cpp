@@ -199,6 +199,7 @@ Result<Json> RestoreWorkflow::prove(StepContext& context) {
   }));
   TILLSYNC_TRY(job->staging->seal());
   Json document = outcome_json(outcome, job->plan.note);
+  document["snapshot_uuid"] = job->plan.chain.target().uuid.str();
   std::lock_guard lock(mutex_);
   jobs_.erase(context.workflow());
   return document;

@@ -9,6 +9,7 @@
 #include "ports/change_notifier.h"
 #include "ports/clock.h"
 #include "ports/files.h"
+#include "ports/folder.h"
 #include "ports/object_store.h"
 #include "ports/random.h"
 #include "sqlite/file_vfs.h"
@@ -25,6 +26,7 @@ struct Services {
   FileVfs* vfs = nullptr;
   StateDb* state = nullptr;
   ObjectStore* store = nullptr;
+  Folders* folders = nullptr;
   Uuid terminal;
   uint64_t epoch = 1;
 

@@ -20,6 +20,8 @@ std::string_view name_of(uint16_t kind) {
     case ObjectKind::pack: return "a pack";
     case ObjectKind::manifest: return "a manifest";
     case ObjectKind::verified: return "a verified mark";
+    case ObjectKind::asset_chunk: return "an asset chunk";
+    case ObjectKind::asset_tree: return "an asset tree";
   }
   return "an object of an unknown kind";
 }

@@ -83,6 +83,14 @@ std::string outbox(const Uuid& terminal, uint64_t number) {
   return terminal_prefix(terminal) + "outbox/" + std::to_string(number) + ".json";
 }
 
+std::string assets_prefix(const Uuid& terminal) { return terminal_prefix(terminal) + "assets/"; }
+std::string asset_chunk(const Uuid& terminal, const Digest& sha256) {
+  return assets_prefix(terminal) + sha256.hex() + ".chunk";
+}
+std::string asset_tree(const Uuid& terminal, const Digest& sha256) {
+  return assets_prefix(terminal) + sha256.hex() + ".tree";
+}
+
 std::string database_prefix(const Uuid& terminal, std::string_view database, uint64_t epoch) {
   return terminal_prefix(terminal) + escaped(database) + "/" + std::to_string(epoch) + "/";
 }
@@ -112,6 +120,14 @@ std::optional<Uuid> snapshot_of_verified(std::string_view key) { return uuid_in(
 
 std::optional<Digest> sha256_of_pack(std::string_view key) {
   auto name = name_in(key, "packs", ".pack");
+  if (!name) return std::nullopt;
+  auto digest = Digest::parse(*name);
+  return digest ? std::optional<Digest>(*digest) : std::nullopt;
+}
+
+std::optional<Digest> sha256_of_asset(std::string_view key) {
+  auto name = name_in(key, "assets", ".chunk");
+  if (!name) name = name_in(key, "assets", ".tree");
   if (!name) return std::nullopt;
   auto digest = Digest::parse(*name);
   return digest ? std::optional<Digest>(*digest) : std::nullopt;

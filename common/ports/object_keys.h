@@ -6,6 +6,7 @@
 //   terminals/<id>/<database>/<epoch>/snapshots/<uuidv7>.manifest  .verified
 //   terminals/<id>/<database>/<epoch>/packs/<sha256>.pack
 //   terminals/<id>/<database>/<epoch>/log/<first>-<last>.seg      (16 hex digits each, so that byte order is log order)
+//   terminals/<id>/assets/<sha256>.chunk  .tree
 //   terminals/<id>/inbox/<n>.json  outbox/<n>.json
 //   fleet/status/<id>.json  fleet/names/<name>.json  fleet/policy/<group>.json
 // Names of databases, terminals and groups: every byte but A-Z a-z 0-9 _ - and '.' (not as the first) is %XX.
@@ -30,6 +31,10 @@ std::string epoch(const Uuid& terminal, uint64_t number);
 std::string inbox(const Uuid& terminal, uint64_t number);
 std::string outbox(const Uuid& terminal, uint64_t number);
 
+std::string assets_prefix(const Uuid& terminal);
+std::string asset_chunk(const Uuid& terminal, const Digest& sha256);
+std::string asset_tree(const Uuid& terminal, const Digest& sha256);
+
 std::string database_prefix(const Uuid& terminal, std::string_view database, uint64_t epoch);
 
 // Below a database_prefix():
@@ -48,6 +53,7 @@ std::string policy(std::string_view group);
 std::optional<Uuid> snapshot_of_manifest(std::string_view key);
 std::optional<Uuid> snapshot_of_verified(std::string_view key);
 std::optional<Digest> sha256_of_pack(std::string_view key);
+std::optional<Digest> sha256_of_asset(std::string_view key);  // of a chunk or a tree
 std::optional<std::pair<Sequence, Sequence>> range_of_segment(std::string_view key);
 
 }  // namespace tillsync::keys

@@ -47,6 +47,7 @@ Result<SnapshotVerdict> SnapshotVerifier::check(const Uuid& snapshot) {
   if (!chain) return concluded(std::move(verdict), std::move(chain).error());
   verdict.type = chain->target().type;
   auto outcome = check_packs(*chain, verdict);
+  if (outcome) outcome = assets_.check(chain->target());
   return concluded(std::move(verdict), std::move(outcome));
 }
 
@@ -134,6 +135,11 @@ Result<SnapshotVerdict> SnapshotVerifier::prove(const Uuid& snapshot, const Prog
     plan.sequence = plan.chain.target().sequence;
     plan.transaction = plan.chain.target().transaction;
     TILLSYNC_TRY(read_packs(plan.chain, verdict, progress));
+    const uint64_t packs = verdict.bytes_read, total = plan.chain.stored_bytes();
+    TILLSYNC_LET(const uint64_t assets, assets_.prove(plan.chain.target(), [&](uint64_t bytes) {
+      return !progress || progress(packs + bytes, std::max(total, packs + bytes));
+    }));
+    verdict.bytes_read += assets;
     // A damaged database is whole when its pages are those that were read.
     if (plan.chain.target().is_page_level()) return stage_pages(plan, progress);
     TILLSYNC_TRY(stage(plan, plan.chain.target().tables, progress));

@@ -10,6 +10,7 @@
 
 #include <map>
 
+#include "assets/asset_verifier.h"
 #include "restore/staging.h"
 #include "snapshot/verified.h"
 
@@ -19,7 +20,7 @@ struct SnapshotVerdict {
   Uuid snapshot;
   std::optional<SnapshotType> type;  // nullopt: the manifest can't be read
   std::optional<Error> error;
-  uint64_t bytes_read = 0;  // of packs, for this snapshot
+  uint64_t bytes_read = 0;  // of packs and assets, for this snapshot
   bool replay_proven = false;
 };
 
@@ -30,7 +31,12 @@ class SnapshotVerifier {
 
   // staging: a file of ours that prove() makes and leaves removed. vfs: name of a FileVfs over `files`.
   SnapshotVerifier(ObjectStore& store, Lineage lineage, FileSystem& files, const char* vfs, std::string staging)
-      : store_(store), lineage_(std::move(lineage)), files_(files), vfs_(vfs), staging_(std::move(staging)) {}
+      : store_(store),
+        lineage_(std::move(lineage)),
+        files_(files),
+        vfs_(vfs),
+        staging_(std::move(staging)),
+        assets_(store, lineage_.terminal) {}
 
   Result<SnapshotVerdict> check(const Uuid& snapshot);
   Result<SnapshotVerdict> prove(const Uuid& snapshot, const Progress& progress);
@@ -48,6 +54,7 @@ class SnapshotVerifier {
   FileSystem& files_;
   const char* vfs_;
   std::string staging_;
+  AssetVerifier assets_;
   std::map<std::string, Result<void>> checked_, read_;  // by pack key
 };
 

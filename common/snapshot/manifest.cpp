@@ -257,6 +257,7 @@ Json to_json(const Manifest& m, bool verified, std::optional<Timestamp> updated_
                {"is_verified", verified},
                {"updated_at", to_rfc3339(updated_at.value_or(m.created_at))}};
   if (m.is_page_level()) element["damage"] = m.damage;
+  if (!m.assets.empty()) element["assets"] = m.assets;
   return element;
 }
 

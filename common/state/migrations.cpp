@@ -164,11 +164,28 @@ CREATE TABLE safety_copies(
   transaction_no INTEGER NOT NULL, digests BLOB, created_at INTEGER NOT NULL);
 )sql";
 
+// File assets (common/assets/asset_memory.h): what was read and need not be read again, and what the store has.
+constexpr const char* kAssets = R"sql(
+CREATE TABLE asset_files(
+  asset TEXT NOT NULL, path BLOB NOT NULL,
+  size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, device INTEGER NOT NULL,
+  pieces BLOB NOT NULL,                       -- their names, 32 bytes each
+  seen_day INTEGER NOT NULL,                  -- days since 1970; rows not seen for a week go
+  PRIMARY KEY(asset, path)) WITHOUT ROWID;
+CREATE TABLE asset_chunks(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, size INTEGER NOT NULL);
+CREATE TABLE asset_pieces(
+  sha256 BLOB PRIMARY KEY, chunk_id INTEGER NOT NULL REFERENCES asset_chunks(id),
+  byte_offset INTEGER NOT NULL, stored INTEGER NOT NULL, raw INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX asset_pieces_by_chunk ON asset_pieces(chunk_id);
+CREATE TABLE asset_trees(asset TEXT PRIMARY KEY, content BLOB NOT NULL, sha256 BLOB NOT NULL, size INTEGER NOT NULL) WITHOUT ROWID;
+)sql";
+
 constexpr Migration kMigrations[] = {
     {1, "Initial schema", kInitialSchema},
     {2, "Snapshots of damaged databases", kDamagedSnapshots},
     {3, "Spans of commits", kCommitSpans},
     {4, "Restores in place", kActivations},
+    {5, "File assets", kAssets},
 };
 
 // The table of migrations is there before the first of them.

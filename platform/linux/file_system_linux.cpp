@@ -104,6 +104,10 @@ FileType type_of(const dirent& entry, int directory) {
 
 }  // namespace
 
+std::unique_ptr<File> adopt_file(int descriptor, std::string path) {
+  return std::make_unique<LinuxFile>(descriptor, std::move(path));
+}
+
 Result<std::unique_ptr<File>> LinuxFileSystem::open(const std::string& path, OpenMode mode) {
   int flags = O_CLOEXEC;
   const char* doing = "open";

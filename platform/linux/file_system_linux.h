@@ -28,4 +28,7 @@ class LinuxFileSystem : public FileSystem {
   Result<uint64_t> free_space(const std::string& path) override;
 };
 
+// A File of a descriptor that is open already, which it closes. path: for the words of its errors.
+std::unique_ptr<File> adopt_file(int descriptor, std::string path);
+
 }  // namespace tillsync

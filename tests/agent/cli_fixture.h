@@ -42,6 +42,15 @@ struct FakeStore : StoreCommands {
     if (::write(fd, "restored", 8) != 8) return Error{ErrorKind::no_space, 0, "full"};
     return calls.restored;
   }
+  // One asset, of which the snapshot has nothing.
+  Result<AssetSource> assets(const Json& params) override {
+    note("assets", params);
+    AssetSource source;
+    source.assets.emplace_back();
+    source.assets.back().name = "media";
+    source.assets.back().notes = {"/opt/pos/media: permission denied"};
+    return source;
+  }
   Result<Json> verify(const Json& params, const Progress&) override {
     note("verify", params);
     return calls.verification;

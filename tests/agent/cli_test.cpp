@@ -246,6 +246,33 @@ TEST_CASE("cli: with --store, or without an agent, the store is read directly") 
   CHECK(cli.run({"snapshots", "--store", "ftp://s"}).status == 2);
 }
 
+TEST_CASE("cli: restore --assets asks for those of the restored snapshot; a folder with content is refused first") {
+  CliFixture cli;
+  cli.store.restored["snapshot_uuid"] = kUuid;
+  const std::string target = cli.folder / "out.db", assets = cli.folder / "assets";
+  const auto run = [&](std::vector<std::string> more) {
+    std::vector<std::string> words{"restore", "--to", target, "--assets", assets, "--store", "file:///s"};
+    words.insert(words.end(), more.begin(), more.end());
+    return cli.run(words);
+  };
+  std::filesystem::create_directory(assets);
+  std::ofstream(assets + "/mine") << "mine";
+  CHECK(run({}).status == 5);
+  CHECK(cli.store.made.empty());
+  const auto forced = run({"--force", "--database", "pos"});
+  CHECK(forced.status == 0);
+  CHECK(cli.store.made == std::vector<std::string>{"restore", "assets"});
+  CHECK(cli.store.last_params == Json{{"snapshot", kUuid}, {"database", "pos"}});
+  CHECK(forced.out.find("Asset media: nothing of it is in this snapshot") != std::string::npos);
+  CHECK(forced.out.find("permission denied") != std::string::npos);
+  CHECK(text_of(assets + "/mine") == "mine");
+  std::filesystem::remove(target);
+  std::filesystem::remove_all(assets);
+  std::ofstream{assets} << "a file";
+  CHECK(run({}).status == 5);
+  CHECK_FALSE(std::filesystem::exists(target));
+}
+
 TEST_CASE("cli: an interrupted restore leaves nothing behind and ends with 130") {
   CliFixture cli;
   cli.interrupted = true;

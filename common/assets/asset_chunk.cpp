@@ -1,0 +1,139 @@
+#include "assets/asset_chunk.h"
+
+#include <algorithm>
+
+#include "base/checks.h"
+#include "ports/object_keys.h"
+
+namespace tillsync {
+
+namespace {
+
+constexpr size_t kIndexEntry = 48;
+constexpr uint64_t kReadAheadMax = 1 << 20;
+
+Error corrupt(const std::string& key, std::string_view why) {
+  return Error{ErrorKind::corrupt, 0, key + ": " + std::string(why)};
+}
+
+}  // namespace
+
+PieceRange ChunkWriter::add(ByteView raw, const Digest& name) {
+  TILLSYNC_CHECK(!raw.empty() && raw.size() <= kPieceSizeMax && has_room(raw.size()));
+  if (object_.empty())
+    object_ = ObjectHeader::make(ObjectKind::asset_chunk, asset_lineage(terminal_), random_).encode();
+  ByteView stored = compressor_.compress(raw);
+  PieceRange range{static_cast<uint32_t>(object_.size()), static_cast<uint32_t>(stored.size()),
+                   static_cast<uint32_t>(raw.size())};
+  append(object_, stored);
+  raw_ += raw.size();
+  pieces_.push_back({name, range});
+  return range;
+}
+
+Result<FinishedChunk> ChunkWriter::finish() {
+  Bytes object = std::move(object_);
+  const std::vector<ChunkPiece> pieces = std::move(pieces_);
+  discard();
+  const uint64_t index_offset = object.size();
+  ByteWriter w(object);
+  w.u32(static_cast<uint32_t>(pieces.size()));
+  w.u32(0);
+  for (auto& piece : pieces) {
+    w.bytes(piece.name.view());
+    w.u32(piece.range.offset);
+    w.u32(piece.range.stored);
+    w.u32(piece.range.raw);
+    w.u32(0);
+  }
+  const uint64_t size = object.size();
+  Sha256 content;
+  content.update(object);
+  append(object, ObjectTrailer::encode(content, size, index_offset, static_cast<uint32_t>(size - index_offset)));
+  FinishedChunk chunk;
+  chunk.sha256 = sha256(object);
+  chunk.size = object.size();
+  chunk.path = folder_ + "/" + chunk.sha256.hex() + ".chunk";
+  TILLSYNC_LET(auto file, PendingFile::create(files_, chunk.path, 0));
+  TILLSYNC_TRY(file.append(object));
+  TILLSYNC_TRY(file.commit());
+  return chunk;
+}
+
+void ChunkWriter::discard() {
+  object_ = {};
+  pieces_ = {};
+  raw_ = 0;
+}
+
+Result<std::vector<ChunkPiece>> read_chunk_index(ByteView object, const std::string& key, const Uuid& terminal) {
+  if (object.size() < ObjectHeader::kSize + ObjectTrailer::kSize) return corrupt(key, "it is truncated");
+  TILLSYNC_TRY(ObjectHeader::decode(object, ObjectKind::asset_chunk, asset_lineage(terminal)).with(key));
+  const uint64_t trailer_at = object.size() - ObjectTrailer::kSize;
+  TILLSYNC_LET(auto trailer, ObjectTrailer::decode(object.subspan(trailer_at), object.size()).with(key));
+  if (trailer.index_offset < ObjectHeader::kSize || trailer.index_offset > trailer_at ||
+      trailer.index_length != trailer_at - trailer.index_offset)
+    return corrupt(key, "its index does not lie between its pieces and its trailer");
+  ByteReader in(object.subspan(trailer.index_offset, trailer.index_length));
+  const uint32_t count = in.u32();
+  if (in.u32() != 0 || count > kChunkPiecesMax || trailer.index_length != 8 + uint64_t{count} * kIndexEntry)
+    return corrupt(key, "its index has another length than its pieces need");
+  std::vector<ChunkPiece> pieces(count);
+  uint64_t at = ObjectHeader::kSize, raw = 0;
+  for (auto& piece : pieces) {
+    std::ranges::copy(in.bytes(32), piece.name.bytes.begin());
+    piece.range = {in.u32(), in.u32(), in.u32()};
+    const uint32_t zero = in.u32();
+    if (piece.range.offset != at || piece.range.raw == 0 || piece.range.raw > kPieceSizeMax || zero != 0)
+      return corrupt(key, "its index is not one of pieces that follow each other");
+    at += piece.range.stored;
+    raw += piece.range.raw;
+  }
+  if (at != trailer.index_offset || raw > kChunkRawMax) return corrupt(key, "its pieces do not end at its index");
+  return pieces;
+}
+
+Result<std::vector<ChunkPiece>> check_chunk(ByteView object, const std::string& key, const Uuid& terminal, bool prove) {
+  if (keys::sha256_of_asset(key) != sha256(object))
+    return corrupt(key, "its bytes do not have the SHA-256 of its name");
+  TILLSYNC_LET(auto pieces, read_chunk_index(object, key, terminal));
+  if (!prove) return pieces;
+  Bytes raw;
+  for (auto& piece : pieces) {
+    TILLSYNC_TRY(decompress(object.subspan(piece.range.offset, piece.range.stored), piece.range.raw, raw).with(key));
+    if (sha256(raw) != piece.name)
+      return corrupt(key, "the piece at byte " + std::to_string(piece.range.offset) + " is not what its name says");
+  }
+  return pieces;
+}
+
+Result<ByteView> PieceReader::read(const std::string& key, uint64_t chunk_size, const PieceRange& range,
+                                   const Digest& name) {
+  const uint64_t end = uint64_t{range.offset} + range.stored;
+  if (end + ObjectTrailer::kSize > chunk_size || range.raw > kPieceSizeMax)
+    return corrupt(key, "a piece outside of it is asked for");
+  const bool here = key == key_ && range.offset >= begin_ && end <= begin_ + window_.size();
+  if (!here) {
+    const bool next = key == key_ && range.offset == begin_ + window_.size();
+    ahead_ = next ? std::min(kReadAheadMax, std::max<uint64_t>(ahead_ * 2, 64 << 10)) : 0;
+    const uint64_t wanted = std::min(chunk_size - ObjectTrailer::kSize, end + ahead_) - range.offset;
+    key_ = key;
+    begin_ = range.offset;
+    window_.resize(wanted);
+    auto got = store_.read(key, range.offset, window_);
+    if (!got || *got != wanted) {
+      key_.clear();
+      if (!got && got.error().kind == ErrorKind::not_found)
+        return std::move(got).error().with(key + ": the chunk is missing");
+      if (!got) return std::move(got).error().with(key);
+      return corrupt(key, "it is truncated");
+    }
+  }
+  TILLSYNC_TRY(decompress(ByteView(window_).subspan(range.offset - begin_, range.stored), range.raw, raw_)
+                   .with(key + ": the piece at byte " + std::to_string(range.offset)));
+  if (sha256(raw_) != name)
+    return corrupt(key, "the piece at byte " + std::to_string(range.offset) + " does not have the SHA-256 of its name");
+  return ByteView(raw_);
+}
+
+}  // namespace tillsync

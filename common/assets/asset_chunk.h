@@ -1,0 +1,86 @@
+// Chunks: objects that hold pieces of files.
+//
+// Layout: docs/formats.md, "File assets". A piece is found by its range, so a small file costs one small read.
+// Memory: the writer holds one chunk (at most 4 MiB and a little), a reader one piece and what it reads ahead.
+// Errors: corrupt, with the object's key in front; those of store and files. Durability: finish() leaves the chunk
+// durable in the spool. Threads: one at a time.
+#pragma once
+
+#include <functional>
+
+#include "compression/zstd.h"
+#include "crypto/object_header.h"
+#include "ports/files.h"
+#include "ports/object_store.h"
+
+namespace tillsync {
+
+inline constexpr uint32_t kPieceSizeMax = 1 << 20, kChunkRawMax = 4 << 20, kChunkPiecesMax = 16384;
+// What is within these bounds, with what zstd adds to bytes that do not compress, and the index.
+inline constexpr uint64_t kChunkObjectMax = 8 << 20;
+
+// Assets belong to the terminal, whatever databases and epochs it has.
+inline Lineage asset_lineage(const Uuid& terminal) { return {terminal, "", 0}; }
+
+// Where a piece is in its chunk.
+struct PieceRange {
+  uint32_t offset = 0, stored = 0, raw = 0;  // bytes; offset from the start of the object
+  auto operator<=>(const PieceRange&) const = default;
+};
+struct ChunkPiece {
+  Digest name;  // SHA-256 of the raw bytes
+  PieceRange range;
+};
+
+struct FinishedChunk {
+  std::string path;  // in the spool
+  Digest sha256;     // of the whole object: its name
+  uint64_t size = 0;
+};
+
+class ChunkWriter {
+ public:
+  ChunkWriter(FileSystem& files, std::string folder, const Uuid& terminal, Random& random)
+      : files_(files), folder_(std::move(folder)), terminal_(terminal), random_(random) {}
+  bool has_room(size_t raw_size) const { return raw_ + raw_size <= kChunkRawMax && pieces_.size() < kChunkPiecesMax; }
+  bool is_empty() const { return pieces_.empty(); }
+  // raw: 1 to kPieceSizeMax bytes, for which there is room.
+  PieceRange add(ByteView raw, const Digest& name);
+  // Into the spool; empty again in any case.
+  Result<FinishedChunk> finish();
+  void discard();
+
+ private:
+  FileSystem& files_;
+  std::string folder_;
+  Uuid terminal_;
+  Random& random_;
+  Compressor compressor_;
+  Bytes object_;
+  uint64_t raw_ = 0;
+  std::vector<ChunkPiece> pieces_;
+};
+
+// The index of a whole chunk object, everything about its form checked. key: for the words.
+Result<std::vector<ChunkPiece>> read_chunk_index(ByteView object, const std::string& key, const Uuid& terminal);
+// Of a chunk in the spool, or in the store: as above, its SHA-256 compared with `name`, and for `prove` every piece
+// with its own.
+Result<std::vector<ChunkPiece>> check_chunk(ByteView object, const std::string& key, const Uuid& terminal, bool prove);
+
+// Reads pieces out of chunks in a store.
+class PieceReader {
+ public:
+  explicit PieceReader(ObjectStore& store) : store_(store) {}
+  // The raw bytes, compared with the name; valid until the next call. chunk_size: of the object.
+  Result<ByteView> read(const std::string& key, uint64_t chunk_size, const PieceRange& range, const Digest& name);
+
+ private:
+  ObjectStore& store_;
+  // What was read last. Neighbours are asked for one after the other, and each such time more is read ahead; a piece
+  // that is asked for alone costs its own bytes.
+  std::string key_;
+  uint64_t begin_ = 0, ahead_ = 0;
+  Bytes window_, raw_;
+};
+
+}  // namespace tillsync

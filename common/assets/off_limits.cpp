@@ -1,0 +1,33 @@
+#include "assets/off_limits.h"
+
+#include <filesystem>
+
+namespace tillsync {
+
+void OffLimits::add_database(Folders& folders, FileSystem& files, const std::string& path) {
+  std::error_code failed;
+  const auto real = std::filesystem::weakly_canonical(path, failed);
+  const std::string base = failed ? path : real.string();
+  auto folder = folders.open(directory_of(base));
+  auto there = folder ? (*folder)->info() : Result<NodeInfo>(std::move(folder).error());
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    if (there) names_[{there->device, there->inode}].insert(base.substr(base.rfind('/') + 1) + suffix);
+    auto node = files.stat(base + suffix);
+    if (node) nodes_.insert({node->device, node->inode});
+  }
+}
+
+void OffLimits::add_folder(Folders& folders, const std::string& path) {
+  auto folder = folders.open(path);
+  if (!folder) return;
+  auto info = (*folder)->info();
+  if (info) nodes_.insert({info->device, info->inode});
+}
+
+bool OffLimits::contains(const NodeInfo& folder, const std::string& name, const NodeInfo& node) const {
+  if (nodes_.contains({node.device, node.inode})) return true;
+  auto names = names_.find({folder.device, folder.inode});
+  return names != names_.end() && names->second.contains(name);
+}
+
+}  // namespace tillsync

@@ -1,0 +1,250 @@
+// A terminal with a folder of assets on the real file system, a store in memory, and the way back.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "assets/asset_capture.h"
+#include "assets/asset_verifier.h"
+#include "platform/linux/file_system_linux.h"
+#include "platform/linux/folder_linux.h"
+#include "ports/object_keys.h"
+#include "restore/assets.h"
+#include "sqlite/file_vfs.h"
+#include "support/fake_clock.h"
+#include "support/memory_object_store.h"
+#include "support/results.h"
+#include "support/seeded_random.h"
+#include "support/temporary_directory.h"
+
+namespace tillsync::test {
+
+// Real folders in which something happens at a call: `before(call, name)` runs first, and its error is the answer.
+// Calls: "stat", "open", "read" (each time bytes of the file are asked for), "folder", "names"; "exchange" and "rename"
+// with the new name.
+class HookedFolders : public Folders {
+ public:
+  using Hook = std::function<Result<void>(const std::string& call, const std::string& name)>;
+  Hook before = [](const std::string&, const std::string&) -> Result<void> { return {}; };
+  Result<std::unique_ptr<Folder>> open(const std::string& path) override;
+
+ private:
+  LinuxFolders inner_;
+};
+
+class HookedFile : public File {
+ public:
+  HookedFile(std::unique_ptr<File> inner, HookedFolders& hooks, std::string name)
+      : inner_(std::move(inner)), hooks_(hooks), name_(std::move(name)) {}
+  Result<size_t> read(uint64_t offset, MutableBytes out) override {
+    TILLSYNC_TRY(hooks_.before("read", name_));
+    return inner_->read(offset, out);
+  }
+  Result<void> write(uint64_t offset, ByteView bytes) override { return inner_->write(offset, bytes); }
+  Result<void> truncate(uint64_t size) override { return inner_->truncate(size); }
+  Result<void> sync() override { return inner_->sync(); }
+  Result<uint64_t> size() override { return inner_->size(); }
+  Result<void> lock() override { return inner_->lock(); }
+
+ private:
+  std::unique_ptr<File> inner_;
+  HookedFolders& hooks_;
+  std::string name_;
+};
+
+class HookedFolder : public Folder {
+ public:
+  HookedFolder(std::unique_ptr<Folder> inner, HookedFolders& hooks, std::string name)
+      : inner_(std::move(inner)), hooks_(hooks), name_(std::move(name)) {}
+  Result<NodeInfo> info() override { return inner_->info(); }
+  Result<std::vector<std::string>> names() override {
+    TILLSYNC_TRY(hooks_.before("names", name_));
+    return inner_->names();
+  }
+  Result<NodeInfo> stat(const std::string& name) override {
+    TILLSYNC_TRY(hooks_.before("stat", name));
+    return inner_->stat(name);
+  }
+  Result<OpenedFile> open_file(const std::string& name) override {
+    TILLSYNC_TRY(hooks_.before("open", name));
+    TILLSYNC_LET(auto opened, inner_->open_file(name));
+    opened.file = std::make_unique<HookedFile>(std::move(opened.file), hooks_, name);
+    return opened;
+  }
+  Result<std::unique_ptr<Folder>> open_folder(const std::string& name) override {
+    TILLSYNC_TRY(hooks_.before("folder", name));
+    TILLSYNC_LET(auto folder, inner_->open_folder(name));
+    return std::unique_ptr<Folder>(std::make_unique<HookedFolder>(std::move(folder), hooks_, name));
+  }
+  Result<std::string> read_link(const std::string& name) override { return inner_->read_link(name); }
+  Result<std::unique_ptr<File>> make_file(const std::string& name) override { return inner_->make_file(name); }
+  Result<std::unique_ptr<Folder>> make_folder(const std::string& name) override { return inner_->make_folder(name); }
+  Result<void> make_link(const std::string& name, const std::string& target) override {
+    return inner_->make_link(name, target);
+  }
+  Result<void> set_attributes(const std::string& name, const NodeAttributes& attributes) override {
+    return inner_->set_attributes(name, attributes);
+  }
+  Result<void> rename(const std::string& name, Folder& to, const std::string& to_name, Rename how) override {
+    TILLSYNC_TRY(hooks_.before(how == Rename::exchange ? "exchange" : "rename", to_name));
+    return inner_->rename(name, *dynamic_cast<HookedFolder&>(to).inner_, to_name, how);
+  }
+  Result<void> add_name(const std::string& name, Folder& to, const std::string& to_name) override {
+    return inner_->add_name(name, *dynamic_cast<HookedFolder&>(to).inner_, to_name);
+  }
+  Result<void> remove(const std::string& name) override { return inner_->remove(name); }
+  Result<void> sync() override { return inner_->sync(); }
+  Result<void> sync_all() override { return inner_->sync_all(); }
+
+ private:
+  std::unique_ptr<Folder> inner_;
+  HookedFolders& hooks_;
+  std::string name_;
+};
+
+inline Result<std::unique_ptr<Folder>> HookedFolders::open(const std::string& path) {
+  TILLSYNC_LET(auto folder, inner_.open(path));
+  return std::unique_ptr<Folder>(std::make_unique<HookedFolder>(std::move(folder), *this, path));
+}
+
+// Everything below a folder that a restore has to bring back, a line each: what it is, mode, owner, time, content.
+inline std::vector<std::string> described(const std::string& root) {
+  std::vector<std::string> lines;
+  auto describe = [&](const std::filesystem::path& path) {
+    struct stat s {};
+    REQUIRE(::lstat(path.c_str(), &s) == 0);
+    std::string line = std::filesystem::path(path).lexically_relative(root).string();
+    char text[160];
+    std::snprintf(text, sizeof text, " %o %u:%u %lld.%09ld ", s.st_mode, s.st_uid, s.st_gid,
+                  static_cast<long long>(s.st_mtim.tv_sec), s.st_mtim.tv_nsec);
+    line += text;
+    if (S_ISLNK(s.st_mode)) line += "-> " + std::filesystem::read_symlink(path).string();
+    if (S_ISREG(s.st_mode)) {
+      LinuxFileSystem files;
+      line += std::to_string(s.st_size) + " " + sha256(must(read_file(files, path.string(), 1 << 30))).hex();
+    }
+    lines.push_back(line);
+  };
+  describe(root);
+  for (auto& entry : std::filesystem::recursive_directory_iterator(root)) describe(entry.path());
+  std::sort(lines.begin(), lines.end());
+  return lines;
+}
+
+struct AssetWorld {
+  TemporaryDirectory folder;
+  std::string media = folder / "media", spool = folder / "spool";
+  LinuxFileSystem files;
+  HookedFolders folders;
+  SeededRandom random{7};
+  // An hour after the files are made, so that they are not "changed just now".
+  FakeClock clock{std::chrono::floor<Milliseconds>(std::chrono::system_clock::now()) + std::chrono::hours(1)};
+  FileVfs vfs{files, clock, random};
+  std::unique_ptr<StateDb> state;
+  MemoryObjectStore store;
+  Uuid terminal = must(Uuid::parse("00112233-4455-6677-8899-aabbccddeeff"));
+  std::vector<std::string> include{"**/*"};
+  OffLimits off_limits;
+  bool deduplicate = true;
+  uint64_t free_space_min = 0;
+  CapturedAssets last;
+
+  AssetWorld() {
+    std::filesystem::create_directory(media);
+    std::filesystem::create_directory(spool);
+    state = must(StateDb::open(folder / "state.db", vfs.name(), clock));
+  }
+
+  void write(const std::string& name, std::string_view content, mode_t mode = 0644) {
+    const std::string path = media + "/" + name;
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
+    REQUIRE(::chmod(path.c_str(), mode) == 0);
+  }
+  void set_time(const std::string& name, int64_t seconds, long nanoseconds) {
+    const timespec times[2] = {{0, UTIME_OMIT}, {seconds, nanoseconds}};
+    REQUIRE(::utimensat(AT_FDCWD, (media + "/" + name).c_str(), times, AT_SYMLINK_NOFOLLOW) == 0);
+  }
+  std::string noise(size_t size) {
+    std::string bytes(size, '\0');
+    random.fill(MutableBytes(reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()));
+    return bytes;
+  }
+
+  Result<CapturedAssets> try_capture() {
+    AssetMemory memory(*state);
+    AssetCapture capture({.folders = folders,
+                          .files = files,
+                          .spool_folder = spool,
+                          .memory = memory,
+                          .random = random,
+                          .clock = clock,
+                          .terminal = terminal,
+                          .off_limits = off_limits,
+                          .deduplicate = deduplicate,
+                          .free_space_min = free_space_min,
+                          .progress = {}});
+    TILLSYNC_TRY(capture.capture({"media", media, include}));
+    return capture.finish();
+  }
+  void upload(const CapturedAssets& captured) {
+    auto db = state->lease();
+    auto transaction = must(Transaction::begin(*db));
+    auto put = [&](const SpooledAssetObject& object) {
+      Bytes bytes = must(read_file(files, object.path));
+      CHECK(bytes.size() == object.size);
+      BytesSource source(bytes);
+      must(store.put(object.key, source));
+      std::filesystem::remove(object.path);
+      return bytes;
+    };
+    for (auto& chunk : captured.chunks) {
+      Bytes bytes = put(chunk);
+      auto pieces = must(read_chunk_index(bytes, chunk.key, terminal));
+      must(remember_chunk(*db, {*keys::sha256_of_asset(chunk.key), chunk.size}, pieces));
+    }
+    for (auto& tree : captured.trees) put(tree);
+    for (auto& [asset, known] : captured.content) must(remember_tree(*db, asset, known));
+    must(transaction.commit());
+    // Nothing else may be left behind.
+    CHECK(must(files.list(spool)).empty());
+  }
+  // A whole backup of the assets.
+  AssetReference back_up() {
+    last = must(try_capture());
+    upload(last);
+    REQUIRE(last.assets.size() == 1);
+    // As a manifest has it.
+    return must(assets_from_json(Json::array({to_json(last.assets[0], terminal)}), terminal)).front();
+  }
+  Manifest manifest(const AssetReference& asset) {
+    Manifest m;
+    m.lineage = {terminal, "pos", 1};
+    m.assets = Json::array({to_json(asset, terminal)});
+    return m;
+  }
+  Result<AssetRestored> restore(const AssetReference& asset, const std::string& target, bool keep_others = false) {
+    AssetRestoreOptions options;
+    options.owners = ::geteuid() == 0;
+    options.keep_others = keep_others;
+    options.off_limits = off_limits;
+    LinuxFolders real;
+    return restore_asset(store, real, files, random, terminal, asset, target, std::move(options));
+  }
+  std::string only_chunk() {
+    std::string found;
+    for (auto& key : store.keys())
+      if (key.ends_with(".chunk")) {
+        CHECK(found.empty());
+        found = key;
+      }
+    REQUIRE(!found.empty());
+    return found;
+  }
+};
+
+}  // namespace tillsync::test
