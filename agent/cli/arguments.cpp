@@ -97,7 +97,14 @@ class Definition {
 
   void add_restore() {
     CLI::App* restore = command("restore", "brings back a database as it was, proven");
-    restore->add_option("--to", out_.target, "into this new file")->required()->type_name("FILE");
+    auto* to = restore->add_option("--to", out_.target, "into this new file")->type_name("FILE");
+    auto* in_place = restore->add_flag("--in-place", out_.in_place,
+                                       "into the followed database, with applications attached; what is there now is "
+                                       "kept as a safety copy");
+    to->excludes(in_place);
+    restore->add_flag("--undo", out_.undo, "puts back what was there before the last restore in place")
+        ->needs(in_place);
+    restore->add_flag("--yes", out_.yes, "do not ask")->needs(in_place);
     database(restore);
     auto* snapshot = restore->add_option("--snapshot", out_.snapshot, "as it was in this snapshot")->type_name("UUID");
     snapshot->transform(CLI::Validator(check_uuid, ""));
@@ -139,6 +146,11 @@ class Definition {
         ->type_name("UUID");
     verify->add_flag("--data", out_.data, "reads everything back and proves the digests");
     database(verify);
+    command("cancel", "ends a workflow at the next safe point; what it made is cleaned up")
+        ->add_option("uuid", out_.workflow, "of the workflow, as `tillsync workflows` shows it")
+        ->required()
+        ->transform(CLI::Validator(check_uuid, ""))
+        ->type_name("UUID");
     command("workflows", "workflows and their steps, retries and errors")
         ->add_option("--id", out_.workflow)
         ->transform(CLI::Validator(check_uuid, ""))

@@ -31,11 +31,12 @@ struct Arguments {
   std::string at;                                      // restore, RFC 3339 in UTC
   std::optional<uint64_t> sequence, transaction;       // restore
   bool force = false, keep_going = false;              // restore
+  bool in_place = false, undo = false, yes = false;    // restore
   std::string table, entity, since;                    // log
   std::optional<uint64_t> from_sequence, to_sequence;  // log
   bool follow = false;                                 // log
   bool data = false;                                   // verify
-  std::string workflow;                                // workflows --id
+  std::string workflow;                                // workflows --id, cancel
   int seconds = 15;                                    // demo
   bool keep = false;                                   // demo
   std::string shop_folder;                             // demo-shop, which demo starts

@@ -30,6 +30,8 @@ struct CliEnvironment {
   std::string program = {};  // path of the running binary; demo finds tillsyncd beside it
   std::function<bool()> is_interrupted = [] { return false; };
   OpenStoreCommands open_store = {};  // empty: this build has none
+  // One line of a person's answer; empty where nobody can be asked.
+  std::function<std::string(const std::string& question)> ask = {};
 };
 
 int run_cli(const std::vector<std::string>& words, const CliEnvironment& environment);
@@ -77,6 +79,7 @@ Result<void> run_backup(const CliContext& context);
 Result<void> run_flush(const CliContext& context);
 Result<void> run_snapshots(const CliContext& context);
 Result<void> run_workflows(const CliContext& context);
+Result<void> run_cancel(const CliContext& context);
 Result<void> run_log(const CliContext& context);
 Result<void> run_log_verify(const CliContext& context);
 Result<void> run_verify(const CliContext& context);

@@ -44,8 +44,56 @@ Result<void> stage_assets(const CliContext& context, const CliContext::Source& s
 
 }  // namespace
 
+namespace {
+
+// What the person would lose without having meant to.
+Result<void> confirm(const CliContext& context, ControlClient& agent) {
+  const Arguments& arguments = context.arguments();
+  if (arguments.yes) return {};
+  TILLSYNC_LET(const Json status, agent.call("status"));
+  std::string which = "the database", now;
+  for (auto& database : member(status, "databases")) {
+    if (!arguments.database.empty() && text_in(database, "name") != arguments.database) continue;
+    which = "database '" + text_in(database, "name") + "' (" + text_in(database, "path") + ")";
+    now = ", which is at transaction " + human_count(count_in(database, "transaction"));
+  }
+  if (!context.environment().ask)
+    return Error{ErrorKind::denied, 0,
+                 "this replaces the content of " + which + ", and nobody is there to be asked: say --yes"};
+  const std::string answer = context.environment().ask(
+      "This replaces the content of " + which + now +
+      (arguments.undo ? ", by what was there before the last restore in place" : ", by an earlier one") +
+      ". What is there now is kept and can be put back with --undo.\nReplace it? Type yes: ");
+  if (answer == "yes") return {};
+  return Error{ErrorKind::denied, 0, "nothing was changed"};
+}
+
+Result<void> restore_in_place(const CliContext& context) {
+  const Arguments& arguments = context.arguments();
+  if (!arguments.store.empty())
+    return Error{ErrorKind::usage, 0, "--in-place is done by the agent that follows the database: leave out --store"};
+  if (!arguments.assets.empty())
+    return Error{ErrorKind::usage, 0, "--in-place puts assets where they were: --assets goes with --to"};
+  TILLSYNC_LET(auto agent, context.connect());
+  TILLSYNC_TRY(confirm(context, agent));
+  Json params = restore_params(arguments);
+  params["in_place"] = true;
+  if (arguments.undo) params["undo"] = true;
+  TILLSYNC_LET(const Json begun, agent.call("restore", params));
+  TILLSYNC_LET(const Json restored, wait_for_workflow(context, agent, text_in(begun, "uuid")));
+  context.print(restored, [&](const Json& document, const Style& style) {
+    return render_restore(document, arguments.undo ? "what was there before" : "restored in place", style);
+  });
+  return {};
+}
+
+}  // namespace
+
 Result<void> run_restore(const CliContext& context) {
   const Arguments& arguments = context.arguments();
+  if (arguments.in_place) return restore_in_place(context);
+  if (arguments.target.empty())
+    return Error{ErrorKind::usage, 0, "restore: say where to: --to FILE, or --in-place for the followed database"};
   std::vector<std::string> followed;
   for (const auto& database : context.config().databases) followed.push_back(database.path);
   TILLSYNC_LET(auto target, TargetFile::open(arguments.target, arguments.force, followed));

@@ -48,6 +48,15 @@ Result<void> run_flush(const CliContext& context) {
   return {};
 }
 
+Result<void> run_cancel(const CliContext& context) {
+  TILLSYNC_LET(auto agent, context.connect());
+  TILLSYNC_LET(const Json cancelled, agent.call("workflow.cancel", {{"uuid", context.arguments().workflow}}));
+  context.print(cancelled, [](const Json& document, const Style&) {
+    return "workflow " + text_in(document, "uuid") + " ends and cleans up\n";
+  });
+  return {};
+}
+
 Result<void> run_workflows(const CliContext& context) {
   Json params = Json::object();
   if (!context.arguments().workflow.empty()) params["uuid"] = context.arguments().workflow;

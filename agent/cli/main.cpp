@@ -43,6 +43,14 @@ int main(int argc, char** argv) {
   environment.program = std::filesystem::read_symlink("/proc/self/exe", unknown).string();
   environment.is_interrupted = [] { return interrupted != 0; };
   environment.open_store = tillsync::open_store_directly;
+  if (::isatty(STDIN_FILENO) == 1 && environment.err_is_terminal) {
+    environment.ask = [](const std::string& question) {
+      std::cerr << question << std::flush;
+      std::string line;
+      std::getline(std::cin, line);
+      return line;
+    };
+  }
   try {
     return tillsync::run_cli(std::vector<std::string>(argv + 1, argv + argc), environment);
   } catch (const std::exception& bug) {

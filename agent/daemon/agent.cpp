@@ -27,7 +27,7 @@ Result<std::unique_ptr<Agent>> Agent::create(const Config& config, const Ports& 
 
 Result<void> Agent::prepare_folders() {
   const std::string& folder = config_.terminal.state_dir;
-  for (const char* part : {"", "/spool", "/staging", "/databases"})
+  for (const char* part : {"", "/spool", "/staging", "/safety", "/databases"})
     TILLSYNC_TRY(ports_.files->make_directories(folder + part).with("state_dir"));
   TILLSYNC_LET(state_lock_, ports_.files->open(folder + "/lock", OpenMode::create));
   auto locked = state_lock_->lock();
@@ -56,6 +56,7 @@ Result<void> Agent::sweep_leftovers() {
       if (!row) break;
       auto data = Json::parse(steps.text(0), nullptr, false);
       wanted.insert(services_.staging_folder() + "/" + steps.text(1) + ".db");
+      wanted.insert(services_.safety_folder() + "/" + steps.text(1) + ".db");
       if (!data.is_object()) continue;
       for (const char* key : {"draft", "manifest"})
         if (data.contains(key) && data[key].is_string()) wanted.insert(data[key]);
@@ -65,7 +66,16 @@ Result<void> Agent::sweep_leftovers() {
             if (object.contains("path")) wanted.insert(object["path"]);
     }
   }
-  for (auto& folder : {services_.spool_folder(), services_.staging_folder()}) {
+  {
+    auto db = state_->lease();
+    TILLSYNC_LET(auto kept, db->prepare("SELECT path FROM safety_copies"));
+    while (true) {
+      TILLSYNC_LET(bool row, kept.step());
+      if (!row) break;
+      wanted.insert(kept.text(0));
+    }
+  }
+  for (auto& folder : {services_.spool_folder(), services_.staging_folder(), services_.safety_folder()}) {
     TILLSYNC_LET(auto entries, ports_.files->list(folder));
     for (auto& entry : entries) {
       std::string path = folder + "/" + entry.name;
@@ -122,9 +132,9 @@ Result<void> Agent::open() {
   vfs_ = std::make_unique<FileVfs>(*ports_.files, *ports_.clock, *ports_.random);
   TILLSYNC_LET(state_, StateDb::open(config_.terminal.state_dir + "/state.db", vfs_->name(), *ports_.clock));
   TILLSYNC_LET(store_, make_store(config_.store.url, *ports_.files, *ports_.random));
-  services_ = Services{&config_,   ports_.files, ports_.clock, ports_.random,  ports_.notifiers,
-                       vfs_.get(), state_.get(), store_.get(), ports_.folders, {},
-                       1};
+  services_ = Services{&config_,         ports_.files,     ports_.clock, ports_.random,
+                       ports_.notifiers, vfs_.get(),       state_.get(), store_.get(),
+                       ports_.folders,   ports_.who_holds, {},           1};
   TILLSYNC_TRY(establish_identity());
   TILLSYNC_TRY(sweep_leftovers());
   workers_ = std::make_unique<asio::thread_pool>(2);
@@ -148,7 +158,7 @@ Result<void> Agent::open() {
   backups_ = std::make_unique<BackupWorkflow>(services_, all, *shipper_);
   restores_ = std::make_unique<RestoreWorkflow>(services_, all, *shipper_);
   engine_->define(WorkflowType::backup, backups_->steps());
-  engine_->define(WorkflowType::restore, restores_->steps());
+  restores_->define(*engine_);
   {
     auto db = state_->lease();
     for (auto* database : all) {

@@ -26,6 +26,7 @@ class Agent {
     Random* random = nullptr;
     ChangeNotifierFactory* notifiers = nullptr;
     Folders* folders = nullptr;
+    std::function<std::string(const std::string& path)> who_holds = {};  // locks on a file, in words
   };
   static Result<std::unique_ptr<Agent>> create(const Config& config, const Ports& ports);
   ~Agent();

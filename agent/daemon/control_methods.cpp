@@ -64,6 +64,15 @@ void ControlMethods::install(ControlServer& server) {
     if (!uuid) return responder.error(uuid.error());
     asio::post(*agent_.queries_, [this, uuid = *uuid, responder] { agent_.runner_->watch(uuid, responder); });
   });
+  server.handle("workflow.cancel", [this](Request request, Responder responder) {
+    auto uuid = Uuid::parse(request.params.value("uuid", ""));
+    if (!uuid) return responder.error(uuid.error());
+    asio::post(*agent_.queries_, [this, uuid = *uuid, responder] {
+      auto done = agent_.runner_->cancel(uuid);
+      if (!done) return responder.error(done.error());
+      responder.result({{"uuid", uuid.str()}});
+    });
+  });
   server.handle("restore.deliver", [this](Request request, Responder responder) {
     auto uuid = Uuid::parse(request.params.value("uuid", ""));
     if (!uuid) return responder.error(uuid.error());

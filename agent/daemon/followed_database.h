@@ -34,6 +34,7 @@ class FollowedDatabase {
   void set_dependency_floor(Sequence floor) { capturer_->set_dependency_floor(floor); }
   void request_cut(Capturer::CutCallback callback);
   void request_capture(std::function<void(Result<Sequence>)> callback);
+  void request_activation(ActivationRequest request, std::function<void(Result<void>)> callback);
 
  private:
   FollowedDatabase(const Services& services, const DatabaseConfig& config) : services_(services), config_(config) {}

@@ -11,6 +11,7 @@
 #include "platform/linux/change_notifier_linux.h"
 #include "platform/linux/file_system_linux.h"
 #include "platform/linux/folder_linux.h"
+#include "platform/linux/lock_holders_linux.h"
 #include "platform/linux/system_clock_linux.h"
 #include "platform/linux/system_random_linux.h"
 
@@ -64,7 +65,7 @@ int run(int argc, char** argv) {
   SystemClock clock;
   SystemRandom random;
   LinuxChangeNotifierFactory notifiers;
-  auto agent = Agent::create(*config, {&files, &clock, &random, &notifiers, &folders});
+  auto agent = Agent::create(*config, {&files, &clock, &random, &notifiers, &folders, lock_holders});
   if (!agent) return fail(agent.error());
   (*agent)->run();
   return 0;

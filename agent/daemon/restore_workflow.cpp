@@ -6,7 +6,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "actionlog/segment.h"
 #include "agent/daemon/wait_for.h"
+#include "restore/migrations.h"
 #include "restore/moment.h"
 #include "restore/outcome_json.h"
 
@@ -16,18 +18,60 @@ namespace {
 constexpr std::chrono::seconds kCompleteLogPatience{10};
 }
 
-std::vector<StepDefinition> RestoreWorkflow::steps() {
+void RestoreWorkflow::define(WorkflowEngine& engine) {
+  engine_ = &engine;
   auto step = [this](const char* type, SessionPhase phase, Result<Json> (RestoreWorkflow::*run)(StepContext&)) {
     return StepDefinition{type, phase, [this, run](StepContext& context) { return (this->*run)(context); }};
   };
-  return {
-      step("VALIDATE_SNAPSHOT", SessionPhase::initializing, &RestoreWorkflow::validate),
-      step("CHECK_SCHEMA_COMPATIBILITY", SessionPhase::initializing, &RestoreWorkflow::check_schema),
-      step("FETCH_PACKS", SessionPhase::capturing, &RestoreWorkflow::check_packs),
-      step("RESTORE_DATABASE", SessionPhase::processing, &RestoreWorkflow::fill),
-      step("REPLAY_ACTION_LOG", SessionPhase::processing, &RestoreWorkflow::replay),
-      step("FINAL_VALIDATION", SessionPhase::completing, &RestoreWorkflow::prove),
-  };
+  engine.define(WorkflowType::restore,
+                {
+                    step("VALIDATE_SNAPSHOT", SessionPhase::initializing, &RestoreWorkflow::validate),
+                    step("CHECK_SCHEMA_COMPATIBILITY", SessionPhase::initializing, &RestoreWorkflow::check_schema),
+                    step("FETCH_PACKS", SessionPhase::capturing, &RestoreWorkflow::check_packs),
+                    step("RESTORE_DATABASE", SessionPhase::processing, &RestoreWorkflow::fill),
+                    step("REPLAY_ACTION_LOG", SessionPhase::processing, &RestoreWorkflow::replay),
+                    step("MIGRATE_SCHEMA", SessionPhase::processing, &RestoreWorkflow::migrate),
+                    step("FINAL_VALIDATION", SessionPhase::completing, &RestoreWorkflow::prove),
+                    step("CLEAR_EXISTING_DATA", SessionPhase::completing, &RestoreWorkflow::put_aside),
+                    step("ACTIVATE", SessionPhase::completing, &RestoreWorkflow::activate),
+                    step("RESTORE_FILE_ASSETS", SessionPhase::completing, &RestoreWorkflow::restore_assets),
+                },
+                [this](const WorkflowRecord& workflow) { clean_up(workflow); });
+  engine.define(WorkflowType::replay,
+                {{"READ_LOG", SessionPhase::initializing,
+                  [this](StepContext& context) -> Result<Json> {
+                    TILLSYNC_LET(auto job, job_of_parent(context));
+                    uint64_t bytes = 0;
+                    for (auto& segment : job->plan.segments) bytes += segment.size;
+                    return Json{{"segments", job->plan.segments.size()},
+                                {"bytes", bytes},
+                                {"from_transaction", job->plan.chain.target().transaction},
+                                {"to_transaction", job->plan.transaction}};
+                  }},
+                 {"APPLY_ACTIONS", SessionPhase::processing, [this](StepContext& context) -> Result<Json> {
+                    TILLSYNC_LET(auto job, job_of_parent(context));
+                    TILLSYNC_TRY(ensure_replayed(context, *job));
+                    return Json{{"segments", job->plan.segments.size()},
+                                {"actions", job->staging->outcome().actions_replayed},
+                                {"transaction", job->staging->outcome().transaction},
+                                {"failures", job->staging->outcome().failures.size()}};
+                  }}});
+  engine.define(WorkflowType::migration,
+                {{"READ_MIGRATIONS", SessionPhase::initializing,
+                  [this](StepContext& context) -> Result<Json> {
+                    TILLSYNC_LET(auto database, database_of(context.data()));
+                    TILLSYNC_LET(auto migrations,
+                                 SchemaMigrations::read(*services_.files, database->config().migrations));
+                    Json steps = Json::array();
+                    for (auto& one : migrations.steps())
+                      steps.push_back({{"version", one.version}, {"name", one.name}, {"checksum", one.checksum.hex()}});
+                    return Json{{"migrations", std::move(steps)}};
+                  }},
+                 {"APPLY_MIGRATIONS", SessionPhase::processing, [this](StepContext& context) -> Result<Json> {
+                    TILLSYNC_LET(auto job, job_of_parent(context));
+                    TILLSYNC_TRY(ensure_migrated(context, *job));
+                    return Json{{"applied", job->applied_migrations}};
+                  }}});
 }
 
 Result<FollowedDatabase*> RestoreWorkflow::database_of(const Json& data) const {
@@ -62,15 +106,26 @@ Result<WorkflowRequest> RestoreWorkflow::request(const Json& params) {
   }
   TILLSYNC_LET(auto database, database_of(request.data));
   TILLSYNC_TRY(parse_moment(params));
-  request.name = "restore of " + database->config().name;
+  const bool undo = params.value("undo", false);
+  if (undo && !params.value("in_place", false))
+    return Error{ErrorKind::usage, 0, "undo: puts back what was there before a restore in place; say --in-place"};
+  if (undo)
+    for (const char* moment : {"snapshot", "at", "sequence", "transaction"})
+      if (params.contains(moment))
+        return Error{ErrorKind::usage, 0,
+                     std::string("undo goes back to what was there before, and takes no ") + moment};
+  if (params.value("in_place", false) && params.value("keep_going", false))
+    return Error{ErrorKind::usage, 0, "what is not proven is not put into a live database: restore to a file instead"};
+  request.name = (undo ? "undo of a restore of " : "restore of ") + database->config().name;
   RestoreSession session;
   session.database_id = database->id();
-  session.target = "file";
+  session.target = params.value("in_place", false) ? "in place" : "file";
   request.restore = session;
   return request;
 }
 
 Result<Json> RestoreWorkflow::validate(StepContext& context) {
+  if (is_undo(context)) return validate_safety_copy(context);
   TILLSYNC_LET(auto database, database_of(context.data()));
   TILLSYNC_LET(RestoreMoment moment, parse_moment(context.data()));
   std::string note;
@@ -122,13 +177,43 @@ Result<std::shared_ptr<RestoreWorkflow::Job>> RestoreWorkflow::job_of(StepContex
 }
 
 Result<Json> RestoreWorkflow::check_schema(StepContext& context) {
+  if (is_undo(context)) return context.skip("undo");
   TILLSYNC_LET(auto job, job_of(context));
   const Manifest& target = job->plan.chain.target();
-  return Json{
+  Json result{
       {"schema_version", target.schema_version}, {"app_version", target.app_version}, {"tables", target.tables.size()}};
+  if (!in_place(context)) return result;
+  TILLSYNC_LET(auto database, database_of(context.data()));
+  if (target.is_page_level())
+    return Error{
+        ErrorKind::schema, 0,
+        "snapshot " + target.uuid.str() +
+            " holds the pages of a damaged database, which prove nothing: restore it to a file and look at it"};
+  // Of a database that can't be read nobody can say what its application expects.
+  auto live = live_schema_version(*database);
+  if (!live) return result;
+  result["live_schema_version"] = *live;
+  if (target.schema_version > *live)
+    return Error{ErrorKind::schema, 0,
+                 "the restored moment has schema version " + std::to_string(target.schema_version) +
+                     ", and the database now has " + std::to_string(*live) +
+                     ": this application is older than the data. Install the newer application first, or restore to a "
+                     "file"};
+  if (target.schema_version == *live) return result;
+  if (database->config().migrations.empty())
+    return Error{ErrorKind::schema, 0,
+                 "the restored moment has schema version " + std::to_string(target.schema_version) +
+                     ", the application's database has " + std::to_string(*live) +
+                     ": give the steps between them in `migrations` of database '" + database->config().name +
+                     "', or restore to a file"};
+  TILLSYNC_LET(auto migrations, SchemaMigrations::read(*services_.files, database->config().migrations));
+  TILLSYNC_TRY(migrations.check(target.schema_version, *live));
+  result["migrate_to"] = *live;
+  return result;
 }
 
 Result<Json> RestoreWorkflow::check_packs(StepContext& context) {
+  if (is_undo(context)) return context.skip("undo");
   TILLSYNC_LET(auto job, job_of(context));
   uint64_t packs = 0, bytes = 0;
   for (auto& link : job->plan.chain.links) {
@@ -145,6 +230,19 @@ Result<Json> RestoreWorkflow::check_packs(StepContext& context) {
   // The staged copy, and the replay's growth: said before anything is written.
   const Manifest& target = job->plan.chain.target();
   uint64_t needed = uint64_t{target.page_size} * target.page_count + (uint64_t{16} << 20);
+  if (in_place(context)) {
+    // The safety copy, and what the application's log or journal grows by.
+    TILLSYNC_LET(auto database, database_of(context.data()));
+    auto live = services_.files->stat(database->config().path);
+    if (live) needed += live->size;
+    const uint64_t there = uint64_t{target.page_size} * target.page_count;
+    const std::string beside = directory_of(database->config().path);
+    TILLSYNC_LET(uint64_t free_there, services_.files->free_space(beside));
+    if (free_there < there)
+      return Error{ErrorKind::no_space, 0,
+                   beside + ": the restore in place needs up to " + std::to_string(there) +
+                       " bytes beside the database, " + std::to_string(free_there) + " are free"};
+  }
   TILLSYNC_LET(uint64_t free, services_.files->free_space(services_.staging_folder()));
   if (free < needed)
     return Error{ErrorKind::no_space, 0,
@@ -157,7 +255,7 @@ Result<void> RestoreWorkflow::ensure_filled(StepContext& context, Job& job) {
   if (job.filled) return {};
   TILLSYNC_TRY(job.staging->fill(job.plan, [&](uint64_t items, uint64_t bytes, uint64_t total) {
     context.progress(items, bytes, total);
-    return !context.cancelled();
+    return !context.cancelled() && !(job.cancelled && job.cancelled());
   }));
   job.filled = true;
   return {};
@@ -170,29 +268,80 @@ Result<void> RestoreWorkflow::ensure_replayed(StepContext& context, Job& job) {
   bool keep_going = context.data().value("keep_going", false);
   TILLSYNC_TRY(job.staging->replay(job.plan, keep_going, [&](uint64_t items, uint64_t bytes, uint64_t total) {
     context.progress(items, bytes, total);
-    return !context.cancelled();
+    return !context.cancelled() && !(job.cancelled && job.cancelled());
   }));
   job.replayed = true;
   return {};
 }
 
 Result<Json> RestoreWorkflow::fill(StepContext& context) {
+  if (is_undo(context)) return context.skip("undo");
   TILLSYNC_LET(auto job, job_of(context));
   TILLSYNC_TRY(ensure_filled(context, *job));
   return Json::object();
 }
 
-Result<Json> RestoreWorkflow::replay(StepContext& context) {
+// A workflow of its own, run by this step: its retries are the step's.
+Result<Json> RestoreWorkflow::run_child(StepContext& context, WorkflowType type, const std::string& name) {
+  std::optional<Uuid> child;
+  if (context.saved().contains("child")) {
+    TILLSYNC_LET(child, Uuid::parse(context.saved().at("child").get<std::string>()));
+  } else {
+    WorkflowRequest request;
+    request.type = type;
+    request.name = name;
+    request.max_retries = 0;
+    request.data = {{"parent", context.workflow().str()},
+                    {"database", context.data().at("database")},
+                    {"keep_going", context.data().value("keep_going", false)}};
+    TILLSYNC_LET(child, engine_->create(request));
+    TILLSYNC_TRY(context.save({{"child", child->str()}}));
+  }
   TILLSYNC_LET(auto job, job_of(context));
-  TILLSYNC_TRY(ensure_replayed(context, *job));
-  Json result{{"segments", job->plan.segments.size()}};
+  job->cancelled = [&context] { return context.cancelled(); };
+  auto outcome = engine_->run(*child);
+  job->cancelled = nullptr;
+  TILLSYNC_TRY(outcome);
+  if (outcome->state == RunOutcome::State::done) {
+    Json result = outcome->result;
+    result["workflow"] = child->str();
+    return result;
+  }
+  if (context.cancelled()) {
+    // An agent that ends leaves it to be gone on with.
+    (void)engine_->cancel(*child).has_value();
+    return context.cancelled_error();
+  }
+  TILLSYNC_TRY(context.save(Json::object()));
+  return outcome->error.value_or(Error{ErrorKind::internal, 0, "workflow " + child->str() + " did not end"});
+}
+
+Result<std::shared_ptr<RestoreWorkflow::Job>> RestoreWorkflow::job_of_parent(const StepContext& context) {
+  TILLSYNC_LET(Uuid parent, Uuid::parse(context.data().at("parent").get<std::string>()));
+  std::lock_guard lock(mutex_);
+  auto known = jobs_.find(parent);
+  if (known == jobs_.end())
+    return Error{ErrorKind::conflict, 0, "it is a part of restore " + parent.str() + " and does not run by itself"};
+  return known->second;
+}
+
+Result<Json> RestoreWorkflow::replay(StepContext& context) {
+  if (is_undo(context)) return context.skip("undo");
+  TILLSYNC_LET(auto job, job_of(context));
+  if (job->plan.segments.empty()) {
+    TILLSYNC_TRY(ensure_replayed(context, *job));
+    return context.skip("the snapshot is the moment");
+  }
+  TILLSYNC_LET(Json result, run_child(context, WorkflowType::replay, "replay of the log for a restore"));
   context.log_replay(result);
   return result;
 }
 
 Result<Json> RestoreWorkflow::prove(StepContext& context) {
+  if (is_undo(context)) return prove_safety_copy(context);
   TILLSYNC_LET(auto job, job_of(context));
-  TILLSYNC_TRY(ensure_replayed(context, *job));
+  job->migrate_to = migrate_to(context);
+  TILLSYNC_TRY(ensure_migrated(context, *job));
   TILLSYNC_LET(RestoreOutcome outcome, job->staging->prove([&](uint64_t items, uint64_t bytes, uint64_t total) {
     context.progress(items, bytes, total);
     return !context.cancelled();
@@ -200,6 +349,7 @@ Result<Json> RestoreWorkflow::prove(StepContext& context) {
   TILLSYNC_TRY(job->staging->seal());
   Json document = outcome_json(outcome, job->plan.note);
   document["snapshot_uuid"] = job->plan.chain.target().uuid.str();
+  document["state"] = state_digest(job->staging->expected()).hex();
   std::lock_guard lock(mutex_);
   jobs_.erase(context.workflow());
   return document;
@@ -214,7 +364,10 @@ Result<Json> RestoreWorkflow::deliver(WorkflowEngine& engine, const Uuid& workfl
     return Error{ErrorKind::conflict, 0,
                  "the restore is not proven yet, or has failed: " +
                      record.error.value_or(std::string(to_string(record.status)))};
-  Json document = record.steps.back().data;
+  if (record.data.value("in_place", false))
+    return Error{ErrorKind::usage, 0, "workflow " + workflow.str() + " restored in place; there is nothing to deliver"};
+  Json document = result_of(record);
+  document.erase("state");
   auto opened = services_.files->open(staging_path(workflow), OpenMode::read);
   if (!opened)
     return Error{ErrorKind::not_found, 0, "the restored database was delivered already; ask for the restore again"};

@@ -1,9 +1,15 @@
-// RESTORE to a new file: stages and proves in state_dir; nothing live is touched. The command line then asks for
-// delivery into a descriptor it passes.
+// RESTORE: to a new file, or in place of the followed database's content; and the REPLAY and MIGRATION it runs.
+//
+// To a file: stages and proves in state_dir; nothing live is touched. The command line then asks for delivery into a
+// descriptor it passes. In place: the proven file is put into the live database in one transaction
+// (restore/activation.h), after what was there was put aside as the safety copy; undo restores that copy in place. A
+// content that does not hold what was proven after the commit is taken back by itself. REPLAY and MIGRATION are
+// workflows of their own, run by a step of the restore (`parent` in their data). MIGRATE_SCHEMA happens in place alone:
+// a file is given as the moment was.
 //
 // A step that finds no staging of this process (the agent was restarted) fills and replays again: the staged file is
-// not synced before it is proven. Workflow data: {database, snapshot | at | sequence | transaction, keep_going}.
-// Threads: steps run on the workers; deliver() on any.
+// not synced before it is proven. Workflow data: {database, snapshot | at | sequence | transaction, keep_going,
+// in_place, undo}. Threads: steps run on the workers; deliver() on any.
 #pragma once
 
 #include <map>
@@ -19,7 +25,8 @@ class RestoreWorkflow {
  public:
   RestoreWorkflow(const Services& services, std::vector<FollowedDatabase*> databases, LogShipper& shipper)
       : services_(services), databases_(std::move(databases)), shipper_(shipper) {}
-  std::vector<StepDefinition> steps();
+  // The steps of RESTORE, REPLAY and MIGRATION. The engine must live as long.
+  void define(WorkflowEngine& engine);
   Result<WorkflowRequest> request(const Json& params);
   // Copies the proven database to the descriptor, syncs it, removes the staging. Returns the document of `restore
   // --json`.
@@ -29,28 +36,61 @@ class RestoreWorkflow {
   struct Job {
     RestorePlan plan;
     std::unique_ptr<Staging> staging;
-    bool filled = false, replayed = false;
+    bool filled = false, replayed = false, migrated = false;
+    std::optional<int64_t> migrate_to;
+    Json applied_migrations = Json::array();
+    std::function<bool()> cancelled;  // of the step that runs a workflow of its own
   };
   Result<std::shared_ptr<Job>> job_of(StepContext& context);
+  Result<std::shared_ptr<Job>> job_of_parent(const StepContext& context);
   Result<void> ensure_filled(StepContext& context, Job& job);
   Result<void> ensure_replayed(StepContext& context, Job& job);
+  Result<void> ensure_migrated(StepContext& context, Job& job);
   Result<FollowedDatabase*> database_of(const Json& data) const;
   // Until everything committed so far is in the store. What it says otherwise is a note for the outcome: a database
   // that can't be read is the reason for many a restore.
   Result<std::string> complete_log(StepContext& context, FollowedDatabase& database);
+  Result<Json> run_child(StepContext& context, WorkflowType type, const std::string& name);
   Result<Json> validate(StepContext& context);
+  Result<Json> validate_safety_copy(StepContext& context);
   Result<Json> check_schema(StepContext& context);
   Result<Json> check_packs(StepContext& context);
   Result<Json> fill(StepContext& context);
   Result<Json> replay(StepContext& context);
+  Result<Json> migrate(StepContext& context);
   Result<Json> prove(StepContext& context);
+  Result<Json> prove_safety_copy(StepContext& context);
+  Result<Json> put_aside(StepContext& context);
+  Result<Json> activate(StepContext& context);
+  Result<Json> restore_assets(StepContext& context);
+  void clean_up(const WorkflowRecord& workflow);
+
+  struct Replacement {
+    Uuid workflow;
+    std::string staged, safety, description;
+    Sequence restored_sequence = 0;
+    Digest state{};
+  };
+  // Nothing to do where the log has it already.
+  Result<CapturedActivation> replace(StepContext& context, FollowedDatabase& database, const Replacement& what);
+  Result<std::optional<CapturedActivation>> captured(StepContext& context, FollowedDatabase& database,
+                                                     const Uuid& workflow);
+  static std::optional<int64_t> migrate_to(const StepContext& context);
+  Result<int64_t> live_schema_version(const FollowedDatabase& database) const;
+
+  static bool in_place(const StepContext& context) { return context.data().value("in_place", false); }
+  static bool is_undo(const StepContext& context) { return context.data().value("undo", false); }
   std::string staging_path(const Uuid& workflow) const {
     return services_.staging_folder() + "/" + workflow.str() + ".db";
+  }
+  std::string safety_path(const Uuid& workflow) const {
+    return services_.safety_folder() + "/" + workflow.str() + ".db";
   }
 
   Services services_;
   std::vector<FollowedDatabase*> databases_;
   LogShipper& shipper_;
+  WorkflowEngine* engine_ = nullptr;
   std::mutex mutex_;
   std::map<Uuid, std::shared_ptr<Job>> jobs_;
 };

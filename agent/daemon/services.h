@@ -1,6 +1,7 @@
 // What the parts of the agent share, built once by Agent and passed down.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -27,10 +28,14 @@ struct Services {
   StateDb* state = nullptr;
   ObjectStore* store = nullptr;
   Folders* folders = nullptr;
+  // Which processes hold locks on a database, in words; may be empty.
+  std::function<std::string(const std::string& path)> who_holds;
   Uuid terminal;
   uint64_t epoch = 1;
 
   std::string spool_folder() const { return config->terminal.state_dir + "/spool"; }
+  // What was in a database before a restore in place.
+  std::string safety_folder() const { return config->terminal.state_dir + "/safety"; }
   std::string staging_folder() const { return config->terminal.state_dir + "/staging"; }
   Lineage lineage(const std::string& database) const { return {terminal, database, epoch}; }
 };

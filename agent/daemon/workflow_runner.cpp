@@ -79,7 +79,7 @@ void WorkflowRunner::answer(const Uuid& workflow, const Responder& responder) {
   if (!record) return responder.error(record.error());
   Json document{{"status", std::string(to_string(record->status))}};
   if (record->status == WorkflowStatus::completed) {
-    document["result"] = record->steps.empty() ? Json(nullptr) : record->steps.back().data;
+    document["result"] = result_of(*record);
   } else {
     document["error"] = {{"kind", std::string(to_string(record->error_kind.value_or(ErrorKind::cancelled)))},
                          {"message", record->error.value_or("cancelled")}};
@@ -94,7 +94,11 @@ void WorkflowRunner::finished(const Uuid& workflow) {
     auto [from, to] = watchers_.equal_range(workflow);
     for (auto it = from; it != to; ++it) done.push_back(it->second);
     watchers_.erase(from, to);
-    waiting_.erase(workflow);
+    auto waiting = waiting_.find(workflow);
+    if (waiting != waiting_.end()) {
+      waiting->second->cancel();
+      waiting_.erase(waiting);
+    }
   }
   for (auto& responder : done) answer(workflow, responder);
 }
@@ -127,6 +131,14 @@ void WorkflowRunner::tick() {
   ticker_.async_wait([this](boost::system::error_code cancelled) {
     if (!cancelled) tick();
   });
+}
+
+Result<void> WorkflowRunner::cancel(const Uuid& workflow) {
+  TILLSYNC_TRY(engine_.cancel(workflow));
+  // One that waited for its next try has ended now; one that runs ends by itself.
+  auto record = engine_.describe(workflow);
+  if (record && is_final(record->status)) finished(workflow);
+  return {};
 }
 
 void WorkflowRunner::stop() {

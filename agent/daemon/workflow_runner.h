@@ -26,6 +26,8 @@ class WorkflowRunner {
   void start(const Uuid& workflow);
   // workflow.wait: progress until it ends, then its outcome.
   void watch(const Uuid& workflow, Responder responder);
+  // Asks it to end and to clean up. conflict: it has ended already; not_found.
+  Result<void> cancel(const Uuid& workflow);
   void stop();
 
  private:

@@ -50,6 +50,9 @@ class Staging {
   // Makes it durable, with the journal mode the application had.
   Result<void> seal();
   const std::string& path() const { return path_; }
+  const RestoreOutcome& outcome() const { return outcome_; }
+  // Its content was changed on purpose (a schema migration): what it holds now is what is proven from here on.
+  Result<void> take_as_it_is();
   // What snapshot and log say the tables hold; prove() compares with it.
   const std::vector<TableDigest>& expected() const { return expected_; }
 

@@ -24,6 +24,7 @@ class StepContext {
  public:
   const Uuid& workflow() const { return record_.uuid; }
   const Json& data() const { return record_.data; }
+  Timestamp created_at() const { return record_.created_at; }  // of the workflow
   // Result of an earlier step; null when there is no such step or it was skipped.
   const Json& result(std::string_view step_type) const;
   // What save() kept in an earlier attempt of this step; an empty object the first time.

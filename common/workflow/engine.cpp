@@ -73,11 +73,12 @@ class WorkflowEngine::Running {
 WorkflowEngine::WorkflowEngine(StateDb& state, Clock& clock, Random& random)
     : state_(state), clock_(clock), random_(random), board_(clock) {}
 
-void WorkflowEngine::define(WorkflowType type, std::vector<StepDefinition> steps) {
+void WorkflowEngine::define(WorkflowType type, std::vector<StepDefinition> steps, Cleanup cleanup) {
   TILLSYNC_CHECK(!steps.empty());
   std::set<std::string> names;
   for (auto& step : steps) TILLSYNC_CHECK(step.run && names.insert(step.type).second);
   definitions_[type] = std::move(steps);
+  cleanups_[type] = std::move(cleanup);
 }
 
 const StepDefinition* WorkflowEngine::find(WorkflowType type, const std::string& step) const {
@@ -336,6 +337,10 @@ Result<RunOutcome> WorkflowEngine::end(WorkflowRecord& workflow, WorkflowStatus 
                                failed_step ? failed_step->type : "", text));
   TILLSYNC_TRY(transaction.commit());
   workflow.status = status;
+  auto cleanup = cleanups_.find(workflow.type);
+  if (!completed && cleanup != cleanups_.end() && cleanup->second) {
+    if (auto stored = read_workflow(*db, workflow.uuid)) cleanup->second(*stored);
+  }
   RunOutcome outcome;
   outcome.state = completed                             ? RunOutcome::State::done
                   : status == WorkflowStatus::cancelled ? RunOutcome::State::cancelled
@@ -381,6 +386,7 @@ Result<std::vector<UnfinishedWorkflow>> WorkflowEngine::resume_unfinished() {
   std::vector<UnfinishedWorkflow> out;
   for (auto& uuid : uuids) {
     TILLSYNC_LET(auto workflow, read_workflow(*db, uuid));
+    if (workflow.data.contains("parent")) continue;
     if (workflow.retry_count > workflow.max_retries) {
       TILLSYNC_TRY(end(workflow, WorkflowStatus::failed,
                        Error{ErrorKind::internal, 0, "max retries exceeded: " + workflow.error.value_or("")}, nullptr));

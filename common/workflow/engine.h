@@ -72,15 +72,18 @@ class WorkflowEngine {
   // All must outlive the engine.
   WorkflowEngine(StateDb& state, Clock& clock, Random& random);
 
-  // The steps of a type, once, before anything runs.
-  void define(WorkflowType type, std::vector<StepDefinition> steps);
+  // The steps of a type, once, before anything runs. cleanup: called when one has failed or was cancelled, after that
+  // was committed: what its steps left lying is of no use to anyone.
+  using Cleanup = std::function<void(const WorkflowRecord&)>;
+  void define(WorkflowType type, std::vector<StepDefinition> steps, Cleanup cleanup = {});
 
   // Persists the workflow and its steps as PENDING. usage: the type was not defined.
   Result<Uuid> create(const WorkflowRequest& request);
   // Runs until the workflow ends, waits, or is stopped. An error is one of the engine itself (state.db): the workflow
   // is as before and may be run again. A finished workflow answers how it finished.
   Result<RunOutcome> run(const Uuid& uuid);
-  // PENDING and IN_PROGRESS, oldest first; those whose retries are used up become FAILED.
+  // PENDING and IN_PROGRESS, oldest first; those whose retries are used up become FAILED. Without those that a step of
+  // another one runs (`parent` in their data).
   Result<std::vector<UnfinishedWorkflow>> resume_unfinished();
   // A running step is asked to end; otherwise it is CANCELLED at once. conflict: it has ended already.
   Result<void> cancel(const Uuid& uuid);
@@ -112,6 +115,7 @@ class WorkflowEngine {
   const Backoff backoff_;
   ProgressBoard board_;
   std::map<WorkflowType, std::vector<StepDefinition>> definitions_;
+  std::map<WorkflowType, Cleanup> cleanups_;
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;  // of running_
   std::map<Uuid, std::shared_ptr<StopFlags>> running_;

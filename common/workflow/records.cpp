@@ -113,6 +113,13 @@ Result<std::vector<WorkflowRecord>> read_workflows(Connection& db, size_t limit)
   return out;
 }
 
+Json result_of(const WorkflowRecord& workflow) {
+  Json result;
+  for (auto& step : workflow.steps)
+    if (step.status == StepStatus::completed) result = step.data;
+  return result;
+}
+
 Json to_json(const WorkflowRecord& w) {
   Json steps = Json::array();
   for (auto& s : w.steps)

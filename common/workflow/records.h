@@ -60,6 +60,9 @@ Result<WorkflowRecord> read_workflow(Connection& db, const Uuid& uuid);
 // Newest first, with their steps.
 Result<std::vector<WorkflowRecord>> read_workflows(Connection& db, size_t limit);
 
+// The data of the last step that was completed and not skipped; null without one.
+Json result_of(const WorkflowRecord& workflow);
+
 // snake_case, times in RFC 3339; null where there is no value.
 Json to_json(const WorkflowRecord& workflow);
 
