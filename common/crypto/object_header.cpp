@@ -20,6 +20,7 @@ std::string_view name_of(uint16_t kind) {
     case ObjectKind::pack: return "a pack";
     case ObjectKind::manifest: return "a manifest";
     case ObjectKind::verified: return "a verified mark";
+    case ObjectKind::anchor: return "an anchor of a log";
   }
   return "an object of an unknown kind";
 }

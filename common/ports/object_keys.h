@@ -6,6 +6,7 @@
 //   terminals/<id>/<database>/<epoch>/snapshots/<uuidv7>.manifest  .verified
 //   terminals/<id>/<database>/<epoch>/packs/<sha256>.pack
 //   terminals/<id>/<database>/<epoch>/log/<first>-<last>.seg      (16 hex digits each, so that byte order is log order)
+//   terminals/<id>/<database>/<epoch>/log/<first>.anchor          (16 hex digits: where a pruned log begins)
 //   terminals/<id>/inbox/<n>.json  outbox/<n>.json
 //   fleet/status/<id>.json  fleet/names/<name>.json  fleet/policy/<group>.json
 // Names of databases, terminals and groups: every byte but A-Z a-z 0-9 _ - and '.' (not as the first) is %XX.
@@ -40,6 +41,7 @@ std::string packs_prefix(const std::string& prefix);
 std::string pack(const std::string& prefix, const Digest& sha256);
 std::string log_prefix(const std::string& prefix);
 std::string segment(const std::string& prefix, Sequence first, Sequence last);
+std::string anchor(const std::string& prefix, Sequence first);
 
 std::string status(const Uuid& terminal);
 std::string terminal_name(std::string_view name);
@@ -49,5 +51,6 @@ std::optional<Uuid> snapshot_of_manifest(std::string_view key);
 std::optional<Uuid> snapshot_of_verified(std::string_view key);
 std::optional<Digest> sha256_of_pack(std::string_view key);
 std::optional<std::pair<Sequence, Sequence>> range_of_segment(std::string_view key);
+std::optional<Sequence> first_of_anchor(std::string_view key);
 
 }  // namespace tillsync::keys
