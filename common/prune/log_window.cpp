@@ -72,7 +72,14 @@ Result<std::vector<Sequence>> LogWindow::barriers(size_t from) {
   std::vector<Sequence> out;
   if (from >= segments_.size()) return out;
   TILLSYNC_LET(const Looked first, look(from));
-  if (first.head.schema_sequence == segments_[from].first) out.push_back(segments_[from].first);
+  bool changes = first.head.schema_sequence == segments_[from].first;
+  if (changes && first.head.first_sequence == 1) {
+    // The first one carries the schema anyway.
+    TILLSYNC_LET(Bytes object, read(from));
+    TILLSYNC_LET(Segment segment, decode_segment(object, lineage_).with(segments_[from].key));
+    changes = segment.transactions.front().flags & (kSchemaChange | kRenumber);
+  }
+  if (changes) out.push_back(segments_[from].first);
   TILLSYNC_TRY(between(from, segments_.size() - 1, out));
   return out;
 }

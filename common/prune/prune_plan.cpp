@@ -92,6 +92,8 @@ class Planner {
                                  return {};
                                }
                              }
+                             if (request_.is_wanted && !request_.is_wanted())
+                               return Error{ErrorKind::cancelled, 0, "interrupted"};
                              auto manifest = read_manifest(store_, one.lineage, *uuid);
                              if (!manifest && !is_about_data(manifest.error())) return std::move(manifest).error();
                              if (!manifest) {

@@ -7,9 +7,11 @@
 // goes, and with a hole in a log nothing of that log. `problems` says so.
 // Packs that no manifest refers to may belong to a backup that is under way: they go when they are older than
 // orphan_age by the store's clock, and not pinned. Those of snapshots that are removed here go at once.
-// Errors: those of the store. Data that does not parse is in `problems`.
+// Errors: those of the store, and cancelled. Data that does not parse is in `problems`.
 // Threads: one.
 #pragma once
+
+#include <functional>
 
 #include "actionlog/log_anchor.h"
 #include "snapshot/retention.h"
@@ -30,6 +32,7 @@ struct PruneRequest {
   // What backups under way count on: snapshots they go on from, packs they refer to.
   std::set<Uuid> pinned_snapshots;
   std::set<std::string> pinned_packs;
+  std::function<bool()> is_wanted;  // asked now and then; false: stop with cancelled
 };
 
 enum class PruneKind { snapshot, verified, pack, segment, anchor };

@@ -1,6 +1,7 @@
 // A till whose store is pruned as it goes.
 #pragma once
 
+#include "actionlog/log_verifier.h"
 #include "prune/prune_run.h"
 #include "restore/restore_fixture.h"
 #include "restore/verification.h"
