@@ -151,6 +151,9 @@ class Definition {
         ->required()
         ->transform(CLI::Validator(check_uuid, ""))
         ->type_name("UUID");
+    CLI::App* prune = command("prune", "removes from the store what [retention] does not keep");
+    prune->add_flag("--dry-run", out_.dry_run, "only say what would go, and why");
+    database(prune);
     command("workflows", "workflows and their steps, retries and errors")
         ->add_option("--id", out_.workflow)
         ->transform(CLI::Validator(check_uuid, ""))

@@ -36,6 +36,7 @@ struct Arguments {
   std::optional<uint64_t> from_sequence, to_sequence;  // log
   bool follow = false;                                 // log
   bool data = false;                                   // verify
+  bool dry_run = false;                                // prune
   std::string workflow;                                // workflows --id, cancel
   int seconds = 15;                                    // demo
   bool keep = false;                                   // demo

@@ -20,8 +20,9 @@ constexpr Command kCommands[] = {
     {"flush", run_flush, true, false},          {"snapshots", run_snapshots, true, true},
     {"workflows", run_workflows, true, false},  {"log", run_log, true, true},
     {"log verify", run_log_verify, true, true}, {"verify", run_verify, true, true},
-    {"restore", run_restore, true, true},       {"demo", run_demo, false, false},
-    {"demo-shop", run_demo_shop, false, false}, {"cancel", run_cancel, true, false},
+    {"prune", run_prune, true, true},           {"restore", run_restore, true, true},
+    {"demo", run_demo, false, false},           {"demo-shop", run_demo_shop, false, false},
+    {"cancel", run_cancel, true, false},
 };
 
 // Nobody must write a file only to ask an agent in its usual place; but a file that was named has to be there.

@@ -83,6 +83,7 @@ Result<void> run_cancel(const CliContext& context);
 Result<void> run_log(const CliContext& context);
 Result<void> run_log_verify(const CliContext& context);
 Result<void> run_verify(const CliContext& context);
+Result<void> run_prune(const CliContext& context);
 Result<void> run_restore(const CliContext& context);
 Result<void> run_demo(const CliContext& context);
 Result<void> run_demo_shop(const CliContext& context);

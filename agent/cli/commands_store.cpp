@@ -4,6 +4,7 @@
 
 #include "agent/cli/cli.h"
 #include "agent/cli/render.h"
+#include "agent/config/retention_policy.h"
 
 namespace tillsync {
 
@@ -96,6 +97,26 @@ Result<void> run_log_verify(const CliContext& context) {
                store->log_verify(database_params(context.arguments()), context.store_progress(view)));
   view.finish();
   return finish_verification(context, verification);
+}
+
+Result<void> run_prune(const CliContext& context) {
+  const Arguments& arguments = context.arguments();
+  Json params = database_params(arguments);
+  params["dry_run"] = arguments.dry_run;
+  TILLSYNC_LET(auto source, context.agent_or_store());
+  ProgressView view(context.err(), context.progress_kind());
+  // This machine's own configuration may be that of another till: it counts where it was named, or names the store.
+  if (source.store && (!arguments.config.empty() || arguments.store.empty()))
+    params["retention"] = to_json(policy_of(context.config().retention));
+  TILLSYNC_LET(const Json pruned, source.agent ? source.agent->call("prune", params)
+                                               : source.store->prune(params, context.store_progress(view)));
+  view.finish();
+  context.print(pruned, render_prune);
+  for (const auto& database : member(pruned, "databases"))
+    if (!member(database, "problems").empty())
+      return Error{ErrorKind::corrupt, 0,
+                   "not everything was pruned: what can't be read is no reason to remove something"};
+  return {};
 }
 
 Result<void> run_verify(const CliContext& context) {

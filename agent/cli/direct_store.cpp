@@ -6,6 +6,7 @@
 #include "actionlog/render.h"
 #include "agent/cli/store_contents.h"
 #include "agent/cli/text.h"
+#include "agent/config/retention_policy.h"
 #include "snapshot/verified.h"
 #include "store/open_store.h"
 
@@ -60,6 +61,7 @@ Result<std::unique_ptr<StoreCommands>> open_store_directly(const StoreAccess& ac
 
 Result<void> DirectStore::open(const StoreAccess& access) {
   TILLSYNC_LET(store_, make_store(access.config.store.url, files_, random_));
+  configured_ = policy_of(access.config.retention);
   TILLSYNC_LET(terminal_, find_terminal(*store_, access.terminal, access.config.terminal.name));
   return {};
 }

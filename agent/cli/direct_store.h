@@ -13,6 +13,7 @@
 #include "platform/linux/system_clock_linux.h"
 #include "platform/linux/system_random_linux.h"
 #include "ports/object_store.h"
+#include "snapshot/retention.h"
 #include "sqlite/file_vfs.h"
 
 namespace tillsync {
@@ -31,6 +32,7 @@ class DirectStore : public StoreCommands {
   Result<AssetSource> assets(const Json& params) override;
   Result<Json> verify(const Json& params, const Progress& progress) override;
   Result<Json> log_verify(const Json& params, const Progress& progress) override;
+  Result<Json> prune(const Json& params, const Progress& progress) override;
 
  private:
   Result<std::vector<Lineage>> databases(const Json& params);
@@ -38,12 +40,15 @@ class DirectStore : public StoreCommands {
   Result<void> verify_database(const Lineage& lineage, const Json& params, const Progress& progress, Json& snapshots);
   Result<void> log_verify_database(const Lineage& lineage, const Progress& progress, Json& result);
 
+  Result<RetentionPolicy> retention_of(const std::string& database, const Json& params);
+
   LinuxFileSystem files_;
   SystemClock clock_;
   SystemRandom random_;
   FileVfs vfs_;
   std::shared_ptr<ObjectStore> store_;
   Uuid terminal_;
+  RetentionPolicy configured_;
 };
 
 }  // namespace tillsync

@@ -19,13 +19,13 @@ Json entry_of(const SnapshotVerdict& verdict) {
 }
 
 // The log's digests start from what snapshots say; a manifest that can't be read is `verify`'s to report.
-Result<KnownStates> states_of(ObjectStore& store, const Lineage& lineage, Sequence& first_needed) {
+Result<KnownStates> states_of(ObjectStore& store, const Lineage& lineage) {
   KnownStates known;
   std::vector<Error> bad;
   TILLSYNC_LET(auto manifests, list_manifests(store, lineage, &bad));
-  first_needed = 0;
   for (auto& manifest : manifests) {
-    if (first_needed == 0 || manifest.sequence + 1 < first_needed) first_needed = manifest.sequence + 1;
+    // Of a damaged database's pages nothing is known about rows.
+    if (manifest.is_page_level()) continue;
     std::sort(manifest.tables.begin(), manifest.tables.end());
     known[manifest.sequence] = std::move(manifest.tables);
   }
@@ -96,10 +96,9 @@ Result<Json> DirectStore::verify(const Json& params, const Progress& progress) {
 Result<void> DirectStore::log_verify_database(const Lineage& lineage, const Progress& tell, Json& result) {
   StepProgress progress(tell, clock_);
   if (!progress.begin("VERIFY_LOG " + lineage.database)) return Error{ErrorKind::cancelled, 0, "interrupted"};
-  Sequence first_needed = 0;
-  TILLSYNC_LET(const KnownStates known, states_of(*store_, lineage, first_needed));
+  TILLSYNC_LET(const KnownStates known, states_of(*store_, lineage));
   TILLSYNC_LET(const LogVerdict verdict,
-               verify_log(*store_, lineage, known, first_needed, [&](uint64_t items, uint64_t bytes, uint64_t total) {
+               verify_log(*store_, lineage, known, 1, [&](uint64_t items, uint64_t bytes, uint64_t total) {
                  return progress.show(items, bytes, total);
                }));
   for (const auto& segment : verdict.segments) {

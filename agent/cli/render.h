@@ -17,6 +17,7 @@ std::string render_flush(const Json& flushed);
 std::string render_action(const Json& action, const Style& style);  // one line of `log`
 std::string render_restore(const Json& restored, const std::string& file, const Style& style);
 std::string render_verification(const Json& verification, const Style& style);
+std::string render_prune(const Json& pruned, const Style& style);
 std::string render_workflows(const Json& workflows, const Style& style);
 
 }  // namespace tillsync

@@ -46,6 +46,10 @@ class StoreCommands {
   virtual Result<Json> verify(const Json& params, const Progress& progress) = 0;
   // {database?} → {ok, segments: [{key, ok, error?}], problems: [text]}
   virtual Result<Json> log_verify(const Json& params, const Progress& progress) = 0;
+  // {database?, dry_run, retention?} → {dry_run, databases: […]}. Without retention what the newest snapshot of the
+  // terminal says of it counts, and only then the configuration. Packs without a manifest go when they are a week old:
+  // whether their backup is still under way is not known here.
+  virtual Result<Json> prune(const Json& params, const Progress& progress) = 0;
 };
 
 struct StoreAccess {

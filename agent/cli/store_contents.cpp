@@ -11,7 +11,6 @@ namespace tillsync {
 namespace {
 
 constexpr uint64_t kSmallObjectMax = 1 << 20;
-constexpr size_t kPage = 100;
 
 std::optional<uint64_t> epoch_in(const std::string& folder) {
   uint64_t number = 0;
@@ -60,24 +59,6 @@ std::string listed(const std::vector<Lineage>& databases) {
 }
 
 }  // namespace
-
-Result<std::vector<std::string>> list_folders(ObjectStore& store, const std::string& prefix) {
-  std::vector<std::string> folders;
-  std::string after;
-  while (true) {
-    TILLSYNC_LET(const auto page, store.list(prefix, after, kPage));
-    for (const auto& object : page.objects) {
-      after = object.key;
-      const auto slash = object.key.find('/', prefix.size());
-      if (slash == std::string::npos) continue;
-      const std::string folder = object.key.substr(prefix.size(), slash - prefix.size());
-      if (folders.empty() || folders.back() != folder) folders.push_back(folder);
-      // No part of our keys has a byte above 'z': this is behind everything in the folder.
-      after = prefix + folder + "/~";
-    }
-    if (!page.more || page.objects.empty()) return folders;
-  }
-}
 
 Result<std::vector<FoundTerminal>> list_terminals(ObjectStore& store) {
   std::vector<FoundTerminal> terminals;

@@ -12,9 +12,6 @@
 
 namespace tillsync {
 
-// Names of the folders below prefix, which ends in '/'.
-Result<std::vector<std::string>> list_folders(ObjectStore& store, const std::string& prefix);
-
 struct FoundTerminal {
   Uuid id;
   std::string name;  // from its terminal.json; empty: it has none

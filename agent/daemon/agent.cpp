@@ -141,7 +141,10 @@ Result<void> Agent::open() {
   queries_ = std::make_unique<asio::thread_pool>(2);
   engine_ = std::make_unique<WorkflowEngine>(*state_, *ports_.clock, *ports_.random);
   runner_ = std::make_unique<WorkflowRunner>(loop_, *workers_, *engine_, *ports_.clock);
-  runner_->on_backup_completed([this] { cover_schema_changes(); });
+  runner_->on_backup_completed([this] {
+    cover_schema_changes();
+    runner_->between_backups([this] { pruner_->prune_if_due(); });
+  });
   std::vector<FollowedDatabase*> all;
   for (auto& config : config_.databases) {
     FollowedDatabase::Events events;
@@ -156,6 +159,9 @@ Result<void> Agent::open() {
   }
   shipper_ = std::make_unique<LogShipper>(services_, all);
   backups_ = std::make_unique<BackupWorkflow>(services_, all, *shipper_);
+  std::vector<Pruner::Database> pruned;
+  for (auto* database : all) pruned.push_back({database->id(), database->config().name});
+  pruner_ = std::make_unique<Pruner>(services_, std::move(pruned));
   restores_ = std::make_unique<RestoreWorkflow>(services_, all, *shipper_);
   engine_->define(WorkflowType::backup, backups_->steps());
   restores_->define(*engine_);
@@ -260,6 +266,7 @@ void Agent::run() {
                databases_.size(), config_.store.url);
   loop_.run();
   // Control is gone; what runs ends at its next safe point, and capture commits what it has.
+  pruner_->stop();
   runner_->stop();
   for (auto& database : databases_) database->stop();
   shipper_->stop();

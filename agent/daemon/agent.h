@@ -13,6 +13,7 @@
 
 #include "agent/control/server.h"
 #include "agent/daemon/backup_workflow.h"
+#include "agent/daemon/pruner.h"
 #include "agent/daemon/restore_workflow.h"
 #include "agent/daemon/workflow_runner.h"
 
@@ -59,6 +60,7 @@ class Agent {
   std::unique_ptr<LogShipper> shipper_;
   std::unique_ptr<BackupWorkflow> backups_;
   std::unique_ptr<RestoreWorkflow> restores_;
+  std::unique_ptr<Pruner> pruner_;
   std::unique_ptr<WorkflowEngine> engine_;
   boost::asio::io_context loop_;
   boost::asio::signal_set signals_{loop_};

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "agent/config/retention_policy.h"
 #include "agent/daemon/wait_for.h"
 #include "base/checks.h"
 #include "capture/app_database.h"
@@ -118,9 +119,11 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
   std::optional<Manifest> from;
   if (!plan.at("from").get<std::string>().empty()) {
     TILLSYNC_LET(Uuid uuid, Uuid::parse(plan.at("from").get<std::string>()));
-    TILLSYNC_LET(from, read_manifest(*services_.store, database->lineage(), uuid));
-    // Pages of another size: what was changed can't be told by page number.
-    if (from->page_size != cut.image->page_size()) {
+    auto there = read_manifest(*services_.store, database->lineage(), uuid);
+    if (!there && there.error().kind != ErrorKind::not_found) return std::move(there).error();
+    if (there) from = std::move(*there);
+    // Somebody else pruned it away; or pages of another size: what was changed can't be told by page number.
+    if (!from || from->page_size != cut.image->page_size()) {
       type = "FULL";
       from.reset();
     }
@@ -183,20 +186,67 @@ Result<void> BackupWorkflow::name_snapshot(StepContext& context, FollowedDatabas
   return {};
 }
 
+// Where the content is stored already. Whether its pack still is, is asked once a pack: somebody else may have pruned
+// it, with IT's key. A store that can't be asked now is asked again before the manifest is put.
+Result<std::optional<StoredBlock>> BackupWorkflow::stored_block(int64_t database, const Digest& name,
+                                                                KnownPacks& packs) {
+  std::optional<StoredBlock> block;
+  {
+    auto db = services_.state->lease();
+    TILLSYNC_LET(auto query, db->cached("SELECT pack_key, block FROM stored_blocks WHERE database_id=? AND sha256=?"));
+    query->bind(1, database).bind(2, name.view());
+    TILLSYNC_LET(bool found, query->step());
+    if (found) block = StoredBlock{query->text(0), static_cast<uint32_t>(query->integer(1)), 0};
+    query->reset();
+  }
+  if (!block) return block;
+  auto known = packs.find(block->pack_key);
+  if (known == packs.end()) {
+    auto there = services_.store->head(block->pack_key);
+    const bool gone = !there && there.error().kind == ErrorKind::not_found;
+    if (gone) TILLSYNC_TRY(forget_pack(database, block->pack_key));
+    known = packs.emplace(block->pack_key, gone ? std::optional<uint64_t>() : there ? there->size : uint64_t{0}).first;
+  }
+  if (!known->second) return std::optional<StoredBlock>();
+  block->pack_size = *known->second;
+  return block;
+}
+
+Result<void> BackupWorkflow::forget_pack(int64_t database, const std::string& key) {
+  auto db = services_.state->lease();
+  TILLSYNC_LET(auto blocks, db->prepare("DELETE FROM stored_blocks WHERE database_id=? AND pack_key=?"));
+  return blocks.bind(1, database).bind(2, key).run();
+}
+
+// Every pack of the manifest is in the store. One of ours that went meanwhile is sent again; with one of an earlier
+// snapshot gone this one can't be completed, and the next backup does without that pack.
+Result<void> BackupWorkflow::check_packs(const Json& captured, int64_t database) {
+  for (auto& key : captured.at("refers")) {
+    auto there = services_.store->head(key);
+    if (there) continue;
+    if (there.error().kind != ErrorKind::not_found) return std::move(there).error();
+    const Json* ours = nullptr;
+    for (auto& pack : captured.at("packs"))
+      if (pack.at("key") == key) ours = &pack;
+    if (!ours) {
+      TILLSYNC_TRY(forget_pack(database, key));
+      return Error{
+          ErrorKind::corrupt, 0,
+          key.get<std::string>() +
+              ": it was removed from the store while this snapshot was made, which refers to it; make another"};
+    }
+    TILLSYNC_LET(auto source, SpoolSource::open(*services_.files, ours->at("path")));
+    TILLSYNC_TRY(put_once(*services_.store, key, *source));
+  }
+  return {};
+}
+
 // Packs and the draft of the manifest, in the spool.
 Result<Json> BackupWorkflow::pack(StepContext& context, FollowedDatabase& database, SnapshotPlan& what,
                                   PageImage& image) {
   if (context.data().at("dedup").get<bool>() && what.metadata.type == SnapshotType::full) {
-    what.lookup = [this, id = database.id()](const Digest& name) -> Result<std::optional<StoredBlock>> {
-      auto db = services_.state->lease();
-      TILLSYNC_LET(auto query,
-                   db->cached("SELECT pack_key, block FROM stored_blocks WHERE database_id=? AND sha256=?"));
-      query->bind(1, id).bind(2, name.view());
-      TILLSYNC_LET(bool found, query->step());
-      std::optional<StoredBlock> block;
-      if (found) block = StoredBlock{query->text(0), static_cast<uint32_t>(query->integer(1)), 0};
-      query->reset();
-      return block;
+    what.lookup = [this, id = database.id(), packs = std::make_shared<KnownPacks>()](const Digest& name) {
+      return stored_block(id, name, *packs);
     };
   }
   uint32_t page_size = image.page_size();
@@ -212,6 +262,9 @@ Result<Json> BackupWorkflow::pack(StepContext& context, FollowedDatabase& databa
     for (auto& run : pack.runs) runs.push_back(run.hex());
     packs.push_back({{"key", pack.ref.key}, {"path", pack.path}, {"size", pack.ref.size}, {"runs", runs}});
   }
+  // What a prune must leave alone until the manifest is there.
+  Json refers = Json::array();
+  for (auto& ref : built.manifest.packs) refers.push_back(ref.key);
   std::string draft = services_.spool_folder() + "/" + what.metadata.uuid.str() + ".draft";
   TILLSYNC_TRY(spool(draft, built.manifest_bytes));
   return Json{{"type", std::string(to_string(built.manifest.type))},
@@ -219,6 +272,7 @@ Result<Json> BackupWorkflow::pack(StepContext& context, FollowedDatabase& databa
               {"transaction", built.manifest.transaction},
               {"generation", built.manifest.generation},
               {"packs", packs},
+              {"refers", refers},
               {"draft", draft},
               {"manifest_key", built.manifest_key}};
 }
@@ -272,7 +326,9 @@ Result<Json> BackupWorkflow::capture_configuration(StepContext& context) {
                              {"schema_version", config.schema_version},
                              {"tillsync_version", TILLSYNC_VERSION},
                              {"file", services_.config->file},
-                             {"text", services_.config->text}};
+                             {"text", services_.config->text},
+                             // Who prunes the store from elsewhere goes by it.
+                             {"retention", to_json(policy_of(services_.config->retention))}};
   TILLSYNC_TRY(assets_.capture(context, context.data().at("dedup").get<bool>(), result));
   return result;
 }
@@ -352,6 +408,7 @@ Result<Json> BackupWorkflow::upload(StepContext& context) {
   }
   TILLSYNC_LET(const uint64_t sent_assets, assets_.send(context, context.result("CAPTURE_CONFIGURATION")));
   sent += sent_assets;
+  TILLSYNC_TRY(check_packs(captured, database->id()));
   // The manifest is put last: what has a manifest is complete.
   TILLSYNC_LET(auto manifest, SpoolSource::open(*services_.files, context.result("CREATE_SNAPSHOT").at("manifest")));
   auto done = put_once(*services_.store, captured.at("manifest_key"), *manifest);
@@ -378,6 +435,18 @@ Result<Json> BackupWorkflow::upload(StepContext& context) {
   return Json{{"sent_bytes", sent + manifest->size()}};
 }
 
+// A snapshot that turned out not to be whole: nothing goes on from it.
+Result<void> BackupWorkflow::withdraw(const Uuid& snapshot, const std::string& manifest_key) {
+  {
+    auto db = services_.state->lease();
+    TILLSYNC_LET(auto row, db->prepare("UPDATE snapshots SET is_complete=0 WHERE uuid=?"));
+    TILLSYNC_TRY(row.bind(1, snapshot.str()).run());
+  }
+  TILLSYNC_TRY(services_.state->make_durable());
+  if (!services_.store->properties().may_delete) return {};
+  return services_.store->remove(manifest_key);
+}
+
 Result<Json> BackupWorkflow::validate(StepContext& context) {
   TILLSYNC_LET(auto database, database_of(context));
   const Json& captured = context.result("CAPTURE_TABLE_DATA");
@@ -387,6 +456,10 @@ Result<Json> BackupWorkflow::validate(StepContext& context) {
     return Error{
         ErrorKind::corrupt, 0,
         captured.at("manifest_key").get<std::string>() + ": the store gives back another manifest than was put"};
+  // A prune with another's key may have run between our last look and the manifest.
+  auto whole = check_packs(captured, database->id());
+  if (!whole && whole.error().kind == ErrorKind::corrupt) TILLSYNC_TRY(withdraw(uuid, captured.at("manifest_key")));
+  TILLSYNC_TRY(std::move(whole));
   for (auto& pack : captured.at("packs")) {
     TILLSYNC_LET(auto info, services_.store->head(pack.at("key")));
     if (info.size != pack.at("size").get<uint64_t>())

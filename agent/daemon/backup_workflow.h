@@ -42,6 +42,12 @@ class BackupWorkflow {
   Result<Json> capture_damaged(StepContext& context, FollowedDatabase& database, const Error& damage);
   Result<void> name_snapshot(StepContext& context, FollowedDatabase& database, Manifest& m);
   Result<Json> pack(StepContext& context, FollowedDatabase& database, SnapshotPlan& what, PageImage& image);
+  // Size of a pack in the store, 0: not known; nullopt: it is gone.
+  using KnownPacks = std::map<std::string, std::optional<uint64_t>>;
+  Result<std::optional<StoredBlock>> stored_block(int64_t database, const Digest& name, KnownPacks& packs);
+  Result<void> forget_pack(int64_t database, const std::string& key);
+  Result<void> check_packs(const Json& captured, int64_t database);
+  Result<void> withdraw(const Uuid& snapshot, const std::string& manifest_key);
   Result<void> spool(const std::string& path, ByteView bytes);
   Result<int64_t> ask_integer(FollowedDatabase& database, const std::string& sql);
   Result<std::string> ask_app_version(FollowedDatabase& database);

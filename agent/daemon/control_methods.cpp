@@ -58,6 +58,7 @@ void ControlMethods::install(ControlServer& server) {
       responder.reply(read_asset(params, fd->get()));
     });
   });
+  server.handle("prune", [this](Request request, Responder responder) { prune(request.params, responder); });
   server.handle("flush", [this](Request request, Responder responder) { flush(request.params, responder); });
   server.handle("workflow.wait", [this](Request request, Responder responder) {
     auto uuid = Uuid::parse(request.params.value("uuid", ""));
@@ -273,6 +274,25 @@ Result<Json> ControlMethods::read_asset(const Json& params, int fd) {
     if (got < part.size()) break;
   }
   return Json{{"bytes", done}};
+}
+
+void ControlMethods::prune(const Json& params, Responder responder) {
+  auto database = text(params, "database");
+  if (!database) return responder.error(database.error());
+  const std::string name = database->value_or("");
+  const bool dry_run = params.value("dry_run", false);
+  auto work = [this, name, dry_run, responder] {
+    try {
+      responder.reply(dry_run ? agent_.pruner_->show(name) : agent_.pruner_->prune(name));
+    } catch (const std::exception& bug) {
+      responder.error(Error{ErrorKind::internal, 0, bug.what()});
+    }
+  };
+  if (dry_run) {
+    asio::post(*agent_.queries_, work);
+  } else {
+    agent_.runner_->between_backups(work);
+  }
 }
 
 Result<Json> ControlMethods::workflows(const Json& params) {

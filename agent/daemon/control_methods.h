@@ -25,6 +25,7 @@ class ControlMethods {
   Result<Json> assets(const Json& params);
   Result<Json> read_asset(const Json& params, int fd);
   void flush(const Json& params, Responder responder);
+  void prune(const Json& params, Responder responder);
   void follow_log(Json params, Responder responder, std::chrono::steady_clock::time_point until);
   Result<FollowedDatabase*> database_of(const Json& params);
   Json database_status(FollowedDatabase& database, Json& problems);

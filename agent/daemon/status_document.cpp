@@ -70,6 +70,11 @@ Result<Json> ControlMethods::status() {
     problems.push_back(problem("store", "the store: " + transfers.last_error->context,
                                "what is captured waits in state_dir and is sent as soon as the store answers; check "
                                "[store] url, its permissions and free space"));
+  for (auto& text : agent_.pruner_->problems())
+    problems.push_back(
+        problem("prune", "nothing more is removed from the store: " + text,
+                "'tillsync verify' and 'tillsync log verify' name every object that is damaged; keep the "
+                "store as it is until that is understood"));
   if (agent_.config_.keys.recovery.empty() && agent_.config_.keys.seal)
     problems.push_back(problem("not_sealed", "backups in this store are not encrypted by this version",
                                "keep the store where only you can read it"));

@@ -40,6 +40,16 @@ void WorkflowRunner::start(const Uuid& workflow) {
   }
 }
 
+void WorkflowRunner::between_backups(std::function<void()> work) {
+  asio::post(backups_, [work = std::move(work)] {
+    try {
+      work();
+    } catch (const std::exception& bug) {
+      spdlog::error("work between backups stopped by a fault: {}", bug.what());
+    }
+  });
+}
+
 void WorkflowRunner::run(const Uuid& workflow) {
   Timestamp again = clock_.now() + std::chrono::seconds(5);
   try {

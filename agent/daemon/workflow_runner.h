@@ -24,6 +24,8 @@ class WorkflowRunner {
   // Goes on with what the last run left unfinished.
   Result<void> resume();
   void start(const Uuid& workflow);
+  // Runs on a worker while no step of a backup runs; backups that wait between two steps stay as they are.
+  void between_backups(std::function<void()> work);
   // workflow.wait: progress until it ends, then its outcome.
   void watch(const Uuid& workflow, Responder responder);
   // Asks it to end and to clean up. conflict: it has ended already; not_found.

@@ -16,15 +16,11 @@ LogReader::LogReader(ObjectStore& store, Lineage lineage)
       lineage_(std::move(lineage)) {}
 
 Result<std::vector<SegmentObject>> LogReader::list() {
-  std::vector<SegmentObject> all;
-  TILLSYNC_TRY(for_each_object(store_, log_prefix_, [&](const ObjectInfo& object) -> Result<void> {
-    auto range = keys::range_of_segment(object.key);
-    if (!range) return {};  // something else lies there
-    all.push_back({object.key, range->first, range->second, object.size});
-    return {};
-  }));
-  std::sort(all.begin(), all.end(), [](auto& a, auto& b) { return a.first < b.first; });
-  return all;
+  TILLSYNC_LET(LogListing listing, list_log(store_, lineage_));
+  TILLSYNC_LET(anchor_, read_anchor(store_, lineage_, listing));
+  // What a prune left before it could remove it.
+  if (anchor_) std::erase_if(listing.segments, [&](auto& s) { return s.last < anchor_->first_sequence; });
+  return std::move(listing.segments);
 }
 
 Result<void> LogReader::check_whole(std::span<const SegmentObject> all) {
@@ -52,6 +48,8 @@ Result<Segment> LogReader::read(const SegmentObject& object) {
   if (last_read_ && last_read_ + 1 == object.first && head.previous != last_sha256_)
     return bad("the chain is broken: it does not follow the segment before it as that one is now");
   if (object.first == 1 && head.previous != Digest{}) return bad("the first segment of a log names a predecessor");
+  if (anchor_ && object.first == anchor_->first_sequence && head.previous != anchor_->previous)
+    return bad("the chain is broken: it does not follow the part of the log that was pruned");
   last_read_ = object.last;
   last_sha256_ = sha256(bytes);
   return segment;
@@ -61,6 +59,7 @@ Result<std::shared_ptr<const Schema>> LogReader::schema_of(const Segment& segmen
                                                            const std::vector<SegmentObject>& all) {
   if (schema_ && schema_sequence_ == segment.head.schema_sequence) return schema_;
   Bytes encoded = segment.schema;
+  if (encoded.empty() && anchor_ && anchor_->schema_sequence == segment.head.schema_sequence) encoded = anchor_->schema;
   if (encoded.empty()) {
     auto carrier =
         std::find_if(all.begin(), all.end(), [&](auto& o) { return o.first == segment.head.schema_sequence; });

@@ -7,23 +7,19 @@
 #include <functional>
 #include <span>
 
+#include "actionlog/log_anchor.h"
 #include "actionlog/segment.h"
-#include "ports/object_store.h"
 
 namespace tillsync {
-
-struct SegmentObject {
-  std::string key;
-  Sequence first = 0, last = 0;
-  uint64_t size = 0;
-};
 
 class LogReader {
  public:
   LogReader(ObjectStore& store, Lineage lineage);
 
-  // All segments in order, as they are named.
+  // All segments in order, as they are named; of a log that was pruned, those from its anchor on.
   Result<std::vector<SegmentObject>> list();
+  // As list() found it; nullopt: the log was never pruned.
+  const std::optional<LogAnchor>& anchor() const { return anchor_; }
   // corrupt, with the object's key, when sequences are in no segment or in two.
   static Result<void> check_whole(std::span<const SegmentObject> segments);
   // One segment, checked against its name, and against the one read before it if that is its predecessor.
@@ -35,6 +31,7 @@ class LogReader {
   ObjectStore& store_;
   std::string log_prefix_;
   Lineage lineage_;
+  std::optional<LogAnchor> anchor_;
   Sequence last_read_ = 0;
   Digest last_sha256_;
   Sequence schema_sequence_ = 0;

@@ -217,7 +217,9 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
   }
   std::sort(segment.digests.begin(), segment.digests.end());
   if (!segment.digests.empty()) head.state = state_digest(segment.digests);
-  if (schema_id != last_schema_id) {
+  // Also where replay stops at the same schema: so that such places are found by the heads' schema sequences alone.
+  const bool barrier = segment.transactions.front().flags & (kSchemaChange | kRenumber);
+  if (schema_id != last_schema_id || barrier) {
     head.flags |= kCarriesSchema;
     head.schema_sequence = head.first_sequence;
     TILLSYNC_LET(auto schema, db->cached("SELECT body FROM schemas WHERE id=?"));

@@ -72,10 +72,8 @@ class LogVerifier {
       Result<void> whole;
       if (i > 0) {
         whole = LogReader::check_whole(std::span(all).subspan(i - 1, 2));
-      } else if (first_needed && all[0].first > first_needed) {
-        whole = Error{ErrorKind::corrupt, 0,
-                      all[0].key + ": sequences " + std::to_string(first_needed) + " to " +
-                          std::to_string(all[0].first - 1) + ", before it, are in no segment"};
+      } else {
+        whole = check_begin(all[0], first_needed);
       }
       if (!whole) state_.lose();
       Result<void> done = segment(all[i], all, one);
@@ -92,6 +90,20 @@ class LogVerifier {
   }
 
  private:
+  // A log that was pruned begins where its anchor says.
+  Result<void> check_begin(const SegmentObject& first, Sequence first_needed) {
+    const auto& anchor = reader_.anchor();
+    if (anchor) first_needed = anchor->first_sequence;
+    if (first_needed == 0 || first.first == first_needed || (!anchor && first.first < first_needed)) return {};
+    if (first.first < first_needed)
+      return Error{
+          ErrorKind::corrupt, 0,
+          first.key + ": the log was pruned up to sequence " + std::to_string(first_needed - 1) + ", inside of it"};
+    return Error{ErrorKind::corrupt, 0,
+                 first.key + ": sequences " + std::to_string(first_needed) + " to " + std::to_string(first.first - 1) +
+                     ", before it, are in no segment"};
+  }
+
   Result<void> segment(const SegmentObject& object, const std::vector<SegmentObject>& all, SegmentVerdict& verdict) {
     TILLSYNC_LET(Segment segment, reader_.read(object));
     auto schema = reader_.schema_of(segment, all);

@@ -30,7 +30,8 @@ struct LogVerdict {
 // Table digests known from elsewhere, by the sequence they hold at.
 using KnownStates = std::map<Sequence, std::vector<TableDigest>>;
 
-// first_needed: the sequence the log has to begin with at the latest; 0: any will do.
+// first_needed: the sequence the log has to begin with at the latest; 0: any will do. A log that was pruned begins
+// where its anchor says, and nowhere else.
 Result<LogVerdict> verify_log(
     ObjectStore& store, const Lineage& lineage, const KnownStates& known, Sequence first_needed,
     const std::function<bool(uint64_t items, uint64_t bytes, uint64_t bytes_total)>& progress = nullptr);

@@ -83,10 +83,10 @@ class Capturer {
   void request_cut(CutCallback callback);
   // The same without a cut: answers with the last sequence.
   void request_capture(std::function<void(Result<Sequence>)> callback);
-  // The content of the database is replaced on the capture thread, in one transaction of the application's database, with
-  // everything before it captured. The callback comes after the commit; the log has it after the next capture. Errors:
-  // timeout (someone keeps writing; says who, where that can be told), cancelled, what `write` and SQLite report:
-  // nothing is changed then.
+  // The content of the database is replaced on the capture thread, in one transaction of the application's database,
+  // with everything before it captured. The callback comes after the commit; the log has it after the next capture.
+  // Errors: timeout (someone keeps writing; says who, where that can be told), cancelled, what `write` and SQLite
+  // report: nothing is changed then.
   void request_activation(ActivationRequest request, std::function<void(Result<void>)> callback);
   // Who keeps an activation waiting, in words; empty for nobody.
   std::string waiting_for() const;

@@ -129,7 +129,7 @@ class Ingest {
   uint32_t generation_ = 1;
   std::unique_ptr<OpenBatch> batch_;
   std::optional<PendingActivation> pending_;
-  std::optional<Sequence> marked_;  // the RESTORE action of the transaction under way
+  std::optional<Sequence> marked_;           // the RESTORE action of the transaction under way
   std::unique_ptr<PageSource> scan_source_;  // of a catch-up that is not committed yet
   size_t batch_transactions_ = 0;
   uint64_t batch_actions_ = 0;

@@ -22,6 +22,7 @@ std::string_view name_of(uint16_t kind) {
     case ObjectKind::verified: return "a verified mark";
     case ObjectKind::asset_chunk: return "an asset chunk";
     case ObjectKind::asset_tree: return "an asset tree";
+    case ObjectKind::anchor: return "an anchor of a log";
   }
   return "an object of an unknown kind";
 }

@@ -1,4 +1,5 @@
-// The first and the last 128 bytes of every object we store: segments, packs, manifests, verified marks, assets.
+// The first and the last 128 bytes of every object we store: segments, packs, manifests, verified marks, assets,
+// anchors.
 //
 // Layout: docs/formats.md, "Common object header" and "Common object trailer". Little-endian.
 // Errors: corrupt, with what is wrong in the context; callers put the object's key in front.
@@ -11,7 +12,15 @@
 
 namespace tillsync {
 
-enum class ObjectKind : uint16_t { segment = 1, pack = 2, manifest = 3, verified = 4, asset_chunk = 5, asset_tree = 6 };
+enum class ObjectKind : uint16_t {
+  segment = 1,
+  pack = 2,
+  manifest = 3,
+  verified = 4,
+  asset_chunk = 5,
+  asset_tree = 6,
+  anchor = 7
+};
 
 // Whose data it is: everything below one prefix of the store has the same.
 struct Lineage {

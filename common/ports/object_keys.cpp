@@ -110,6 +110,7 @@ std::string log_prefix(const std::string& prefix) { return prefix + "log/"; }
 std::string segment(const std::string& prefix, Sequence first, Sequence last) {
   return log_prefix(prefix) + hex16(first) + "-" + hex16(last) + ".seg";
 }
+std::string anchor(const std::string& prefix, Sequence first) { return log_prefix(prefix) + hex16(first) + ".anchor"; }
 
 std::string status(const Uuid& terminal) { return "fleet/status/" + terminal.str() + ".json"; }
 std::string terminal_name(std::string_view name) { return "fleet/names/" + escaped(name) + ".json"; }
@@ -139,6 +140,11 @@ std::optional<std::pair<Sequence, Sequence>> range_of_segment(std::string_view k
   auto first = from_hex16(name->substr(0, 16)), last = from_hex16(name->substr(17));
   if (!first || !last || *first > *last) return std::nullopt;
   return std::pair(*first, *last);
+}
+
+std::optional<Sequence> first_of_anchor(std::string_view key) {
+  auto name = name_in(key, "log", ".anchor");
+  return name ? from_hex16(*name) : std::nullopt;
 }
 
 }  // namespace tillsync::keys

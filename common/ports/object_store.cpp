@@ -45,4 +45,23 @@ Result<void> for_each_object(ObjectStore& store, const std::string& prefix,
   }
 }
 
+Result<std::vector<std::string>> list_folders(ObjectStore& store, const std::string& prefix) {
+  constexpr size_t kPage = 100;
+  std::vector<std::string> folders;
+  std::string after;
+  while (true) {
+    TILLSYNC_LET(const auto page, store.list(prefix, after, kPage));
+    for (const auto& object : page.objects) {
+      after = object.key;
+      const auto slash = object.key.find('/', prefix.size());
+      if (slash == std::string::npos) continue;
+      const std::string folder = object.key.substr(prefix.size(), slash - prefix.size());
+      if (folders.empty() || folders.back() != folder) folders.push_back(folder);
+      // No part of our keys has a byte above 'z': this is behind everything in the folder.
+      after = prefix + folder + "/~";
+    }
+    if (!page.more || page.objects.empty()) return folders;
+  }
+}
+
 }  // namespace tillsync

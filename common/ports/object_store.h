@@ -9,17 +9,21 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "base/types.h"
 
 namespace tillsync {
 
 struct ObjectInfo {
   std::string key;
   uint64_t size = 0;
+  // When it was put, by the store's clock; nullopt: the store does not say.
+  std::optional<Timestamp> modified_at = std::nullopt;
 };
 
 struct ObjectPage {
@@ -78,5 +82,8 @@ Result<Bytes> read_object(ObjectStore& store, const std::string& key, uint64_t l
 // Every object below prefix, page by page; stops at the first error, also of visit.
 Result<void> for_each_object(ObjectStore& store, const std::string& prefix,
                              const std::function<Result<void>(const ObjectInfo&)>& visit);
+// Names of the folders below prefix, which ends in '/'. Listing jumps over what lies in a folder that is known already,
+// so that a long log costs nothing.
+Result<std::vector<std::string>> list_folders(ObjectStore& store, const std::string& prefix);
 
 }  // namespace tillsync

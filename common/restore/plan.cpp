@@ -90,6 +90,12 @@ Result<void> choose_segments(RestorePlan& plan) {
                    std::to_string(from + 1) + " on are missing before it"};
 }
 
+// Of a log that was pruned: snapshots before its begin are moments of their own, and nothing leads from one to the
+// next.
+bool is_cut_off(const LogReader& reader, Sequence from) {
+  return reader.anchor() && from + 1 < reader.anchor()->first_sequence;
+}
+
 Error unreachable(const std::string& what) { return Error{ErrorKind::not_found, 0, what}; }
 
 }  // namespace
@@ -169,6 +175,27 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
     return unreachable("the asked moment lies before the oldest snapshot, at transaction " +
                        std::to_string(oldest.transaction));
   }
+  // The snapshot before the asked moment, and the asked moment itself, if no log leads from the one to the other.
+  if (found.transaction == 0 && is_cut_off(reader, target_sequence)) {
+    const Manifest* at = nullptr;
+    const Manifest* after = nullptr;
+    for (auto& m : manifests) {
+      if (m.transaction == target && (!at || m.captured_at > at->captured_at)) at = &m;
+      if (m.transaction > target && (!after || m.transaction < after->transaction)) after = &m;
+    }
+    const bool exact = moment.at            ? at->captured_at == *moment.at
+                       : moment.sequence    ? target_sequence == *moment.sequence
+                       : moment.transaction ? target == *moment.transaction
+                                            : true;
+    const std::string gone = "the log before sequence " + std::to_string(reader.anchor()->first_sequence) +
+                             " is no longer kept (retention.log)";
+    auto named = [](const Manifest& m) { return "snapshot " + m.uuid.str() + " of " + to_rfc3339(m.captured_at); };
+    if (!exact)
+      return unreachable(gone + "; the nearest moments are " + named(*at) +
+                         (after ? " and " + named(*after) : std::string()));
+    if (!moment.at && !moment.sequence && !moment.transaction)
+      plan.note = gone + ", so this is the newest snapshot and not the newest moment";
+  }
   if (moment.transaction && *moment.transaction != target)
     return unreachable("transaction " + std::to_string(*moment.transaction) + " is not in the store" +
                        (*moment.transaction > target ? " yet" : "") + "; the newest there up to it is " +
@@ -187,6 +214,9 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
   plan.transaction = target;
   plan.sequence = target_sequence;
   plan.newest = !moment.at && !moment.sequence && !moment.transaction;
+  if (target_sequence > from->sequence && is_cut_off(reader, from->sequence))
+    return unreachable("the log that leads from snapshot " + from->uuid.str() + " of " + to_rfc3339(from->captured_at) +
+                       " to transaction " + std::to_string(target) + " is no longer kept (retention.log)");
   TILLSYNC_TRY(choose_segments(plan));
   if (plan.newest && damaged && damaged->sequence >= plan.sequence)
     plan.note =
@@ -207,6 +237,7 @@ Result<std::optional<RestorePlan>> plan_between(ObjectStore& store, const Lineag
   LogReader reader(store, lineage);
   TILLSYNC_LET(plan.all_segments, reader.list());
   if (plan.all_segments.empty() || plan.all_segments.back().last < to.sequence) return std::optional<RestorePlan>();
+  if (is_cut_off(reader, plan.chain.target().sequence)) return std::optional<RestorePlan>();
   TILLSYNC_TRY(choose_segments(plan));
   return std::optional<RestorePlan>(std::move(plan));
 }

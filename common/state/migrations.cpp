@@ -181,10 +181,8 @@ CREATE TABLE asset_trees(asset TEXT PRIMARY KEY, content BLOB NOT NULL, sha256 B
 )sql";
 
 constexpr Migration kMigrations[] = {
-    {1, "Initial schema", kInitialSchema},
-    {2, "Snapshots of damaged databases", kDamagedSnapshots},
-    {3, "Spans of commits", kCommitSpans},
-    {4, "Restores in place", kActivations},
+    {1, "Initial schema", kInitialSchema}, {2, "Snapshots of damaged databases", kDamagedSnapshots},
+    {3, "Spans of commits", kCommitSpans}, {4, "Restores in place", kActivations},
     {5, "File assets", kAssets},
 };
 

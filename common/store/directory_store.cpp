@@ -8,6 +8,9 @@ namespace {
 
 constexpr size_t kCopyBytes = 256 << 10;
 
+// Objects are never written again, so the time of their content is that of their put.
+Timestamp put_at(const FileInfo& info) { return from_ms(info.mtime_ns / 1'000'000); }
+
 bool is_temporary(std::string_view name) { return name.ends_with(".tmp"); }
 
 // A depth-first walk in byte order of full keys. A folder `a` sorts as `a/`, so the file `a.x` comes before `a/b`.
@@ -51,7 +54,7 @@ struct Walk {
           page.more = true;
           return {};
         }
-        page.objects.push_back({std::move(key), info->size});
+        page.objects.push_back({std::move(key), info->size, put_at(*info)});
       }
       if (page.more) return {};
     }
@@ -198,7 +201,7 @@ Result<size_t> DirectoryStore::read(const std::string& key, uint64_t offset, Mut
 Result<ObjectInfo> DirectoryStore::head(const std::string& key) {
   TILLSYNC_LET(std::string path, path_of(key));
   auto info = files_.stat(path);
-  if (info && info->type == FileType::regular) return ObjectInfo{key, info->size};
+  if (info && info->type == FileType::regular) return ObjectInfo{key, info->size, put_at(*info)};
   if (!info && info.error().kind != ErrorKind::not_found) return explained(std::move(info).error(), "look at " + key);
   TILLSYNC_TRY(root_is_there());
   return Error{ErrorKind::not_found, 0, "store " + root_ + ": there is no object " + key};

@@ -18,6 +18,7 @@ struct FakeStore : StoreCommands {
     Json last_params;
     StoreAccess access;
     Json verification = {{"ok", true}};
+    Json pruned = {{"dry_run", false}, {"databases", Json::array()}};
     Json restored = {{"sequence", 9}, {"transaction", 3}, {"tables", Json::array()},
                      {"bytes", 8},    {"elapsed_ms", 5},  {"proven", true}};
   };
@@ -54,6 +55,10 @@ struct FakeStore : StoreCommands {
   Result<Json> verify(const Json& params, const Progress&) override {
     note("verify", params);
     return calls.verification;
+  }
+  Result<Json> prune(const Json& params, const Progress&) override {
+    note("prune", params);
+    return calls.pruned;
   }
   Result<Json> log_verify(const Json& params, const Progress&) override {
     note("log verify", params);

@@ -328,4 +328,34 @@ TEST_CASE("cli: the log is read page by page, and followed") {
   }
 }
 
+TEST_CASE("cli: prune asks the agent, or the store, and says with its status what was left as it is") {
+  CliFixture cli;
+  const Json damaged{{"dry_run", false},
+                     {"databases", {{{"database", "pos"}, {"problems", {"a manifest: it is truncated"}}}}}};
+  {
+    TestServer server(cli.socket);
+    Json asked;
+    server.handle("prune", [&](Request request, const Responder& answer) {
+      asked = request.params;
+      answer.result(Json{{"dry_run", true}, {"databases", Json::array()}});
+    });
+    CHECK(cli.run({"prune", "--dry-run", "--database", "pos"}).status == 0);
+    CHECK(asked == Json{{"database", "pos"}, {"dry_run", true}});
+    server.handle("prune", answers(damaged));
+    const auto run = cli.run({"prune"});
+    CHECK(run.status == 4);
+    CHECK(run.out.find("it is truncated") != std::string::npos);
+    server.handle("prune", fails(ErrorKind::denied));
+    CHECK(cli.run({"prune"}).status == 5);
+  }
+  // No agent: the store, with the retention of a configuration only where that was named.
+  cli.write_config("[retention]\nlast = 9\n");
+  CHECK(cli.run({"prune", "--store", "file:///s"}).status == 0);
+  CHECK(cli.store.last_params["retention"]["last"] == 9);
+  CHECK(cli.store.last_params["dry_run"] == false);
+  CHECK(cli.run_bare({"prune", "--store", "file:///s", "--dry-run"}).status == 0);
+  CHECK_FALSE(cli.store.last_params.contains("retention"));
+  CHECK(cli.store.made == std::vector<std::string>{"prune", "prune"});
+}
+
 TEST_SUITE_END();

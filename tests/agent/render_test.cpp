@@ -131,4 +131,42 @@ TEST_CASE("rendering: progress is a bar on a terminal and lines elsewhere") {
   CHECK(none.str().empty());
 }
 
+TEST_CASE("rendering: a prune says what stays and what goes, and why") {
+  Json document{
+      {"dry_run", true},
+      {"databases",
+       {{{"database", "pos"},
+         {"keep",
+          {{{"uuid", "019d"},
+            {"created_at", "2026-11-22T19:00:00.000Z"},
+            {"reasons", {"last 1", "a", "b", "c", "d"}}}}},
+         {"remove",
+          {{{"kind", "pack"}, {"key", "x/packs/ab.pack"}, {"bytes", 2048}, {"count", 1}, {"reason", "no use"}},
+           {{"kind", "segment"},
+            {"key", "x/log/1.seg"},
+            {"bytes", 1024},
+            {"count", 7},
+            {"first_sequence", 1},
+            {"last_sequence", 4000},
+            {"reason", "older than retention.log"}}}},
+         {"objects", 8},
+         {"bytes", 3072},
+         {"logs", {{{"epoch", 1}, {"first_sequence", 4001}}}},
+         {"young_packs", {{"count", 1}, {"bytes", 9}}},
+         {"problems", {"a hole\x1b"}}}}}};
+  const Style style = at("2026-11-22T20:00:00Z");
+  std::string text = render_prune(document, style);
+  for (const char* part :
+       {"pos: 1 snapshot stays, 8 objects of 3.0 KiB would go.", "last 1, a, b and 2 more", "ab.pack", "no use",
+        "7 segments", "sequences 1 to 4,000", "The log would begin at sequence 4,001.",
+        "1 pack without a snapshot stays", "LEFT AS IT IS  a hole"})
+    CHECK_MESSAGE(has(text, part), text);
+  CHECK_FALSE(has(text, "\x1b"));
+  document["dry_run"] = false;
+  text = render_prune(document, style);
+  for (const char* part : {"8 objects of 3.0 KiB removed.", "1 pack, 2.0 KiB", "7 segments, 1.0 KiB", "begins at"})
+    CHECK_MESSAGE(has(text, part), text);
+  CHECK(render_prune(Json{{"databases", Json::array()}}, style) == "Nothing to prune.\n");
+}
+
 TEST_SUITE_END();

@@ -50,6 +50,7 @@ struct RestoreWorld : Till {
   std::vector<std::string> segments;        // keys, in order
   std::map<TransactionNo, Content> copies;  // by backup, at that transaction
   std::optional<Manifest> full, last;
+  std::optional<std::map<Digest, StoredBlock>> stored;  // set: a FULL refers to what earlier packs hold
 
   using Till::Till;
 
@@ -92,6 +93,8 @@ struct RestoreWorld : Till {
       Bytes bytes = must(read_file(files, pack.path, 1 << 30));
       BytesSource source(bytes);
       must(store.put(pack.ref.key, source));
+      for (uint32_t i = 0; stored && i < pack.runs.size(); i++)
+        (*stored)[pack.runs[i]] = {pack.ref.key, i, pack.ref.size};
     }
     BytesSource source(built.manifest_bytes);
     must(store.put(built.manifest_key, source));
@@ -118,6 +121,11 @@ struct RestoreWorld : Till {
       if (o.sql) m.schema.push_back(*o.sql);
     if (type == SnapshotType::incremental) plan.from = &*last;
     if (type == SnapshotType::differential) plan.from = &*full;
+    if (stored)
+      plan.lookup = [this](const Digest& name) -> Result<std::optional<StoredBlock>> {
+        auto it = stored->find(name);
+        return it == stored->end() ? std::nullopt : std::optional<StoredBlock>(it->second);
+      };
     must(files.make_directories(folder.path() + "/spool"));
     auto built = must(build_snapshot(plan, *c.image, files, folder.path() + "/spool", random));
     last = put(built);

@@ -7,6 +7,8 @@ namespace tillsync::test {
 ObjectStoreProperties MemoryObjectStore::properties() const {
   ObjectStoreProperties p;
   p.name = "memory";
+  std::lock_guard lock(mutex_);
+  p.may_delete = may_delete_;
   return p;
 }
 
@@ -49,8 +51,14 @@ Result<void> MemoryObjectStore::put(const std::string& key, ObjectSource& source
   std::lock_guard lock(mutex_);
   if (objects_.contains(key)) return Error{ErrorKind::conflict, 0, "put " + key + ": the object exists already"};
   objects_[key] = std::move(bytes);
+  if (clock_) put_at_[key] = clock_->now();
   if (fault.after) return *fault.after;
   return {};
+}
+
+std::optional<Timestamp> MemoryObjectStore::put_at(const std::string& key) const {
+  auto it = put_at_.find(key);
+  return it == put_at_.end() ? std::nullopt : std::optional<Timestamp>(it->second);
 }
 
 Result<void> MemoryObjectStore::replace(const std::string& key, ByteView bytes) {
@@ -88,7 +96,7 @@ Result<ObjectInfo> MemoryObjectStore::head(const std::string& key) {
   if (fault.before) return *fault.before;
   auto it = objects_.find(key);
   if (it == objects_.end()) return Error{ErrorKind::not_found, 0, "there is no object " + key};
-  return ObjectInfo{key, it->second.size()};
+  return ObjectInfo{key, it->second.size(), put_at(key)};
 }
 
 Result<ObjectPage> MemoryObjectStore::list(const std::string& prefix, const std::string& start_after, size_t limit) {
@@ -103,11 +111,11 @@ Result<ObjectPage> MemoryObjectStore::list(const std::string& prefix, const std:
       page.more = true;
       break;
     }
-    page.objects.push_back({it->first, it->second.size()});
+    page.objects.push_back({it->first, it->second.size(), put_at(it->first)});
   }
   // An object whose key is the prefix itself; upper_bound passed over it.
   if (start_after < prefix && objects_.contains(prefix)) {
-    page.objects.insert(page.objects.begin(), {prefix, objects_[prefix].size()});
+    page.objects.insert(page.objects.begin(), {prefix, objects_[prefix].size(), put_at(prefix)});
     if (page.objects.size() > limit) {
       page.objects.pop_back();
       page.more = true;
@@ -121,11 +129,21 @@ Result<void> MemoryObjectStore::remove(const std::string& key) {
   std::lock_guard lock(mutex_);
   Fault fault = next_call("remove " + key);
   if (fault.before) return *fault.before;
+  if (!may_delete_) return Error{ErrorKind::denied, 0, "remove " + key + ": deleting is not allowed"};
   objects_.erase(key);
+  put_at_.erase(key);
   if (fault.after) return *fault.after;
   return {};
 }
 
+void MemoryObjectStore::set_clock(Clock* clock) {
+  std::lock_guard lock(mutex_);
+  clock_ = clock;
+}
+void MemoryObjectStore::set_may_delete(bool may) {
+  std::lock_guard lock(mutex_);
+  may_delete_ = may;
+}
 void MemoryObjectStore::set_offline(bool offline) {
   std::lock_guard lock(mutex_);
   offline_ = offline;
@@ -162,6 +180,7 @@ std::optional<Bytes> MemoryObjectStore::content(const std::string& key) const {
 }
 void MemoryObjectStore::set(const std::string& key, Bytes bytes) {
   std::lock_guard lock(mutex_);
+  if (clock_) put_at_[key] = clock_->now();
   objects_[key] = std::move(bytes);
 }
 void MemoryObjectStore::flip(const std::string& key, uint64_t offset, uint8_t mask) {
@@ -175,6 +194,7 @@ void MemoryObjectStore::truncate(const std::string& key, uint64_t size) {
 void MemoryObjectStore::erase(const std::string& key) {
   std::lock_guard lock(mutex_);
   objects_.erase(key);
+  put_at_.erase(key);
 }
 
 }  // namespace tillsync::test

@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 
+#include "ports/clock.h"
 #include "ports/object_store.h"
 
 namespace tillsync::test {
@@ -24,6 +25,11 @@ class MemoryObjectStore : public ObjectStore {
   Result<ObjectInfo> head(const std::string& key) override;
   Result<ObjectPage> list(const std::string& prefix, const std::string& start_after, size_t limit) override;
   Result<void> remove(const std::string& key) override;
+
+  // Objects that are put from now on carry its time; without one the store does not say when.
+  void set_clock(Clock* clock);
+  // A store that lets us put and read, and refuses remove().
+  void set_may_delete(bool may);
 
   void set_offline(bool offline);
   // The next `count` calls fail.
@@ -46,8 +52,11 @@ class MemoryObjectStore : public ObjectStore {
   };
   Fault next_call(const std::string& what);
   mutable std::mutex mutex_;
+  std::optional<Timestamp> put_at(const std::string& key) const;
   std::map<std::string, Bytes> objects_;
-  bool offline_ = false;
+  std::map<std::string, Timestamp> put_at_;
+  Clock* clock_ = nullptr;
+  bool offline_ = false, may_delete_ = true;
   uint64_t calls_ = 0, bytes_read_ = 0, fail_call_ = 0;
   int fail_count_ = 0;
   bool after_effect_ = false;

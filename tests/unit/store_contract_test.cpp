@@ -63,6 +63,20 @@ TEST_SUITE("store") {
     CHECK(get(s.store, "empty").empty());
   }
 
+  TEST_CASE_TEMPLATE(
+      "object store: when an object was put, where it is known, is told alike by head and list, and never changes",
+      Store, STORES) {
+    Store s;
+    must(put(s.store, "a/first", "1"));
+    const auto told = must(s.store.head("a/first")).modified_at;
+    must(put(s.store, "a/second", "2"));
+    const auto page = must(s.store.list("a/", "", 10));
+    REQUIRE(page.objects.size() == 2);
+    CHECK(page.objects[0].modified_at == told);
+    CHECK(page.objects[1].modified_at == must(s.store.head("a/second")).modified_at);
+    if (told) CHECK(*told <= *page.objects[1].modified_at);
+  }
+
   TEST_CASE_TEMPLATE("object store: a large object arrives whole and its progress reaches the end", Store, STORES) {
     Store s;
     Bytes large(3'000'001);

@@ -1,12 +1,14 @@
 #include <doctest/doctest.h>
 
 #include "platform/linux/file_system_linux.h"
+#include "platform/linux/system_clock_linux.h"
 #include "store/directory_store.h"
 #include "store/open_store.h"
 #include "support/faulty_file_system.h"
 #include "support/memory_file_system.h"
 #include "support/memory_object_store.h"
 #include "support/results.h"
+#include "support/temporary_directory.h"
 
 using namespace tillsync;
 using namespace tillsync::test;
@@ -112,6 +114,22 @@ TEST_SUITE("store") {
     DirectoryStore store(memory, random, "/usb/store");
     CHECK(must(store.list("", "", 10)).objects.size() == 1);
     CHECK(kind_of(put("a/c.tmp", "x")) == ErrorKind::usage);
+  }
+
+  TEST_CASE("directory store: an object says when it was put, by which prune tells what is left over") {
+    TemporaryDirectory folder;
+    LinuxFileSystem files;
+    SystemClock clock;
+    SeededRandom random{1};
+    DirectoryStore store(files, random, folder.path());
+    // The file system's clock may tick more slowly.
+    const Timestamp before = clock.now() - std::chrono::seconds(2);
+    BytesSource source(as_bytes("x"));
+    must(store.put("a/b", source, nullptr));
+    const auto put_at = must(store.head("a/b")).modified_at;
+    REQUIRE(put_at);
+    CHECK(*put_at >= before);
+    CHECK(*put_at <= clock.now());
   }
 
   TEST_CASE("store url: file urls are decoded, others are refused with what is supported") {

@@ -1,0 +1,145 @@
+#include "agent/daemon/pruner.h"
+
+#include <spdlog/spdlog.h>
+
+#include "agent/config/retention_policy.h"
+
+namespace tillsync {
+
+namespace {
+constexpr std::chrono::hours kInterval{1};
+// Beside what the agent knows of its own backups: another agent may write here, on a till that was cloned.
+constexpr std::chrono::hours kOrphanAge{24};
+}  // namespace
+
+Result<Json> Pruner::each(const std::string& wanted, const std::function<Result<Json>(const Database&)>& work) {
+  Json documents = Json::array();
+  for (auto& database : databases_) {
+    if (!wanted.empty() && database.name != wanted) continue;
+    TILLSYNC_LET(Json document, work(database).with("database '" + database.name + "'"));
+    documents.push_back(std::move(document));
+  }
+  if (!wanted.empty() && documents.empty())
+    return Error{ErrorKind::usage, 0, "there is no database '" + wanted + "' in the configuration"};
+  return documents;
+}
+
+Result<Json> Pruner::show(const std::string& wanted) {
+  TILLSYNC_LET(Json databases, each(wanted, [this](const Database& database) -> Result<Json> {
+                 TILLSYNC_LET(const PrunePlan decided, plan(database));
+                 return to_json(decided, false);
+               }));
+  return Json{{"dry_run", true}, {"databases", std::move(databases)}};
+}
+
+Result<Json> Pruner::prune(const std::string& wanted) {
+  std::vector<std::string> problems;
+  auto databases = each(wanted, [&](const Database& database) -> Result<Json> {
+    TILLSYNC_LET(const PrunePlan decided, plan(database));
+    for (auto& problem : decided.problems) problems.push_back(database.name + ": " + problem);
+    PruneHooks hooks;
+    hooks.before_removal = [&](const PrunePlan& what) { return forget(database, what); };
+    hooks.progress = [this](uint64_t, uint64_t) { return !stopping_; };
+    TILLSYNC_TRY(run_prune(*services_.store, decided, *services_.random, hooks));
+    Json document = to_json(decided, true);
+    if (document["objects"] > 0)
+      spdlog::info("{}: pruned {} objects of {} bytes; {} snapshots stay", database.name,
+                   document["objects"].get<uint64_t>(), document["bytes"].get<uint64_t>(), document["keep"].size());
+    return document;
+  });
+  if (!databases) problems.push_back(databases.error().context);
+  {
+    std::lock_guard lock(mutex_);
+    problems_ = problems;
+  }
+  if (!databases) return std::move(databases).error();
+  return Json{{"dry_run", false}, {"databases", std::move(*databases)}};
+}
+
+void Pruner::prune_if_due() {
+  const auto now = services_.clock->steady_now();
+  if (stopping_ || (last_ && now - *last_ < kInterval) || !services_.store->properties().may_delete) return;
+  last_ = now;
+  auto done = prune("");
+  if (!done && done.error().kind != ErrorKind::cancelled) spdlog::warn("prune: {}", done.error().context);
+  for (auto& problem : problems()) spdlog::warn("prune: {}", problem);
+}
+
+std::vector<std::string> Pruner::problems() {
+  std::lock_guard lock(mutex_);
+  return problems_;
+}
+
+Result<PrunePlan> Pruner::plan(const Database& database) {
+  PruneRequest request;
+  request.policy = policy_of(services_.config->retention);
+  request.now = services_.clock->now();
+  request.orphan_age = kOrphanAge;
+  request.is_wanted = [this] { return !stopping_; };
+  TILLSYNC_TRY(add_pins(database, request));
+  SnapshotCache cache;
+  {
+    std::lock_guard lock(mutex_);
+    cache = cache_;
+  }
+  TILLSYNC_LET(PrunePlan decided, plan_prune(*services_.store, services_.terminal, database.name, request, &cache));
+  std::lock_guard lock(mutex_);
+  cache_.merge(cache);
+  for (auto& one : decided.lineages)
+    for (auto& object : one.manifests) cache_.erase(object.key);
+  return decided;
+}
+
+// Of a backup that was not packed yet nothing but where it goes on from is decided.
+Result<void> Pruner::add_pins(const Database& database, PruneRequest& request) {
+  auto db = services_.state->lease();
+  TILLSYNC_LET(auto steps, db->prepare("SELECT s.step_type, s.data FROM workflow_steps s JOIN workflows w ON "
+                                       "w.id=s.workflow_id JOIN backup_sessions b ON b.workflow_uuid=w.uuid WHERE "
+                                       "w.status IN ('PENDING', 'IN_PROGRESS') AND s.status='COMPLETED' AND "
+                                       "b.database_id=?"));
+  steps.bind(1, database.id);
+  while (true) {
+    TILLSYNC_LET(bool row, steps.step());
+    if (!row) return {};
+    const Json data = Json::parse(steps.text(1), nullptr, false);
+    if (steps.text(0) == "INITIALIZE_BACKUP") {
+      for (const char* field : {"from", "parent"}) {
+        auto uuid = Uuid::parse(data.value(field, ""));
+        if (uuid) request.pinned_snapshots.insert(*uuid);
+      }
+    } else if (steps.text(0) == "CAPTURE_TABLE_DATA") {
+      if (!data.contains("refers"))
+        return Error{ErrorKind::conflict, 0, "a backup is under way that an earlier version began; prune after it"};
+      for (auto& key : data["refers"]) request.pinned_packs.insert(key.get<std::string>());
+    }
+  }
+}
+
+Result<void> Pruner::forget(const Database& database, const PrunePlan& plan) {
+  Json snapshots = Json::array(), packs = Json::array();
+  Sequence log_begins = 0;
+  for (auto& one : plan.lineages) {
+    for (auto& uuid : one.remove) snapshots.push_back(uuid.str());
+    for (auto& object : one.packs) packs.push_back(object.key);
+    if (one.anchor && one.lineage.epoch == services_.epoch) log_begins = one.anchor->first_sequence;
+  }
+  {
+    auto db = services_.state->lease();
+    TILLSYNC_LET(auto transaction, Transaction::begin(*db));
+    TILLSYNC_LET(auto rows, db->prepare("DELETE FROM snapshots WHERE uuid IN (SELECT value FROM json_each(?))"));
+    TILLSYNC_TRY(rows.bind(1, snapshots.dump()).run());
+    TILLSYNC_LET(auto blocks, db->prepare("DELETE FROM stored_blocks WHERE database_id=? AND pack_key IN (SELECT value "
+                                          "FROM json_each(?))"));
+    TILLSYNC_TRY(blocks.bind(1, database.id).bind(2, packs.dump()).run());
+    if (log_begins > 0) {
+      TILLSYNC_LET(auto segments,
+                   db->prepare("DELETE FROM segments WHERE id BETWEEN ? AND ? AND durable_at IS NOT NULL"));
+      TILLSYNC_TRY(segments.bind(1, scoped_id(database.id, 0)).bind(2, scoped_id(database.id, log_begins - 1)).run());
+    }
+    TILLSYNC_TRY(transaction.commit());
+  }
+  // A power cut must not bring back what the store has no longer.
+  return services_.state->make_durable();
+}
+
+}  // namespace tillsync

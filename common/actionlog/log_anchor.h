@@ -1,0 +1,44 @@
+// Where a log begins after its oldest segments were pruned.
+//
+// Purpose: a reader can tell a pruned log from one with a hole: the first segment is the one the anchor names, and
+// follows the one that was last to go. It carries the schema that the rows after it are read with.
+// Layout: docs/formats.md, "Anchor".
+// Errors: corrupt, with the object's key in front.
+// Threads: values.
+#pragma once
+
+#include <optional>
+
+#include "crypto/object_header.h"
+#include "ports/object_store.h"
+
+namespace tillsync {
+
+struct LogAnchor {
+  Sequence first_sequence = 0;  // the log goes on with it
+  TransactionNo last_transaction = 0;
+  Timestamp last_captured_at{}, pruned_at{};
+  Digest previous;               // SHA-256 of the last segment that is gone
+  Sequence schema_sequence = 0;  // of that segment
+  Bytes schema;                  // Schema::encode()
+
+  Bytes encode(const Lineage& lineage, Random& random) const;
+  static Result<LogAnchor> decode(ByteView object, const std::string& key, const Lineage& lineage);
+};
+
+struct SegmentObject {
+  std::string key;
+  Sequence first = 0, last = 0;
+  uint64_t size = 0;
+};
+
+// What lies in the folder of a log, leftovers of a prune included.
+struct LogListing {
+  std::vector<SegmentObject> segments;  // in order
+  std::vector<ObjectInfo> anchors;      // the last one counts
+};
+Result<LogListing> list_log(ObjectStore& store, const Lineage& lineage);
+// The anchor that counts; nullopt for a log that was never pruned.
+Result<std::optional<LogAnchor>> read_anchor(ObjectStore& store, const Lineage& lineage, const LogListing& listing);
+
+}  // namespace tillsync

@@ -1,0 +1,121 @@
+#include "prune/log_window.h"
+
+#include <algorithm>
+
+namespace tillsync {
+
+namespace {
+constexpr uint64_t kSegmentBytesMax = uint64_t{2} << 30;
+}
+
+Result<LogWindow> LogWindow::open(ObjectStore& store, const Lineage& lineage) {
+  LogWindow log(store, lineage);
+  TILLSYNC_LET(LogListing listing, list_log(store, lineage));
+  TILLSYNC_LET(log.anchor_, read_anchor(store, lineage, listing));
+  log.anchors_ = std::move(listing.anchors);
+  for (auto& segment : listing.segments)
+    (log.anchor_ && segment.last < log.anchor_->first_sequence ? log.leftovers_ : log.segments_).push_back(segment);
+  TILLSYNC_TRY(LogReader::check_whole(log.segments_));
+  const Sequence begin = log.anchor_ ? log.anchor_->first_sequence : 1;
+  if (!log.segments_.empty() && log.segments_.front().first != begin)
+    return Error{ErrorKind::corrupt, 0,
+                 log.segments_.front().key + ": the log should begin at sequence " + std::to_string(begin)};
+  return log;
+}
+
+Result<Bytes> LogWindow::read(size_t index) { return read_object(*store_, segments_[index].key, kSegmentBytesMax); }
+
+Result<LogWindow::Looked> LogWindow::look(size_t index) {
+  auto known = looked_.find(index);
+  if (known != looked_.end()) return known->second;
+  TILLSYNC_LET(Bytes object, read(index));
+  Looked looked;
+  TILLSYNC_LET(looked.head, decode_segment_head(object, lineage_).with(segments_[index].key));
+  looked.sha256 = sha256(object);
+  return looked_.emplace(index, looked).first->second;
+}
+
+Result<size_t> LogWindow::first_since(Timestamp since) {
+  size_t low = 0, high = segments_.size();
+  while (low < high) {
+    const size_t middle = low + (high - low) / 2;
+    TILLSYNC_LET(const Looked looked, look(middle));
+    if (looked.head.last_captured_at < since)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+size_t LogWindow::first_reaching(Sequence sequence) const {
+  auto it =
+      std::lower_bound(segments_.begin(), segments_.end(), sequence, [](auto& s, Sequence n) { return s.last < n; });
+  return static_cast<size_t>(it - segments_.begin());
+}
+
+// The schema sequence rises where a segment carries a schema, and nowhere else.
+Result<void> LogWindow::between(size_t low, size_t high, std::vector<Sequence>& out) {
+  TILLSYNC_LET(const Looked first, look(low));
+  TILLSYNC_LET(const Looked last, look(high));
+  if (first.head.schema_sequence == last.head.schema_sequence) return {};
+  if (high - low == 1) {
+    out.push_back(segments_[high].first);
+    return {};
+  }
+  const size_t middle = low + (high - low) / 2;
+  TILLSYNC_TRY(between(low, middle, out));
+  return between(middle, high, out);
+}
+
+Result<std::vector<Sequence>> LogWindow::barriers(size_t from) {
+  std::vector<Sequence> out;
+  if (from >= segments_.size()) return out;
+  TILLSYNC_LET(const Looked first, look(from));
+  bool changes = first.head.schema_sequence == segments_[from].first;
+  if (changes && first.head.first_sequence == 1) {
+    // The first one carries the schema anyway.
+    TILLSYNC_LET(Bytes object, read(from));
+    TILLSYNC_LET(Segment segment, decode_segment(object, lineage_).with(segments_[from].key));
+    changes = segment.transactions.front().flags & (kSchemaChange | kRenumber);
+  }
+  if (changes) out.push_back(segments_[from].first);
+  TILLSYNC_TRY(between(from, segments_.size() - 1, out));
+  return out;
+}
+
+Result<LogAnchor> LogWindow::anchor_at(size_t keep_from, Timestamp now) {
+  const SegmentObject& gone = segments_[keep_from - 1];
+  TILLSYNC_LET(const Looked last, look(keep_from - 1));
+  if (keep_from < segments_.size()) {
+    TILLSYNC_LET(const Looked first, look(keep_from));
+    if (first.head.previous != last.sha256)
+      return Error{
+          ErrorKind::corrupt, 0,
+          segments_[keep_from].key + ": the chain is broken: it does not follow " + gone.key + " as that one is now"};
+  }
+  LogAnchor anchor;
+  anchor.first_sequence = gone.last + 1;
+  anchor.last_transaction = last.head.last_transaction;
+  anchor.last_captured_at = last.head.last_captured_at;
+  anchor.pruned_at = now;
+  anchor.previous = last.sha256;
+  anchor.schema_sequence = last.head.schema_sequence;
+  if (anchor_ && anchor_->schema_sequence == anchor.schema_sequence) {
+    anchor.schema = anchor_->schema;
+    return anchor;
+  }
+  const size_t carrier = first_reaching(anchor.schema_sequence);
+  if (carrier < segments_.size() && segments_[carrier].first == anchor.schema_sequence) {
+    TILLSYNC_LET(Bytes object, read(carrier));
+    TILLSYNC_LET(Segment segment, decode_segment(object, lineage_).with(segments_[carrier].key));
+    anchor.schema = std::move(segment.schema);
+  }
+  if (anchor.schema.empty())
+    return Error{ErrorKind::corrupt, 0,
+                 gone.key + ": the segment with sequence " + std::to_string(anchor.schema_sequence) +
+                     ", which carries its schema, is missing"};
+  return anchor;
+}
+
+}  // namespace tillsync

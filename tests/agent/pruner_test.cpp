@@ -1,0 +1,236 @@
+// The agent's prune: what backups under way count on stays, and state.db is right before the first object goes.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "agent/daemon/pruner.h"
+#include "platform/linux/file_system_linux.h"
+#include "restore/prune_fixture.h"
+#include "support/fake_clock.h"
+#include "support/snapshot_world.h"
+#include "support/temporary_directory.h"
+#include "workflow/engine.h"
+
+using namespace tillsync;
+using namespace tillsync::test;
+
+namespace {
+
+using std::chrono::hours;
+
+// Looks at state.db whenever something is about to be removed.
+struct WatchedStore : MemoryObjectStore {
+  std::function<void(const std::string&)> on_remove;
+  Result<void> remove(const std::string& key) override {
+    if (on_remove) on_remove(key);
+    return MemoryObjectStore::remove(key);
+  }
+};
+
+struct PrunerWorld {
+  SnapshotWorld snapshots;
+  WatchedStore store;  // what the agent sees; filled from the world's
+  FakeClock clock;
+  TemporaryDirectory folder;
+  LinuxFileSystem files;
+  FileVfs vfs{files, clock, snapshots.random};
+  Config config;
+  std::unique_ptr<StateDb> state;
+  Services services;
+  std::unique_ptr<Pruner> pruner;
+  std::unique_ptr<WorkflowEngine> engine;
+
+  PrunerWorld() {
+    config = default_config();
+    config.retention = {1, 0, 0, 0, 0, hours(1)};
+    state = must(StateDb::open(folder / "state.db", vfs.name(), clock));
+    must(state->lease()->execute("INSERT INTO databases(id, name, path, created_at) VALUES(1, 'till', 'p', 0)"));
+    services = Services{&config,
+                        &files,
+                        &clock,
+                        &snapshots.random,
+                        nullptr,
+                        &vfs,
+                        state.get(),
+                        &store,
+                        nullptr,
+                        {},
+                        snapshots.lineage.terminal,
+                        snapshots.lineage.epoch};
+    pruner = std::make_unique<Pruner>(services, std::vector<Pruner::Database>{{1, "till"}});
+    engine = std::make_unique<WorkflowEngine>(*state, clock, snapshots.random);
+    store.set_clock(&clock);
+    snapshots.image.resize(64 * 4, snapshots.generation, snapshots.random);
+  }
+  // Another content in every run, a FULL of it, as a completed backup leaves store and state.db.
+  Manifest back_up(hours after = hours(1)) {
+    clock.advance(after);
+    for (size_t i = 0; i < snapshots.image.pages.size(); i += 8)
+      snapshots.image.change(i, snapshots.generation, snapshots.random);
+    Manifest m = snapshots.take(SnapshotType::full);
+    for (auto& key : snapshots.store.keys())
+      if (!store.content(key)) store.set(key, *snapshots.store.content(key));
+    auto db = state->lease();
+    auto row =
+        must(db->prepare("INSERT INTO snapshots(uuid, database_id, epoch, name, snapshot_type, sequence, "
+                         "transaction_no, generation, captured_at, schema_version, app_version, is_complete, "
+                         "manifest_key, created_at, updated_at) VALUES(?,1,3,'','FULL',?,1,1,0,1,'',1,'',0,0)"));
+    must(row.bind(1, m.uuid.str()).bind(2, m.sequence).run());
+    for (auto& pack : snapshots.last_packs) {
+      int64_t number = 0;
+      for (auto& run : pack.runs) {
+        auto block = must(db->prepare("INSERT INTO stored_blocks VALUES(1, ?, ?, ?)"));
+        must(block.bind(1, run.view()).bind(2, pack.ref.key).bind(3, number++).run());
+      }
+    }
+    return m;
+  }
+  int64_t blocks_in(const std::string& pack) {
+    return must(state->lease()->query_integer("SELECT count(*) FROM stored_blocks WHERE pack_key='" + pack + "'"));
+  }
+  // A backup that has come so far and waits, as when the store is away.
+  Uuid begin_backup(const Json& initialized, const Json& packed) {
+    auto step = [](const char* name, Json result) {
+      return StepDefinition{name, SessionPhase::processing,
+                            [result = std::move(result)](StepContext&) -> Result<Json> { return result; }};
+    };
+    engine->define(WorkflowType::backup,
+                   {step("INITIALIZE_BACKUP", initialized), step("CAPTURE_TABLE_DATA", packed),
+                    StepDefinition{"UPLOAD", SessionPhase::completing, [](StepContext&) -> Result<Json> {
+                                     return Error{ErrorKind::offline, 0, "the store is away"};
+                                   }}});
+    WorkflowRequest request;
+    request.backup = BackupSession{1};
+    request.name = "backup of till";
+    const Uuid uuid = must(engine->create(request));
+    REQUIRE(must(engine->run(uuid)).state == RunOutcome::State::waiting);
+    return uuid;
+  }
+};
+
+}  // namespace
+
+TEST_SUITE_BEGIN("agent");
+
+TEST_CASE("pruner: stored_blocks and snapshots are right, and durable, before the first object goes") {
+  PrunerWorld world;
+  const Manifest first = world.back_up(), second = world.back_up(), third = world.back_up();
+  REQUIRE(third.packs.size() == 1);
+  REQUIRE(world.blocks_in(first.packs[0].key) > 0);
+  const int64_t durable = world.state->durable_syncs();
+  size_t removed = 0;
+  world.store.on_remove = [&](const std::string& key) {
+    removed++;
+    INFO(key);
+    CHECK(world.state->durable_syncs() > durable);
+    CHECK(world.blocks_in(first.packs[0].key) == 0);
+    CHECK(world.blocks_in(second.packs[0].key) == 0);
+    CHECK(must(world.state->lease()->query_integer("SELECT count(*) FROM snapshots")) == 1);
+  };
+  Json shown = must(world.pruner->show(""));
+  CHECK(shown["dry_run"] == true);
+  CHECK(shown["databases"][0]["objects"] == 4);
+  CHECK(removed == 0);
+  CHECK(world.blocks_in(first.packs[0].key) > 0);
+  Json done = must(world.pruner->prune("till"));
+  CHECK(done["databases"][0]["objects"] == 4);
+  CHECK(removed == 4);
+  CHECK(world.blocks_in(third.packs[0].key) > 0);
+  CHECK(world.store.keys().size() == 2);
+  CHECK(kind_of(world.pruner->show("other")) == ErrorKind::usage);
+}
+
+TEST_CASE(
+    "pruner: a backup that waits between its packs and its manifest keeps what it counts on, until it has ended") {
+  PrunerWorld world;
+  const Manifest first = world.back_up(), second = world.back_up(), third = world.back_up();
+  const std::string packed = first.packs[0].key;
+  const Uuid workflow =
+      world.begin_backup({{"from", second.uuid.str()}, {"parent", third.uuid.str()}}, {{"refers", {packed}}});
+  world.clock.advance(hours(1000));
+  must(world.pruner->prune(""));
+  CHECK(world.store.content(packed).has_value());
+  CHECK(world.blocks_in(packed) > 0);
+  CHECK(world.store.content(keys::manifest(prefix_of(second.lineage), second.uuid)).has_value());
+  CHECK(world.store.content(second.packs[0].key).has_value());
+  CHECK_FALSE(world.store.content(keys::manifest(prefix_of(first.lineage), first.uuid)).has_value());
+  must(world.engine->cancel(workflow));
+  must(world.pruner->prune(""));
+  CHECK_FALSE(world.store.content(packed).has_value());
+  CHECK(world.blocks_in(packed) == 0);
+  CHECK(world.store.keys().size() == 2);
+}
+
+TEST_CASE("pruner: while a backup is under way that does not say what it refers to, nothing goes") {
+  PrunerWorld world;
+  world.back_up();
+  world.back_up();
+  world.begin_backup({{"from", ""}, {"parent", ""}}, {{"packs", Json::array()}});
+  const auto before = world.store.keys();
+  CHECK(kind_of(world.pruner->prune("")) == ErrorKind::conflict);
+  CHECK(world.store.keys() == before);
+  REQUIRE(world.pruner->problems().size() == 1);
+  CHECK(contains(world.pruner->problems()[0], "till"));
+}
+
+TEST_CASE("pruner: by itself at most once an hour, and only where the store lets us delete") {
+  PrunerWorld world;
+  const Manifest first = world.back_up();
+  world.back_up();
+  auto is_there = [&](const Manifest& m) {
+    return world.store.content(keys::manifest(prefix_of(m.lineage), m.uuid)).has_value();
+  };
+  world.store.set_may_delete(false);
+  world.pruner->prune_if_due();
+  CHECK(is_there(first));
+  CHECK(world.pruner->problems().empty());
+  CHECK(kind_of(world.pruner->prune("")) == ErrorKind::denied);
+  world.store.set_may_delete(true);
+  world.pruner->prune_if_due();
+  CHECK_FALSE(is_there(first));
+  CHECK(world.pruner->problems().empty());
+  const Manifest third = world.back_up();  // an hour later
+  world.pruner->prune_if_due();
+  CHECK(world.store.keys().size() == 2);
+  const Manifest fourth = world.back_up(hours(0));
+  world.pruner->prune_if_due();
+  CHECK(is_there(third));
+  CHECK(is_there(fourth));
+  world.clock.advance(hours(1));
+  world.pruner->prune_if_due();
+  CHECK_FALSE(is_there(third));
+  // Told to end, it removes nothing more.
+  const auto before = world.store.keys();
+  world.back_up();
+  world.pruner->stop();
+  CHECK(kind_of(world.pruner->prune("")) == ErrorKind::cancelled);
+  CHECK(is_there(fourth));
+  CHECK(world.store.keys().size() > before.size());
+}
+
+TEST_CASE("pruner: the log's records in state.db go with its segments, and the next segment follows the last one") {
+  PrunedTill till(RetentionPolicy{});
+  for (int hour = 0; hour < 12; hour++) {
+    till.clock.advance(hours(1));
+    till.sell_one();
+    if (hour % 4 == 3) till.take(SnapshotType::full);
+  }
+  must(till.state->lease()->execute("UPDATE segments SET durable_at=1"));
+  Config config = default_config();
+  config.retention = {1, 0, 0, 0, 0, hours(2)};
+  Services services{&config,     &till.files, &till.clock, &till.random,          nullptr, &till.vfs, till.state.get(),
+                    &till.store, nullptr,     {},          till.lineage.terminal, 1};
+  Pruner pruner(services, {{1, "pos"}});
+  auto records = [&] { return must(till.state->lease()->query_integer("SELECT count(*) FROM segments")); };
+  REQUIRE(records() == 12);
+  const Json done = must(pruner.prune(""));
+  CHECK(done["databases"][0]["problems"].empty());
+  CHECK(till.keys_with(".seg").size() == 4);
+  CHECK(records() == 4);
+  till.clock.advance(hours(1));
+  till.sell_one();
+  till.check_log();
+  till.check_moment(till.capturer->status().transaction);
+}
+
+TEST_SUITE_END();
