@@ -96,6 +96,7 @@ class Capturer {
 
  private:
   using Steady = std::chrono::steady_clock;
+  static constexpr std::chrono::seconds kTooFastFor{5};
   struct Identity {
     uint64_t device = 0, inode = 0, size = 0;
     int64_t mtime_ns = 0;
@@ -129,9 +130,12 @@ class Capturer {
   Result<void> while_writers_wait(std::chrono::milliseconds patience, const std::function<Result<void>()>& work);
   void count_blocked(Steady::time_point since);
   Result<uint64_t> log_bytes_used();
-  // Before limits.wal_hard, because while the log is copied, or rows are compared, a writer without pause adds much
-  // more.
-  uint64_t let_go_at() const { return setup_.wal_bytes_hard / 4; }
+  // Before limits.wal_hard, because while the log is copied, or a scan compares rows, a writer without pause adds much
+  // more; sooner still where it was too fast for us a moment ago.
+  uint64_t let_go_at() const {
+    const bool too_fast = setup_.clock->steady_now() - last_catch_up_ < kTooFastFor;
+    return setup_.wal_bytes_hard / (too_fast ? 4 : 2);
+  }
   struct TakenActivation {
     ActivationRequest request;
     std::function<void(Result<void>)> callback;
@@ -175,7 +179,7 @@ class Capturer {
   Identity idle_identity_;
   uint64_t attached_inode_ = 0;
   std::optional<Identity> scanned_;
-  Steady::time_point last_news_, last_scan_{}, next_relief_{};
+  Steady::time_point last_news_, last_scan_{}, next_relief_{}, last_catch_up_{};
   size_t backoff_ = 0;
   int copied_rounds_ = 0;  // one after the other that found everything copied
   int failures_ = 0;

@@ -18,6 +18,8 @@ Result<void> Capturer::start_or_catch_up() {
     TILLSYNC_TRY(let_go_of_log());
   CapturePosition position;
   position.source = CapturePosition::Source::wal;
+  // The first copy is no sign of a fast writer.
+  if (ingest_) last_catch_up_ = setup_.clock->steady_now();
   TILLSYNC_LET(position.wal, tail_->advance_exactly());
   TILLSYNC_LET(auto reader, DatabaseReader::create(tail_->advanced()));
   TILLSYNC_TRY(scan_into_log(*reader, position, nullptr));
