@@ -3,6 +3,7 @@
 
 #include "actionlog/log_verifier.h"
 #include "restore/prune_fixture.h"
+#include "support/documented_examples.h"
 
 using namespace tillsync;
 using namespace tillsync::test;
@@ -29,29 +30,6 @@ struct Pruned : PrunedTill {
   Error refused_at(const RestoreMoment& moment) { return refused(try_restore(moment)); }
 };
 
-Bytes documented(const std::string& name) {
-  std::ifstream in(TILLSYNC_SOURCE_DIR "/docs/formats.md");
-  std::string line, hex;
-  bool inside = false;
-  while (std::getline(in, line)) {
-    if (line == "```hex " + name)
-      inside = true;
-    else if (line.starts_with("```"))
-      inside = false;
-    else if (inside)
-      hex += line;
-  }
-  Bytes out;
-  CHECK(from_hex(hex, out));
-  return out;
-}
-
-struct CountingRandom : Random {
-  void fill(MutableBytes out) override {
-    for (size_t i = 0; i < out.size(); i++) out[i] = static_cast<uint8_t>(i);
-  }
-};
-
 }  // namespace
 
 TEST_SUITE_BEGIN("restore");
@@ -67,7 +45,7 @@ TEST_CASE("formats: the anchor in the document is written and read as the docume
   anchor.schema_sequence = 1;
   anchor.schema = {1, 0};
   CountingRandom random;
-  const Bytes written = anchor.encode(lineage, random), stated = documented("anchor");
+  const Bytes written = anchor.encode(lineage, random), stated = example("anchor");
   std::string shown = "\n";
   for (size_t i = 0; i < written.size(); i += 32)
     shown += to_hex(ByteView(written).subspan(i, std::min<size_t>(32, written.size() - i))) + "\n";

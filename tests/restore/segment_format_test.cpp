@@ -4,6 +4,7 @@
 #include "actionlog/segment.h"
 #include "dbfile/record.h"
 #include "restore/restore_fixture.h"
+#include "support/documented_examples.h"
 
 using namespace tillsync;
 using namespace tillsync::test;
@@ -11,29 +12,6 @@ using namespace tillsync::test;
 TEST_SUITE_BEGIN("restore");
 
 namespace {
-struct CountingRandom : Random {
-  void fill(MutableBytes out) override {
-    for (size_t i = 0; i < out.size(); i++) out[i] = static_cast<uint8_t>(i);
-  }
-};
-
-Bytes documented_segment() {
-  std::ifstream in(TILLSYNC_SOURCE_DIR "/docs/formats.md");
-  std::string line, hex;
-  bool inside = false;
-  while (std::getline(in, line)) {
-    if (line == "```hex segment")
-      inside = true;
-    else if (line.starts_with("```"))
-      inside = false;
-    else if (inside)
-      hex += line;
-  }
-  Bytes out;
-  CHECK(from_hex(hex, out));
-  return out;
-}
-
 // The worked example's.
 Segment one_sale(const Lineage& lineage) {
   Segment segment;
@@ -71,7 +49,7 @@ TEST_CASE("formats: the segment in the document is read as the document says") {
   const Segment segment = one_sale(lineage);
   const SegmentAction& action = segment.actions[0];
   CountingRandom random;
-  Bytes written = encode_segment(segment, lineage, random), documented = documented_segment();
+  Bytes written = encode_segment(segment, lineage, random), documented = example("segment");
   std::string shown = "\n";
   for (size_t i = 0; i < written.size(); i += 32)
     shown += to_hex(ByteView(written).subspan(i, std::min<size_t>(32, written.size() - i))) + "\n";

@@ -7,45 +7,14 @@
 #include "compression/zstd.h"
 #include "snapshot/pack_reader.h"
 #include "snapshot/pack_writer.h"
+#include "support/documented_examples.h"
 #include "support/snapshot_world.h"
 
 using namespace tillsync;
 using namespace tillsync::test;
 
 namespace {
-// 00 01 02 …
-struct CountingRandom : Random {
-  void fill(MutableBytes out) override {
-    for (size_t i = 0; i < out.size(); i++) out[i] = static_cast<uint8_t>(i);
-  }
-};
-
 const Lineage kExample{Uuid::parse("00112233-4455-6677-8899-aabbccddeeff").value(), "till", 3};
-
-// The hex block "```hex <name>" of docs/formats.md.
-Bytes example(const std::string& name) {
-  std::ifstream in(TILLSYNC_SOURCE_DIR "/docs/formats.md");
-  std::string line, hex;
-  bool inside = false;
-  while (std::getline(in, line)) {
-    if (line == "```hex " + name)
-      inside = true;
-    else if (line.starts_with("```"))
-      inside = false;
-    else if (inside)
-      std::erase_if(line, [](char c) { return c == ' '; }), hex += line;
-  }
-  Bytes out;
-  CHECK(from_hex(hex, out));
-  return out;
-}
-
-std::string shown(ByteView bytes) {
-  std::string out = "\n";
-  for (size_t i = 0; i < bytes.size(); i += 32)
-    out += to_hex(bytes.subspan(i, std::min<size_t>(32, bytes.size() - i))) + "\n";
-  return out;
-}
 }  // namespace
 
 TEST_SUITE("snapshot") {
