@@ -16,7 +16,8 @@ constexpr milliseconds kLookAgain[] = {milliseconds(1),  milliseconds(2),  milli
                                        milliseconds(20), milliseconds(50), milliseconds(100)};
 constexpr milliseconds kQuietBeforeCheckpoint{1000};
 constexpr milliseconds kWriterLockPatience{50};
-constexpr milliseconds kTruncatePatience{100};  // while it waits for a reader, writers wait
+constexpr milliseconds kWriterLockPatienceHard{500};  // the till's disk is at stake; nothing is held meanwhile
+constexpr milliseconds kTruncatePatience{100};        // while it waits for a reader, writers wait
 constexpr milliseconds kReliefPause{100};
 constexpr milliseconds kPauseBetweenTries{100};
 // What may be left to capture, and to copy, when writers begin to wait: a few milliseconds of work.
@@ -255,7 +256,15 @@ Result<void> Capturer::let_go_of_log() {
   auto done = [&]() -> Result<void> {
     TILLSYNC_LET(bool free, copy_most(tail_->spare()));
     if (!free) return {};
-    // Without the writer lock, which this takes, a writer without pause leaves always something to copy.
+    // Without the lock a writer without pause leaves always something to copy, and the log goes on. The next writer
+    // begins it anew, but for one that has begun to read: where that has happened, it is emptied here, which is dearer.
+    TILLSYNC_LET(uint64_t used, log_bytes_used());
+    if (used < setup_.wal_bytes_hard / 4 * 3) {
+      return while_writers_wait(kWriterLockPatienceHard, [&]() -> Result<void> {
+        TILLSYNC_TRY(checkpoint_patiently(tail_->spare(), kCheckpointStepsHard));
+        return tail_->hold();
+      });
+    }
     auto start = setup_.clock->steady_now();
     auto emptied = tail_->spare().truncate_log(kTruncatePatience);
     count_blocked(start);
