@@ -23,6 +23,15 @@ struct SentChunk {
 
 }  // namespace
 
+OffLimits off_limits_of(const Services& services) {
+  const Config& config = *services.config;
+  OffLimits off_limits;
+  for (auto& database : config.databases) off_limits.add_database(*services.folders, *services.files, database.path);
+  off_limits.add_folder(*services.folders, config.terminal.state_dir);
+  if (config.store.url.starts_with("file://")) off_limits.add_folder(*services.folders, config.store.url.substr(7));
+  return off_limits;
+}
+
 Result<void> AssetBackup::capture(StepContext& context, bool deduplicate, Json& result) {
   result["assets"] = Json::array();
   result["asset_objects"] = Json::array();
@@ -30,10 +39,6 @@ Result<void> AssetBackup::capture(StepContext& context, bool deduplicate, Json& 
   const Config& config = *services_.config;
   if (config.assets.empty()) return {};
   AssetMemory memory(*services_.state);
-  OffLimits off_limits;
-  for (auto& database : config.databases) off_limits.add_database(*services_.folders, *services_.files, database.path);
-  off_limits.add_folder(*services_.folders, config.terminal.state_dir);
-  if (config.store.url.starts_with("file://")) off_limits.add_folder(*services_.folders, config.store.url.substr(7));
   AssetCapture capture({.folders = *services_.folders,
                         .files = *services_.files,
                         .spool_folder = services_.spool_folder(),
@@ -41,7 +46,7 @@ Result<void> AssetBackup::capture(StepContext& context, bool deduplicate, Json& 
                         .random = *services_.random,
                         .clock = *services_.clock,
                         .terminal = services_.terminal,
-                        .off_limits = std::move(off_limits),
+                        .off_limits = off_limits_of(services_),
                         .deduplicate = deduplicate,
                         .free_space_min = config.limits.min_free,
                         .progress = [&](uint64_t files, uint64_t bytes) {

@@ -10,9 +10,13 @@
 #pragma once
 
 #include "agent/daemon/log_shipper.h"
+#include "assets/off_limits.h"
 #include "workflow/context.h"
 
 namespace tillsync {
+
+// The followed databases, the agent's own folder and a store in a folder.
+OffLimits off_limits_of(const Services& services);
 
 class AssetBackup {
  public:

@@ -8,6 +8,7 @@
 
 #include "actionlog/log_writer.h"
 #include "actionlog/segment.h"
+#include "agent/daemon/asset_backup.h"
 #include "agent/daemon/restore_workflow.h"
 #include "agent/daemon/wait_for.h"
 #include "restore/activation.h"
@@ -313,11 +314,7 @@ Result<Json> RestoreWorkflow::restore_assets(StepContext& context) {
     AssetRestoreOptions options;
     options.owners = ::geteuid() == 0;
     options.keep_others = true;
-    for (auto& one : services_.config->databases)
-      options.off_limits.add_database(*services_.folders, *services_.files, one.path);
-    options.off_limits.add_folder(*services_.folders, services_.config->terminal.state_dir);
-    if (services_.config->store.url.starts_with("file://"))
-      options.off_limits.add_folder(*services_.folders, services_.config->store.url.substr(7));
+    options.off_limits = off_limits_of(services_);
     options.progress = [&](uint64_t files, uint64_t bytes, uint64_t all) {
       context.progress(files, bytes, all);
       return !context.cancelled();

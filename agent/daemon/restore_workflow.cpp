@@ -307,11 +307,8 @@ Result<Json> RestoreWorkflow::run_child(StepContext& context, WorkflowType type,
     result["workflow"] = child->str();
     return result;
   }
-  if (context.cancelled()) {
-    // An agent that ends leaves it to be gone on with.
-    (void)engine_->cancel(*child).has_value();
-    return context.cancelled_error();
-  }
+  // Where the agent ends, it stays as it is and is gone on with; where this one was cancelled, it has ended with it.
+  if (outcome->state == RunOutcome::State::interrupted || context.cancelled()) return context.cancelled_error();
   TILLSYNC_TRY(context.save(Json::object()));
   return outcome->error.value_or(Error{ErrorKind::internal, 0, "workflow " + child->str() + " did not end"});
 }

@@ -219,6 +219,31 @@ TEST_CASE("restore in place: the agent is killed on the way, and it is done or n
   world.stop_agent();
 }
 
+TEST_CASE("restore in place: an agent that is stopped while the log is replayed goes on with it") {
+  InPlace world;
+  world.trade();
+  world.start_shop({"--sales", "1500"});
+  world.wait_for_shop();
+  const auto flushed = world.flush();
+  const std::string end = world.folder / "end.db";
+  world.copy_to(end);
+  int inside = 0;
+  for (int i = 0; i < 3; i++) {
+    Json begun = world.call("restore", {{"in_place", true}, {"sequence", flushed["sequence"]}});
+    auto step = [&] { return world.call("workflows", {{"uuid", begun["uuid"]}})[0]["step"]; };
+    world.until("it replays", [&] { return step() == "REPLAY_ACTION_LOG" || step().is_null(); });
+    inside += step() == "REPLAY_ACTION_LOG";
+    world.stop_agent();
+    world.start_agent();
+    Json ended = world.call("workflow.wait", {{"uuid", begun["uuid"]}});
+    INFO(ended.dump());
+    REQUIRE(ended["status"] == "COMPLETED");
+    check_holds(world, end);
+  }
+  CHECK(inside > 0);
+  world.stop_agent();
+}
+
 TEST_CASE("restore in place: an older schema is brought forward by the steps of IT, a newer one is refused") {
   InPlace world;
   auto app = must(Connection::open(world.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
