@@ -143,13 +143,12 @@ Result<Json> RestoreWorkflow::put_aside(StepContext& context) {
                                               : staging_path(context.workflow());
   const std::string safety = safety_path(context.workflow());
   TILLSYNC_TRY(services_.files->make_directories(services_.safety_folder()));
-  uint64_t bytes = 0;
   TILLSYNC_LET(auto live, AppDatabase::open(database->config().path, AppDatabase::Use::read));
   auto copied = [&]() -> Result<void> {
     TILLSYNC_TRY(live.begin_read());
     TILLSYNC_TRY(check_replaceable(*services_.files, staged, live));
     return copy_live(live, *services_.files, safety, [&](uint64_t done, uint64_t all) {
-      context.progress(done, bytes = done, all);
+      context.progress(0, done, all);
       return !context.cancelled();
     });
   }();
@@ -185,13 +184,13 @@ Result<CapturedActivation> RestoreWorkflow::replace(StepContext& context, Follow
   TILLSYNC_LET(request.schema_cookie_min, schema_cookie_of(*services_.files, what.staged));
   // Nothing here refers to this step: the capture thread may outlast it.
   auto stop = std::make_shared<std::atomic<bool>>(false);
-  auto done_pages = std::make_shared<std::atomic<uint64_t>>(0), all_pages = std::make_shared<std::atomic<uint64_t>>(0);
+  auto done_bytes = std::make_shared<std::atomic<uint64_t>>(0), all_bytes = std::make_shared<std::atomic<uint64_t>>(0);
   request.cancelled = [stop] { return stop->load(); };
   request.write = [=, files = ContentFiles{services_.files, what.staged, what.safety}](
                       Connection& live, uint32_t cookie) -> Result<void> {
     auto replaced = replace_content(live, files, cookie, [&](uint64_t done, uint64_t all) {
-      *done_pages = done;
-      *all_pages = all;
+      *done_bytes = done;
+      *all_bytes = all;
       return !stop->load();
     });
     if (!replaced) return std::move(replaced).error();
@@ -204,7 +203,7 @@ Result<CapturedActivation> RestoreWorkflow::replace(StepContext& context, Follow
   });
   std::optional<std::chrono::steady_clock::time_point> stopped;
   while (future.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready) {
-    context.progress(*done_pages, *done_pages, *all_pages);
+    context.progress(0, *done_bytes, *all_bytes);
     if (context.cancelled() && !stopped) {
       *stop = true;
       stopped = std::chrono::steady_clock::now();

@@ -88,8 +88,6 @@ class Capturer {
   // Errors: timeout (someone keeps writing; says who, where that can be told), cancelled, what `write` and SQLite
   // report: nothing is changed then.
   void request_activation(ActivationRequest request, std::function<void(Result<void>)> callback);
-  // Who keeps an activation waiting, in words; empty for nobody.
-  std::string waiting_for() const;
   void set_dependency_floor(Sequence floor) { dependency_floor_ = floor; }
   // Stops the first copy or a scan early.
   void interrupt() { interrupted_ = true; }
@@ -190,7 +188,6 @@ class Capturer {
   std::vector<CutCallback> cuts_;
   std::vector<std::function<void(Result<Sequence>)>> captures_;
   std::vector<TakenActivation> activations_;
-  std::string waiting_for_;
   // Requests that came before the running round began, and so are answered at its end.
   std::vector<CutCallback> taken_cuts_;
   std::vector<std::function<void(Result<Sequence>)>> taken_captures_;

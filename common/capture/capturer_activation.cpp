@@ -19,18 +19,9 @@ void Capturer::request_activation(ActivationRequest request, std::function<void(
   activations_.push_back({std::move(request), std::move(callback), {}});
 }
 
-std::string Capturer::waiting_for() const {
-  std::lock_guard lock(mutex_);
-  return waiting_for_;
-}
-
 void Capturer::end_activation(Result<void> outcome) {
   auto done = std::move(taken_activations_.front());
   taken_activations_.erase(taken_activations_.begin());
-  {
-    std::lock_guard lock(mutex_);
-    waiting_for_.clear();
-  }
   done.callback(std::move(outcome));
 }
 
@@ -48,12 +39,8 @@ Result<milliseconds> Capturer::try_activation() {
   TILLSYNC_TRY(live.connection().execute("PRAGMA synchronous=FULL; PRAGMA cache_size=-4096"));
   auto locked = live.begin_immediate();
   if (!locked && locked.error().kind == ErrorKind::transient) {
-    std::string who = setup_.who_holds ? setup_.who_holds(setup_.path) : "";
-    {
-      std::lock_guard lock(mutex_);
-      waiting_for_ = who.empty() ? "another program" : who;
-    }
     if (now < taken.until) return kTryAgain;
+    const std::string who = setup_.who_holds ? setup_.who_holds(setup_.path) : "";
     end_activation(Error{ErrorKind::timeout, 0,
                          setup_.path + ": " + (who.empty() ? "another program" : who) + " has been writing for " +
                              std::to_string(request.patience.count() / 1000) +

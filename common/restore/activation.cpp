@@ -114,7 +114,8 @@ Result<void> copy_live(AppDatabase& live, FileSystem& files, const std::string& 
   const PageNo count = reader->page_count();
   Bytes page(reader->page_size());
   for (PageNo number = 1; number <= count; number++) {
-    if (number % kPagesBetweenLooks == 0 && progress && !progress(number, count))
+    if (number % kPagesBetweenLooks == 0 && progress &&
+        !progress(uint64_t{number} * page.size(), uint64_t{count} * page.size()))
       return Error{ErrorKind::cancelled, 0, "cancelled while the safety copy was made"};
     if (uint64_t{number - 1} * page.size() == kLockBytes) continue;
     TILLSYNC_TRY(reader->read(number, page));
@@ -142,7 +143,8 @@ Result<ReplacedContent> replace_content(Connection& live, const ContentFiles& wh
   // First what was there is safe; then it is replaced.
   for (const bool replacing : {false, true}) {
     for (PageNo page = 1; page <= all; page++) {
-      if (page % kPagesBetweenLooks == 0 && progress && !progress((replacing ? all : 0) + page, 2 * uint64_t{all}))
+      if (page % kPagesBetweenLooks == 0 && progress &&
+          !progress(uint64_t{(replacing ? all : 0) + page} * page_size, uint64_t{2} * all * page_size))
         return Error{ErrorKind::cancelled, 0, "cancelled before it was committed; nothing was changed"};
       if (uint64_t{page - 1} * page_size == kLockBytes) continue;
       bool live_has = page <= live_count;

@@ -26,7 +26,7 @@ struct ReplacedContent {
   uint64_t pages_written = 0, pages_copied = 0;  // of the live database; of the safety copy
 };
 
-// Pages looked at and in all; false stops with cancelled.
+// Bytes looked at and in all; false stops with cancelled.
 using PageProgress = std::function<bool(uint64_t done, uint64_t all)>;
 
 // The schema cookie of a database file.
