@@ -59,13 +59,15 @@ TEST_CASE("a restore to each of many random transactions equals a copy taken at 
   World world;
   const int64_t sales = soak() ? 6000 : 1000;
   const int marks_wanted = soak() ? 50 : 10;
-  // The shop opens, then waits for the agent: every sale is captured.
+  // The shop opens, then waits for the agent, and sells at sixty times a till's pace: every sale is captured singly. At
+  // full speed a starved agent may let go of a log past its bound and catch up, which is right and not what is asked
+  // here.
   world.start_shop({"--sales", "1", "--seed", "5"});
   world.wait_for_shop();
   world.start_agent();
   world.back_up("full");
-  world.start_shop({"--sales", std::to_string(sales), "--seed", std::to_string(random.below(1000000)), "--mark",
-                    std::to_string(marks_wanted), "--mark-dir", world.folder / "marks"});
+  world.start_shop({"--sales", std::to_string(sales), "--rate", "300", "--seed", std::to_string(random.below(1000000)),
+                    "--mark", std::to_string(marks_wanted), "--mark-dir", world.folder / "marks"});
   const char* types[] = {"incremental", "incremental", "differential", "incremental"};
   for (int i = 0; i < 4; i++) {
     world.until("more sales", [&] {
