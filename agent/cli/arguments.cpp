@@ -126,6 +126,7 @@ class Definition {
   }
 
   void add_log() {
+    database(command("drill", "restores the newest moment to a scratch file and proves it: all but the activation"));
     CLI::App* log = command("log", "the actions that were captured");
     database(log);
     log->add_option("--table", out_.table)->type_name("NAME");

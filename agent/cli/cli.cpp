@@ -22,7 +22,7 @@ constexpr Command kCommands[] = {
     {"log verify", run_log_verify, true, true}, {"verify", run_verify, true, true},
     {"prune", run_prune, true, true},           {"restore", run_restore, true, true},
     {"demo", run_demo, false, false},           {"demo-shop", run_demo_shop, false, false},
-    {"cancel", run_cancel, true, false},
+    {"cancel", run_cancel, true, false},        {"drill", run_drill, true, false},
 };
 
 // Nobody must write a file only to ask an agent in its usual place; but a file that was named has to be there.

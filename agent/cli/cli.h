@@ -79,6 +79,7 @@ Result<void> run_backup(const CliContext& context);
 Result<void> run_flush(const CliContext& context);
 Result<void> run_snapshots(const CliContext& context);
 Result<void> run_workflows(const CliContext& context);
+Result<void> run_drill(const CliContext& context);
 Result<void> run_cancel(const CliContext& context);
 Result<void> run_log(const CliContext& context);
 Result<void> run_log_verify(const CliContext& context);

@@ -127,4 +127,16 @@ Result<void> run_restore(const CliContext& context) {
   return {};
 }
 
+Result<void> run_drill(const CliContext& context) {
+  TILLSYNC_LET(auto agent, context.connect());
+  Json params{{"drill", true}};
+  if (!context.arguments().database.empty()) params["database"] = context.arguments().database;
+  TILLSYNC_LET(const Json begun, agent.call("restore", params));
+  TILLSYNC_LET(const Json proven, wait_for_workflow(context, agent, text_in(begun, "uuid")));
+  context.print(proven, [](const Json& document, const Style& style) {
+    return render_restore(document, "everything up to " + text_in(document, "restorable_until"), style);
+  });
+  return {};
+}
+
 }  // namespace tillsync

@@ -18,20 +18,6 @@ Json entry_of(const SnapshotVerdict& verdict) {
   return entry;
 }
 
-// The log's digests start from what snapshots say; a manifest that can't be read is `verify`'s to report.
-Result<KnownStates> states_of(ObjectStore& store, const Lineage& lineage) {
-  KnownStates known;
-  std::vector<Error> bad;
-  TILLSYNC_LET(auto manifests, list_manifests(store, lineage, &bad));
-  for (auto& manifest : manifests) {
-    // Of a damaged database's pages nothing is known about rows.
-    if (manifest.is_page_level()) continue;
-    std::sort(manifest.tables.begin(), manifest.tables.end());
-    known[manifest.sequence] = std::move(manifest.tables);
-  }
-  return known;
-}
-
 bool all_ok(const Json& entries) {
   for (const auto& entry : entries)
     if (!flag_in(entry, "ok")) return false;
@@ -96,7 +82,7 @@ Result<Json> DirectStore::verify(const Json& params, const Progress& progress) {
 Result<void> DirectStore::log_verify_database(const Lineage& lineage, const Progress& tell, Json& result) {
   StepProgress progress(tell, clock_);
   if (!progress.begin("VERIFY_LOG " + lineage.database)) return Error{ErrorKind::cancelled, 0, "interrupted"};
-  TILLSYNC_LET(const KnownStates known, states_of(*store_, lineage));
+  TILLSYNC_LET(const KnownStates known, known_states(*store_, lineage));
   TILLSYNC_LET(const LogVerdict verdict,
                verify_log(*store_, lineage, known, 1, [&](uint64_t items, uint64_t bytes, uint64_t total) {
                  return progress.show(items, bytes, total);

@@ -17,22 +17,13 @@
 
 #include "base/result.h"
 #include "base/types.h"
+#include "schedule/schedule_rule.h"
 
 namespace tillsync {
 
 struct HourRange {  // from 22:00 to 06:00 goes over midnight
   std::chrono::minutes from{0}, to{0};
   bool operator==(const HourRange&) const = default;
-};
-
-// "" is off, "15m" is every quarter of an hour, "03:00" is daily and "Sun 03:00" weekly.
-struct ScheduleRule {
-  enum class Kind { off, every, at };
-  Kind kind = Kind::off;
-  Milliseconds every{0};
-  std::optional<std::chrono::weekday> day;
-  std::chrono::minutes time_of_day{0};
-  bool operator==(const ScheduleRule&) const = default;
 };
 
 struct TerminalConfig {

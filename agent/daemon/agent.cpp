@@ -143,6 +143,7 @@ Result<void> Agent::open() {
   runner_ = std::make_unique<WorkflowRunner>(loop_, *workers_, *engine_, *ports_.clock);
   runner_->on_backup_completed([this] {
     cover_schema_changes();
+    asio::post(loop_, [this] { poll_schedule(); });  // what waited for its end
     runner_->between_backups([this] { pruner_->prune_if_due(); });
   });
   std::vector<FollowedDatabase*> all;
@@ -163,8 +164,25 @@ Result<void> Agent::open() {
   for (auto* database : all) pruned.push_back({database->id(), database->config().name});
   pruner_ = std::make_unique<Pruner>(services_, std::move(pruned));
   restores_ = std::make_unique<RestoreWorkflow>(services_, all, *shipper_);
-  engine_->define(WorkflowType::backup, backups_->steps());
+  backups_->define(*engine_);
   restores_->define(*engine_);
+  ScheduledJobs::Starts starts;
+  starts.backup = [this](FollowedDatabase& database, const std::string& type) -> Result<void> {
+    Uuid snapshot;
+    BackupWorkflow::Request request;
+    request.type = type;
+    request.database = database.config().name;
+    request.description = "scheduled";
+    TILLSYNC_TRY(start_backup(request, snapshot));
+    return {};
+  };
+  starts.drill = [this](FollowedDatabase& database) -> Result<void> {
+    TILLSYNC_TRY(start_restore({{"database", database.config().name}, {"drill", true}}));
+    return {};
+  };
+  starts.verification_ended = [this] { asio::post(loop_, [this] { poll_schedule(); }); };
+  schedule_ = std::make_unique<ScheduledJobs>(services_, all, std::move(starts));
+  TILLSYNC_TRY(schedule_->define());
   {
     auto db = state_->lease();
     for (auto* database : all) {
@@ -190,6 +208,13 @@ Agent::~Agent() = default;
 Result<Uuid> Agent::start_backup(const BackupWorkflow::Request& request, Uuid& snapshot) {
   TILLSYNC_LET(WorkflowRequest workflow, backups_->request(request, snapshot));
   TILLSYNC_LET(Uuid uuid, engine_->create(workflow));
+  runner_->start(uuid);
+  return uuid;
+}
+
+Result<Uuid> Agent::start_restore(const Json& params) {
+  TILLSYNC_LET(WorkflowRequest request, restores_->request(params));
+  TILLSYNC_LET(Uuid uuid, engine_->create(request));
   runner_->start(uuid);
   return uuid;
 }
@@ -235,17 +260,32 @@ Result<bool> Agent::lacks_snapshot(FollowedDatabase& database) {
   return lacks;
 }
 
-// The interval of the schedule; times of day and week come with the scheduler.
-void Agent::schedule_incremental() {
-  const ScheduleRule& rule = config_.schedule.incremental;
-  if (rule.kind != ScheduleRule::Kind::every) return;
-  incremental_timer_.expires_after(rule.every);
-  incremental_timer_.async_wait([this](boost::system::error_code cancelled) {
-    if (cancelled) return;
-    asio::post(*queries_, [this] {
-      for (auto& database : databases_) back_up(database->config().name, "scheduled");
+// On the loop. The rules are asked on a thread that may wait for state.db, one at a time.
+void Agent::poll_schedule() {
+  if (polling_) {
+    poll_again_ = true;
+    return;
+  }
+  polling_ = true;
+  schedule_timer_.cancel();
+  asio::post(*queries_, [this] {
+    Result<Milliseconds> wait = Scheduler::kPollInterval;
+    try {
+      wait = schedule_->poll();
+    } catch (const std::exception& bug) {
+      wait = Error{ErrorKind::internal, 0, bug.what()};
+    }
+    if (!wait) spdlog::warn("schedule: {}", wait.error().context);
+    const Milliseconds pause = std::clamp<Milliseconds>(wait ? *wait : Scheduler::kPollInterval,
+                                                        std::chrono::milliseconds(1), Scheduler::kPollInterval);
+    asio::post(loop_, [this, pause] {
+      polling_ = false;
+      if (std::exchange(poll_again_, false)) return poll_schedule();
+      schedule_timer_.expires_after(pause);
+      schedule_timer_.async_wait([this](boost::system::error_code cancelled) {
+        if (!cancelled) poll_schedule();
+      });
     });
-    schedule_incremental();
   });
 }
 
@@ -261,12 +301,13 @@ void Agent::run() {
   auto resumed = runner_->resume();
   if (!resumed) spdlog::error("workflows can't go on: {}", resumed.error().context);
   cover_schema_changes();
-  schedule_incremental();
+  poll_schedule();
   spdlog::info("terminal {} ({}) follows {} database(s); store {}", services_.terminal.str(), config_.terminal.name,
                databases_.size(), config_.store.url);
   loop_.run();
   // Control is gone; what runs ends at its next safe point, and capture commits what it has.
   pruner_->stop();
+  schedule_->stop();
   runner_->stop();
   for (auto& database : databases_) database->stop();
   shipper_->stop();
@@ -281,7 +322,7 @@ void Agent::run() {
 
 void Agent::stop() {
   asio::post(loop_, [this] {
-    incremental_timer_.cancel();
+    schedule_timer_.cancel();
     methods_->stop();
     control_->stop();
     loop_.stop();

@@ -15,6 +15,7 @@
 #include "agent/daemon/backup_workflow.h"
 #include "agent/daemon/pruner.h"
 #include "agent/daemon/restore_workflow.h"
+#include "agent/daemon/scheduled_jobs.h"
 #include "agent/daemon/workflow_runner.h"
 
 namespace tillsync {
@@ -44,9 +45,10 @@ class Agent {
   Result<void> establish_identity();
   void announce();
   void back_up(const std::string& database, const std::string& why);
-  void schedule_incremental();
+  void poll_schedule();
   void cover_schema_changes();
   Result<bool> lacks_snapshot(FollowedDatabase& database);
+  Result<Uuid> start_restore(const Json& params);
   Result<Uuid> start_backup(const BackupWorkflow::Request& request, Uuid& snapshot);
 
   Config config_;
@@ -64,10 +66,12 @@ class Agent {
   std::unique_ptr<WorkflowEngine> engine_;
   boost::asio::io_context loop_;
   boost::asio::signal_set signals_{loop_};
-  boost::asio::steady_timer incremental_timer_{loop_};
+  boost::asio::steady_timer schedule_timer_{loop_};
   std::unique_ptr<boost::asio::thread_pool> workers_;
   std::unique_ptr<boost::asio::thread_pool> queries_;
   std::unique_ptr<WorkflowRunner> runner_;
+  std::unique_ptr<ScheduledJobs> schedule_;
+  bool polling_ = false, poll_again_ = false;  // of the loop
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<class ControlMethods> methods_;
 };

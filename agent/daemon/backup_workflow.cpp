@@ -17,20 +17,45 @@ namespace tillsync {
 BackupWorkflow::BackupWorkflow(const Services& services, std::vector<FollowedDatabase*> databases, LogShipper& shipper)
     : services_(services), databases_(std::move(databases)), shipper_(shipper), assets_(services, shipper) {}
 
-std::vector<StepDefinition> BackupWorkflow::steps() {
+void BackupWorkflow::define(WorkflowEngine& engine) {
   auto step = [this](const char* type, SessionPhase phase, Result<Json> (BackupWorkflow::*run)(StepContext&)) {
     return StepDefinition{type, phase, [this, run](StepContext& context) { return (this->*run)(context); }};
   };
-  return {
-      step("INITIALIZE_BACKUP", SessionPhase::initializing, &BackupWorkflow::initialize),
-      step("CAPTURE_ENTITY_UUIDS", SessionPhase::capturing, &BackupWorkflow::count_entities),
-      step("CAPTURE_TABLE_DATA", SessionPhase::capturing, &BackupWorkflow::capture_pages),
-      step("CAPTURE_ACTION_LOG", SessionPhase::capturing, &BackupWorkflow::capture_log),
-      step("CAPTURE_CONFIGURATION", SessionPhase::capturing, &BackupWorkflow::capture_configuration),
-      step("CREATE_SNAPSHOT", SessionPhase::processing, &BackupWorkflow::create_snapshot),
-      step("UPLOAD", SessionPhase::completing, &BackupWorkflow::upload),
-      step("VALIDATE_SNAPSHOT", SessionPhase::completing, &BackupWorkflow::validate),
-  };
+  engine.define(WorkflowType::backup,
+                {
+                    step("INITIALIZE_BACKUP", SessionPhase::initializing, &BackupWorkflow::initialize),
+                    step("CAPTURE_ENTITY_UUIDS", SessionPhase::capturing, &BackupWorkflow::count_entities),
+                    step("CAPTURE_TABLE_DATA", SessionPhase::capturing, &BackupWorkflow::capture_pages),
+                    step("CAPTURE_ACTION_LOG", SessionPhase::capturing, &BackupWorkflow::capture_log),
+                    step("CAPTURE_CONFIGURATION", SessionPhase::capturing, &BackupWorkflow::capture_configuration),
+                    step("CREATE_SNAPSHOT", SessionPhase::processing, &BackupWorkflow::create_snapshot),
+                    step("UPLOAD", SessionPhase::completing, &BackupWorkflow::upload),
+                    step("VALIDATE_SNAPSHOT", SessionPhase::completing, &BackupWorkflow::validate),
+                },
+                [this](const WorkflowRecord& workflow) { clean_up(workflow); });
+}
+
+void BackupWorkflow::remove_spooled(const Json& captured, const Json& configuration, const Json& created) {
+  auto remove = [this](const Json& path) { (void)services_.files->remove(path.get<std::string>()).has_value(); };
+  if (captured.contains("packs"))
+    for (auto& pack : captured["packs"]) remove(pack.at("path"));
+  if (captured.contains("draft")) remove(captured["draft"]);
+  if (created.contains("manifest")) remove(created["manifest"]);
+  if (configuration.contains("asset_objects")) assets_.remove_spooled(configuration);
+}
+
+void BackupWorkflow::clean_up(const WorkflowRecord& workflow) {
+  Json captured, configuration, created;
+  for (auto& step : workflow.steps) {
+    if (step.status != StepStatus::completed) continue;
+    if (step.type == "CAPTURE_TABLE_DATA") captured = step.data;
+    if (step.type == "CAPTURE_CONFIGURATION") configuration = step.data;
+    if (step.type == "CREATE_SNAPSHOT") created = step.data;
+  }
+  remove_spooled(captured, configuration, created);
+  auto db = services_.state->lease();
+  auto row = db->prepare("DELETE FROM snapshots WHERE uuid=? AND NOT is_complete");
+  if (row) (void)row->bind(1, workflow.data.at("snapshot_uuid").get<std::string>()).run().has_value();
 }
 
 Result<WorkflowRequest> BackupWorkflow::request(const Request& wanted, Uuid& snapshot) {
@@ -266,7 +291,10 @@ Result<Json> BackupWorkflow::pack(StepContext& context, FollowedDatabase& databa
   Json refers = Json::array();
   for (auto& ref : built.manifest.packs) refers.push_back(ref.key);
   std::string draft = services_.spool_folder() + "/" + what.metadata.uuid.str() + ".draft";
-  TILLSYNC_TRY(spool(draft, built.manifest_bytes));
+  if (auto spooled = spool(draft, built.manifest_bytes); !spooled) {
+    for (auto& pack : built.packs) (void)services_.files->remove(pack.path).has_value();
+    return std::move(spooled).error();
+  }
   return Json{{"type", std::string(to_string(built.manifest.type))},
               {"sequence", built.manifest.sequence},
               {"transaction", built.manifest.transaction},
@@ -469,10 +497,7 @@ Result<Json> BackupWorkflow::validate(StepContext& context) {
   }
   if (!m.is_page_level()) database->set_dependency_floor(m.sequence);
   // Everything is in the store; the spool may go.
-  for (auto& pack : captured.at("packs")) (void)services_.files->remove(pack.at("path")).has_value();
-  (void)services_.files->remove(captured.at("draft")).has_value();
-  (void)services_.files->remove(context.result("CREATE_SNAPSHOT").at("manifest")).has_value();
-  assets_.remove_spooled(context.result("CAPTURE_CONFIGURATION"));
+  remove_spooled(captured, context.result("CAPTURE_CONFIGURATION"), context.result("CREATE_SNAPSHOT"));
   Json document = to_json(m, false);
   std::string note = context.result("INITIALIZE_BACKUP").at("note");
   if (m.is_page_level()) note = "the database is damaged, so its pages were kept as they are: " + m.damage;

@@ -19,7 +19,7 @@ namespace tillsync {
 class BackupWorkflow {
  public:
   BackupWorkflow(const Services& services, std::vector<FollowedDatabase*> databases, LogShipper& shipper);
-  std::vector<StepDefinition> steps();
+  void define(WorkflowEngine& engine);
   // What a newest complete snapshot makes possible: INCREMENTAL needs one, else FULL.
   struct Request {
     std::string type;  // FULL, INCREMENTAL, DIFFERENTIAL, or empty for the default
@@ -30,6 +30,9 @@ class BackupWorkflow {
 
  private:
   Result<FollowedDatabase*> database_of(const StepContext& context);
+  // What one that failed or was cancelled leaves lying. What it put into the store is the prune's.
+  void clean_up(const WorkflowRecord& workflow);
+  void remove_spooled(const Json& captured, const Json& configuration, const Json& created);
   Result<Json> initialize(StepContext& context);
   Result<Json> count_entities(StepContext& context);
   Result<Json> capture_pages(StepContext& context);

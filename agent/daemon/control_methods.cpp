@@ -236,9 +236,7 @@ void ControlMethods::follow_log(Json params, Responder responder, std::chrono::s
 }
 
 Result<Json> ControlMethods::restore(const Json& params) {
-  TILLSYNC_LET(WorkflowRequest request, agent_.restores_->request(params));
-  TILLSYNC_LET(Uuid uuid, agent_.engine_->create(request));
-  agent_.runner_->start(uuid);
+  TILLSYNC_LET(Uuid uuid, agent_.start_restore(params));
   return Json{{"uuid", uuid.str()}};
 }
 

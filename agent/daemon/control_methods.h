@@ -29,6 +29,8 @@ class ControlMethods {
   void follow_log(Json params, Responder responder, std::chrono::steady_clock::time_point until);
   Result<FollowedDatabase*> database_of(const Json& params);
   Json database_status(FollowedDatabase& database, Json& problems);
+  Json drill_status(Json& problems);
+  Result<Json> last_verified(Json& problems);
   Agent& agent_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

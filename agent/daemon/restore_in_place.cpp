@@ -284,6 +284,7 @@ Result<Json> RestoreWorkflow::activate(StepContext& context) {
 }
 
 Result<Json> RestoreWorkflow::restore_assets(StepContext& context) {
+  if (is_drill(context)) return finish_drill(context);
   if (!in_place(context)) return context.skip("restored to a file");
   // What was staged, and the copy before the last, are of no use any more; the record of the new one is durable first.
   TILLSYNC_TRY(services_.state->make_durable());
@@ -333,15 +334,23 @@ Result<Json> RestoreWorkflow::restore_assets(StepContext& context) {
   return document;
 }
 
+Result<void> RestoreWorkflow::remove_staged(const Uuid& workflow) {
+  for (const char* suffix : {"", "-journal", "-wal"}) {
+    auto removed = services_.files->remove(staging_path(workflow) + suffix);
+    if (!removed && removed.error().kind != ErrorKind::not_found) return removed;
+  }
+  return {};
+}
+
 // What a restore that failed or was cancelled leaves lying. A safety copy that was recorded is of use.
 void RestoreWorkflow::clean_up(const WorkflowRecord& workflow) {
   {
     std::lock_guard lock(mutex_);
     jobs_.erase(workflow.uuid);
   }
-  std::vector<std::string> paths;
-  const std::string staged = staging_path(workflow.uuid), safety = safety_path(workflow.uuid);
-  for (const char* suffix : {"", "-journal", "-wal"}) paths.push_back(staged + suffix);
+  (void)remove_staged(workflow.uuid).has_value();
+  if (workflow.data.value("drill", false) && workflow.status == WorkflowStatus::failed) drill_failed(workflow);
+  const std::string safety = safety_path(workflow.uuid);
   bool kept = false;
   {
     auto db = services_.state->lease();
@@ -351,8 +360,7 @@ void RestoreWorkflow::clean_up(const WorkflowRecord& workflow) {
       kept = query->step().value_or(true);
     }
   }
-  if (!kept) paths.push_back(safety);
-  for (auto& path : paths) (void)services_.files->remove(path).has_value();
+  if (!kept) (void)services_.files->remove(safety).has_value();
 }
 
 }  // namespace tillsync

@@ -116,10 +116,18 @@ Result<WorkflowRequest> RestoreWorkflow::request(const Json& params) {
                      std::string("undo goes back to what was there before, and takes no ") + moment};
   if (params.value("in_place", false) && params.value("keep_going", false))
     return Error{ErrorKind::usage, 0, "what is not proven is not put into a live database: restore to a file instead"};
-  request.name = (undo ? "undo of a restore of " : "restore of ") + database->config().name;
+  const bool drill = params.value("drill", false);
+  if (drill)
+    for (const char* other : {"in_place", "keep_going", "undo"})
+      if (params.value(other, false))
+        return Error{ErrorKind::usage, 0, std::string("a drill changes nothing and takes no ") + other};
+  request.name = (undo    ? "undo of a restore of "
+                  : drill ? "restore drill of "
+                          : "restore of ") +
+                 database->config().name;
   RestoreSession session;
   session.database_id = database->id();
-  session.target = params.value("in_place", false) ? "in place" : "file";
+  session.target = params.value("in_place", false) ? "in place" : drill ? "drill" : "file";
   request.restore = session;
   return request;
 }
@@ -129,6 +137,7 @@ Result<Json> RestoreWorkflow::validate(StepContext& context) {
   TILLSYNC_LET(auto database, database_of(context.data()));
   TILLSYNC_LET(RestoreMoment moment, parse_moment(context.data()));
   std::string note;
+  const Timestamp asked_at = services_.clock->now();
   if (!moment.snapshot) {
     TILLSYNC_LET(note, complete_log(context, *database));
   }
@@ -142,6 +151,7 @@ Result<Json> RestoreWorkflow::validate(StepContext& context) {
               {"by_snapshot", moment.snapshot.has_value()},
               {"newest", job->plan.newest},
               {"note", job->plan.note}};
+  if (job->plan.newest && note.empty()) result["log_complete_at"] = to_ms(asked_at);
   TILLSYNC_TRY(services_.files->make_directories(services_.staging_folder()));
   job->staging = std::make_unique<Staging>(*services_.store, *services_.files, services_.vfs->name(),
                                            staging_path(context.workflow()));
@@ -243,6 +253,8 @@ Result<Json> RestoreWorkflow::check_packs(StepContext& context) {
                    beside + ": the restore in place needs up to " + std::to_string(there) +
                        " bytes beside the database, " + std::to_string(free_there) + " are free"};
   }
+  // Who needs a restore may have the last of the disk; a drill may not.
+  if (is_drill(context)) needed += services_.config->limits.min_free;
   TILLSYNC_LET(uint64_t free, services_.files->free_space(services_.staging_folder()));
   if (free < needed)
     return Error{ErrorKind::no_space, 0,
@@ -343,7 +355,7 @@ Result<Json> RestoreWorkflow::prove(StepContext& context) {
     context.progress(items, bytes, total);
     return !context.cancelled();
   }));
-  TILLSYNC_TRY(job->staging->seal());
+  if (!is_drill(context)) TILLSYNC_TRY(job->staging->seal());
   Json document = outcome_json(outcome, job->plan.note);
   document["snapshot_uuid"] = job->plan.chain.target().uuid.str();
   document["state"] = state_digest(job->staging->expected()).hex();
@@ -361,6 +373,8 @@ Result<Json> RestoreWorkflow::deliver(WorkflowEngine& engine, const Uuid& workfl
     return Error{ErrorKind::conflict, 0,
                  "the restore is not proven yet, or has failed: " +
                      record.error.value_or(std::string(to_string(record.status)))};
+  if (record.data.value("drill", false))
+    return Error{ErrorKind::usage, 0, "workflow " + workflow.str() + " was a drill; there is nothing to deliver"};
   if (record.data.value("in_place", false))
     return Error{ErrorKind::usage, 0, "workflow " + workflow.str() + " restored in place; there is nothing to deliver"};
   Json document = result_of(record);

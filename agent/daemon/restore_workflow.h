@@ -7,9 +7,12 @@
 // workflows of their own, run by a step of the restore (`parent` in their data). MIGRATE_SCHEMA happens in place alone:
 // a file is given as the moment was.
 //
+// A drill is a restore to a file that is proven and thrown away; it reads the file assets too. What it proved, or why
+// it failed, is kept (agent/daemon/drill_record.h).
+//
 // A step that finds no staging of this process (the agent was restarted) fills and replays again: the staged file is
 // not synced before it is proven. Workflow data: {database, snapshot | at | sequence | transaction, keep_going,
-// in_place, undo}. Threads: steps run on the workers; deliver() on any.
+// in_place, undo, drill}. Threads: steps run on the workers; deliver() on any.
 #pragma once
 
 #include <map>
@@ -63,6 +66,12 @@ class RestoreWorkflow {
   Result<Json> put_aside(StepContext& context);
   Result<Json> activate(StepContext& context);
   Result<Json> restore_assets(StepContext& context);
+  Result<Json> finish_drill(StepContext& context);
+  Result<Timestamp> proven_until(StepContext& context, const FollowedDatabase& database, const Json& document,
+                                 const Manifest& snapshot) const;
+  void drill_failed(const WorkflowRecord& workflow);
+  // not_found is fine.
+  Result<void> remove_staged(const Uuid& workflow);
   void clean_up(const WorkflowRecord& workflow);
 
   struct Replacement {
@@ -79,6 +88,7 @@ class RestoreWorkflow {
   Result<int64_t> live_schema_version(const FollowedDatabase& database) const;
 
   static bool in_place(const StepContext& context) { return context.data().value("in_place", false); }
+  static bool is_drill(const StepContext& context) { return context.data().value("drill", false); }
   static bool is_undo(const StepContext& context) { return context.data().value("undo", false); }
   std::string staging_path(const Uuid& workflow) const {
     return services_.staging_folder() + "/" + workflow.str() + ".db";

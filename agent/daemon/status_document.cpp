@@ -1,5 +1,7 @@
 // The document of `tillsync status --json`.
+#include "agent/daemon/backup_verifier.h"
 #include "agent/daemon/control_methods.h"
+#include "agent/daemon/drill_record.h"
 #include "dbfile/page.h"
 
 namespace tillsync {
@@ -62,6 +64,59 @@ Json ControlMethods::database_status(FollowedDatabase& database, Json& problems)
   return j;
 }
 
+// restorable_until is true of every database: the oldest of theirs, and null while one was never proven.
+Json ControlMethods::drill_status(Json& problems) {
+  std::optional<Timestamp> until, at;
+  bool all = !agent_.databases_.empty();
+  Json last_result = nullptr;
+  auto db = agent_.state_->lease();
+  for (auto& database : agent_.databases_) {
+    auto record = read_drill(*db, database->id());
+    if (!record || !*record) {
+      all = false;
+      continue;
+    }
+    const DrillRecord& drill = **record;
+    if (!drill.restorable_until) all = false;
+    if (drill.restorable_until && (!until || *drill.restorable_until < *until)) until = drill.restorable_until;
+    if (!at || drill.finished_at > *at) at = drill.finished_at;
+    if (last_result.is_null()) last_result = "ok";
+    if (!drill.error) continue;
+    last_result = database->config().name + ": " + *drill.error;
+    problems.push_back(problem("drill",
+                               database->config().name + ": the restore drill of " + to_rfc3339(drill.finished_at) +
+                                   " failed: " + *drill.error,
+                               "make a full backup ('tillsync backup --type full --wait'), then try again with "
+                               "'tillsync drill'; 'tillsync verify --data' names every damaged object"));
+  }
+  return {{"restorable_until", time_or_null(all ? until : std::nullopt)},
+          {"last_result", last_result},
+          {"last_run_at", time_or_null(at)}};
+}
+
+Result<Json> ControlMethods::last_verified(Json& problems) {
+  auto db = agent_.state_->lease();
+  for (auto& database : agent_.databases_) {
+    TILLSYNC_LET(auto record, read_verification(*db, database->id()));
+    if (!record || record->findings.empty()) continue;
+    const auto more = record->findings.size() - 1;
+    problems.push_back(problem(
+        "verify",
+        database->config().name + ": the verification of " + to_rfc3339(record->finished_at) +
+            " found damage in the store: " + record->findings.front() +
+            (more ? " (and " + std::to_string(more) + " more)" : ""),
+        "make a full backup now ('tillsync backup --type full --wait'); 'tillsync verify --data' and 'tillsync log "
+        "verify' name every damaged object"));
+  }
+  TILLSYNC_LET(auto newest, db->prepare("SELECT uuid, created_at, sequence, max(captured_at) FROM snapshots WHERE "
+                                        "is_complete AND is_verified"));
+  TILLSYNC_LET(bool row, newest.step());
+  if (!row || newest.is_null(0)) return Json(nullptr);
+  return Json{{"uuid", newest.text(0)},
+              {"created_at", to_rfc3339(from_ms(newest.integer(1)))},
+              {"sequence", newest.integer(2)}};
+}
+
 Result<Json> ControlMethods::status() {
   Json problems = Json::array(), databases = Json::array();
   for (auto& database : agent_.databases_) databases.push_back(database_status(*database, problems));
@@ -97,6 +152,8 @@ Result<Json> ControlMethods::status() {
                                    {"sequence", newest.integer(3)}};
     }
   }
+  Json drill = drill_status(problems);
+  TILLSYNC_LET(snapshots["last_verified"], last_verified(problems));
   Json workflow = nullptr;
   if (auto p = agent_.engine_->progress())
     workflow = {{"uuid", p->workflow.str()},
@@ -126,7 +183,7 @@ Result<Json> ControlMethods::status() {
                     {"errors", transfers.errors}};
   j["snapshots"] = std::move(snapshots);
   j["workflow"] = std::move(workflow);
-  j["drill"] = {{"restorable_until", nullptr}, {"last_result", nullptr}};
+  j["drill"] = std::move(drill);
   j["problems"] = std::move(problems);
   return j;
 }

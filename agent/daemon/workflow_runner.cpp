@@ -9,13 +9,13 @@ namespace tillsync {
 namespace asio = boost::asio;
 constexpr std::chrono::milliseconds kProgressInterval{250};
 
-Json progress_json(const Uuid& workflow, const Progress& p) {
-  Json j{{"uuid", workflow.str()}, {"step", p.step},  {"percent", p.percent}, {"bytes", p.bytes},
-         {"items", p.items},       {"rate", nullptr}, {"eta_ms", nullptr}};
-  if (p.rate_bytes_per_second > 0) j["rate"] = p.rate_bytes_per_second;
-  if (p.eta) j["eta_ms"] = p.eta->count();
-  return j;
+namespace {
+// {uuid, step, percent, bytes, items, rate, eta_ms}
+Json notification(const Uuid& workflow, Json progress) {
+  progress["uuid"] = workflow.str();
+  return progress;
 }
+}  // namespace
 
 WorkflowRunner::WorkflowRunner(asio::io_context& loop, asio::thread_pool& workers, WorkflowEngine& engine, Clock& clock)
     : loop_(loop), workers_(workers), backups_(workers.get_executor()), engine_(engine), clock_(clock), ticker_(loop) {}
@@ -121,6 +121,9 @@ void WorkflowRunner::watch(const Uuid& workflow, Responder responder) {
   auto record = engine_.describe(workflow);
   // It may have ended before it was watched.
   if (!record || is_final(record->status)) return finished(workflow);
+  // How far it was before a restart, or before it began to wait.
+  if (!engine_.progress(workflow) && record->progress.is_object())
+    responder.notify("progress", notification(workflow, record->progress));
   asio::post(loop_, [this] {
     if (!std::exchange(ticking_, true)) tick();
   });
@@ -135,7 +138,8 @@ void WorkflowRunner::tick() {
       return;
     }
     for (auto& [workflow, responder] : watchers_)
-      if (auto progress = engine_.progress(workflow)) responder.notify("progress", progress_json(workflow, *progress));
+      if (auto progress = engine_.progress(workflow))
+        responder.notify("progress", notification(workflow, to_json(*progress)));
   }
   ticker_.expires_after(kProgressInterval);
   ticker_.async_wait([this](boost::system::error_code cancelled) {

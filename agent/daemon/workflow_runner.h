@@ -51,7 +51,4 @@ class WorkflowRunner {
   std::map<Uuid, std::shared_ptr<boost::asio::steady_timer>> waiting_;
 };
 
-// {uuid, step, percent, bytes, items, rate, eta_ms}
-Json progress_json(const Uuid& workflow, const Progress& progress);
-
 }  // namespace tillsync

@@ -94,6 +94,13 @@ AssetCapture::AssetCapture(Environment environment)
     : environment_(std::move(environment)),
       writer_(environment_.files, environment_.spool_folder, environment_.terminal, environment_.random) {}
 
+AssetCapture::~AssetCapture() {
+  if (finished_) return;
+  for (auto& made : made_)
+    if (!made.chunk.path.empty()) drop(made.chunk.path);
+  for (auto& tree : captured_.trees) drop(tree.path);
+}
+
 void AssetCapture::drop(const std::string& path) { (void)environment_.files.remove(path).has_value(); }
 
 Result<void> AssetCapture::tell() {
@@ -396,6 +403,7 @@ Result<CapturedAssets> AssetCapture::finish() {
     else
       captured_.chunks.push_back({keys::asset_chunk(environment_.terminal, chunk.sha256), chunk.path, chunk.size});
   }
+  finished_ = true;
   return std::move(captured_);
 }
 

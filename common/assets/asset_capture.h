@@ -8,7 +8,7 @@
 // Memory: one chunk, one piece, one section of a tree, the names in one folder a level, about 8 MB of piece names.
 // Durability: what finish() names is durable in the spool.
 // Errors: those of the spool and of state.db; cancelled when progress answers false. A spool without room is a note of
-// the asset: the snapshot of the database goes on. After an error the sweep at start-up takes what is in the spool.
+// the asset: the snapshot of the database goes on. What is not finished leaves nothing in the spool.
 // Threads: one.
 #pragma once
 
@@ -55,6 +55,7 @@ class AssetCapture {
     std::function<bool(uint64_t files, uint64_t bytes)> progress;
   };
   explicit AssetCapture(Environment environment);
+  ~AssetCapture();
 
   Result<void> capture(const AssetRequest& request);
   Result<CapturedAssets> finish();
@@ -99,6 +100,7 @@ class AssetCapture {
   std::vector<Made> made_;
   std::map<Digest, Place> placed_;  // by this capture; bounded, so that it may miss a piece and store it twice
   CapturedAssets captured_;
+  bool finished_ = false;
 };
 
 // A text of any bytes as UTF-8 that can be shown.

@@ -149,4 +149,17 @@ Result<SnapshotVerdict> SnapshotVerifier::prove(const Uuid& snapshot, const Prog
   return concluded(std::move(verdict), std::move(outcome));
 }
 
+Result<KnownStates> known_states(ObjectStore& store, const Lineage& lineage) {
+  KnownStates known;
+  std::vector<Error> bad;
+  TILLSYNC_LET(auto manifests, list_manifests(store, lineage, &bad));
+  for (auto& manifest : manifests) {
+    // Of a damaged database's pages nothing is known about rows.
+    if (manifest.is_page_level()) continue;
+    std::sort(manifest.tables.begin(), manifest.tables.end());
+    known[manifest.sequence] = std::move(manifest.tables);
+  }
+  return known;
+}
+
 }  // namespace tillsync

@@ -10,6 +10,7 @@
 
 #include <map>
 
+#include "actionlog/log_verifier.h"
 #include "assets/asset_verifier.h"
 #include "restore/staging.h"
 #include "snapshot/verified.h"
@@ -57,5 +58,9 @@ class SnapshotVerifier {
   AssetVerifier assets_;
   std::map<std::string, Result<void>> checked_, read_;  // by pack key
 };
+
+// The states that verify_log() starts from: what the manifests say of their tables. A manifest that can't be read is
+// the SnapshotVerifier's to report.
+Result<KnownStates> known_states(ObjectStore& store, const Lineage& lineage);
 
 }  // namespace tillsync

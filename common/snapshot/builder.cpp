@@ -37,6 +37,10 @@ class Builder {
     out_.manifest_key = keys::manifest(prefix_, m.uuid);
     return std::move(out_);
   }
+  // After a build that failed: what it made so far is of no use.
+  void discard() {
+    for (auto& pack : out_.packs) (void)files_.remove(pack.path).has_value();
+  }
 
  private:
   Result<void> prepare_relations() {
@@ -195,7 +199,10 @@ class Builder {
 
 Result<BuiltSnapshot> build_snapshot(const SnapshotPlan& plan, PageImage& image, FileSystem& files,
                                      const std::string& spool_folder, Random& random) {
-  return Builder(plan, image, files, spool_folder, random).build().with("snapshot " + plan.metadata.uuid.str());
+  Builder builder(plan, image, files, spool_folder, random);
+  auto built = builder.build();
+  if (!built) builder.discard();
+  return std::move(built).with("snapshot " + plan.metadata.uuid.str());
 }
 
 }  // namespace tillsync

@@ -180,10 +180,23 @@ CREATE INDEX asset_pieces_by_chunk ON asset_pieces(chunk_id);
 CREATE TABLE asset_trees(asset TEXT PRIMARY KEY, content BLOB NOT NULL, sha256 BLOB NOT NULL, size INTEGER NOT NULL) WITHOUT ROWID;
 )sql";
 
+// What the schedule has begun (common/schedule/scheduler.h), what the last restore drill and the last verification of
+// each database found, and how far a workflow was, for after a restart.
+constexpr const char* kSchedule = R"sql(
+CREATE TABLE schedule_runs(job TEXT PRIMARY KEY, rule TEXT NOT NULL, begun_at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE drills(
+  database_id INTEGER PRIMARY KEY, workflow_uuid TEXT NOT NULL, finished_at INTEGER NOT NULL, error TEXT,
+  restorable_until INTEGER,                   -- of the last one that succeeded, with its place in the log:
+  sequence INTEGER, transaction_no INTEGER, succeeded_at INTEGER);
+CREATE TABLE verifications(database_id INTEGER PRIMARY KEY, finished_at INTEGER NOT NULL, snapshots INTEGER NOT NULL,
+  proven INTEGER NOT NULL, segments INTEGER NOT NULL, bytes INTEGER NOT NULL, findings TEXT NOT NULL);
+ALTER TABLE workflows ADD COLUMN progress TEXT;
+)sql";
+
 constexpr Migration kMigrations[] = {
     {1, "Initial schema", kInitialSchema}, {2, "Snapshots of damaged databases", kDamagedSnapshots},
     {3, "Spans of commits", kCommitSpans}, {4, "Restores in place", kActivations},
-    {5, "File assets", kAssets},
+    {5, "File assets", kAssets},           {6, "Schedule, drills and verifications", kSchedule},
 };
 
 // The table of migrations is there before the first of them.

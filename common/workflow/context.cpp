@@ -11,7 +11,8 @@ StepContext::StepContext(const WorkflowRecord& record, const StepRecord& step, S
       board_(board),
       flags_(flags),
       saved_(step.data),
-      attempt_(step.retry_count + 1) {}
+      attempt_(step.retry_count + 1),
+      kept_at_(clock.steady_now()) {}
 
 const Json& StepContext::result(std::string_view step_type) const {
   static const Json none;
@@ -30,6 +31,29 @@ Result<void> StepContext::save(Json data) {
 
 void StepContext::progress(uint64_t items, uint64_t bytes, uint64_t bytes_total) {
   board_.update(record_.uuid, items, bytes, bytes_total);
+  {
+    std::lock_guard lock(progress_mutex_);
+    const auto now = clock_.steady_now();
+    if (now - kept_at_ < kProgressKept) return;
+    kept_at_ = now;
+  }
+  auto progress = board_.get(record_.uuid);
+  if (!progress) return;
+  // It is for the eyes: one that can't be written now is written later.
+  auto db = state_.lease();
+  auto keep = db->cached("UPDATE workflows SET progress=? WHERE id=?");
+  if (keep) (void)(*keep)->bind(1, dump(to_json(*progress))).bind(2, record_.id).run().has_value();
+  for (const char* sql : {"UPDATE backup_sessions SET progress=?, last_update_time=? WHERE workflow_uuid=?",
+                          "UPDATE restore_sessions SET progress=?, last_update_time=? WHERE workflow_uuid=?"}) {
+    auto session = db->cached(sql);
+    if (session)
+      (void)(*session)
+          ->bind(1, progress->percent)
+          .bind(2, to_ms(clock_.now()))
+          .bind(3, record_.uuid.str())
+          .run()
+          .has_value();
+  }
 }
 
 bool StepContext::cancelled() const { return flags_.cancelled || (flags_.stopping && *flags_.stopping); }

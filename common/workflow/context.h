@@ -6,6 +6,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 
 #include "workflow/progress.h"
 #include "workflow/records.h"
@@ -33,7 +34,9 @@ class StepContext {
   Result<void> save(Json data);
   uint32_t attempt() const { return attempt_; }  // from 1
 
+  // Also kept in state.db, every kProgressKept: who asks after a restart sees how far it was.
   void progress(uint64_t items, uint64_t bytes, uint64_t bytes_total);
+  static constexpr std::chrono::seconds kProgressKept{2};
   // Look often; when true, return an error of kind cancelled.
   bool cancelled() const;
   Error cancelled_error() const { return Error{ErrorKind::cancelled, 0, "cancelled"}; }
@@ -61,6 +64,8 @@ class StepContext {
   Json saved_;
   uint32_t attempt_;
   bool skipped_ = false;
+  std::mutex progress_mutex_;
+  std::chrono::steady_clock::time_point kept_at_;
   std::vector<std::function<Result<void>(Connection&)>> on_commit_;
   std::optional<std::string> snapshot_;
   std::vector<Json> migration_log_, replay_log_;

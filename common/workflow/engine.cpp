@@ -318,7 +318,8 @@ Result<RunOutcome> WorkflowEngine::end(WorkflowRecord& workflow, WorkflowStatus 
   auto db = state_.lease();
   TILLSYNC_LET(auto transaction, Transaction::begin(*db));
   TILLSYNC_LET(auto update, db->cached("UPDATE workflows SET status=?, updated_at=?, completed_at=?, not_before=0, "
-                                       "error=?, error_kind=? WHERE id=?"));
+                                       "error=?, error_kind=?, progress=iif(?1='COMPLETED', NULL, progress) "
+                                       "WHERE id=?"));
   TILLSYNC_TRY(update->bind(1, to_string(status))
                    .bind(2, now)
                    .bind(3, now)

@@ -11,6 +11,14 @@ constexpr double kSmoothingSeconds = 5;
 constexpr double kSampleSecondsMin = 0.2;
 }  // namespace
 
+Json to_json(const Progress& p) {
+  Json j{{"step", p.step},   {"percent", p.percent}, {"bytes", p.bytes},
+         {"items", p.items}, {"rate", nullptr},      {"eta_ms", nullptr}};
+  if (p.rate_bytes_per_second > 0) j["rate"] = p.rate_bytes_per_second;
+  if (p.eta) j["eta_ms"] = p.eta->count();
+  return j;
+}
+
 void ProgressBoard::begin_step(const Uuid& workflow, std::string type, std::string step, size_t number, size_t count) {
   std::lock_guard lock(mutex_);
   auto [it, made] = entries_.try_emplace(workflow);

@@ -1,7 +1,8 @@
 // How far a running workflow is, for a person who watches.
 //
 // Units: bytes; rate in bytes a second, averaged over about five seconds; percent of the whole workflow, every step
-// counting the same. Kept in memory: after a restart it begins again at the first unfinished step.
+// counting the same. The board is in memory; what it says is kept with the workflow every few seconds, for after a
+// restart (StepContext::progress).
 // Threads: any.
 #pragma once
 
@@ -12,6 +13,7 @@
 #include <string>
 
 #include "base/ids.h"
+#include "base/json.h"
 #include "ports/clock.h"
 
 namespace tillsync {
@@ -29,6 +31,9 @@ struct Progress {
   double rate_bytes_per_second = 0;
   std::optional<Milliseconds> eta;  // of this step; nullopt while it cannot be said
 };
+
+// {step, percent, bytes, items, rate, eta_ms}; null where it can't be said.
+Json to_json(const Progress& progress);
 
 class ProgressBoard {
  public:

@@ -23,7 +23,7 @@ std::optional<Timestamp> optional_time(const Statement& row, int column) {
 
 constexpr const char* kWorkflowColumns =
     "SELECT id, uuid, name, status, type, data, created_at, updated_at, completed_at, error, error_kind, retry_count,"
-    " max_retries, not_before FROM workflows ";
+    " max_retries, not_before, progress FROM workflows ";
 
 Result<WorkflowRecord> workflow_of(const Statement& row) {
   WorkflowRecord w;
@@ -41,6 +41,9 @@ Result<WorkflowRecord> workflow_of(const Statement& row) {
   w.retry_count = static_cast<uint32_t>(row.integer(11));
   w.max_retries = static_cast<uint32_t>(row.integer(12));
   w.not_before = from_ms(row.integer(13));
+  if (auto progress = row.optional_text(14)) {
+    TILLSYNC_LET(w.progress, parse_json(*progress, "progress of workflow " + w.uuid.str()));
+  }
   return w;
 }
 
@@ -146,6 +149,7 @@ Json to_json(const WorkflowRecord& w) {
           {"completed_at", time_or_null(w.completed_at)},
           {"error", text_or_null(w.error)},
           {"error_class", w.error_kind ? Json(to_string(error_class(*w.error_kind))) : Json()},
+          {"progress", w.progress},
           {"retry_count", w.retry_count},
           {"max_retries", w.max_retries},
           {"not_before", to_ms(w.not_before) == 0 ? Json() : Json(to_rfc3339(w.not_before))},

@@ -52,6 +52,7 @@ struct WorkflowRecord {
   uint32_t retry_count = 0;  // retries since the last step that completed
   uint32_t max_retries = 0;
   Timestamp not_before;           // epoch when it may run now
+  Json progress;                  // to_json(Progress), as it was kept last; null before
   std::vector<StepRecord> steps;  // in order
 };
 

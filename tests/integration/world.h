@@ -32,6 +32,8 @@ struct World {
   ChildProcess agent, shop;
 
   std::string log_flush;
+  // Nothing happens that a test did not ask for, whatever the day.
+  std::string schedule = "incremental = \"\"\nfull = \"\"\nverify = \"\"\ndrill = \"\"\n";
 
   explicit World(const std::string& more = "", const std::string& flush_after = "200ms") : log_flush(flush_after) {
     std::filesystem::create_directory(store);
@@ -43,7 +45,8 @@ struct World {
         << "\"\ncontrol = \"" << socket << "\"\n"
         << "[[database]]\nname = \"pos\"\npath = \"" << db << "\"\nscan_interval = \"1s\"\n"
         << extra_databases << "[store]\nurl = \"file://" << store << "\"\n[schedule]\nlog_flush = \"" << log_flush
-        << "\"\nincremental = \"\"\n[limits]\nmin_free = \"0B\"\n"
+        << "\"\n"
+        << schedule << "[limits]\nmin_free = \"0B\"\n"
         << more;
   }
 

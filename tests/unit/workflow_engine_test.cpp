@@ -307,4 +307,28 @@ TEST_SUITE("workflow") {
     CHECK(outcome.state == State::failed);
     CHECK(contains(outcome.error->context, "OLD"));
   }
+
+  TEST_CASE_FIXTURE(Workflows, "workflow: how far it was is kept for after a restart, and gone when it is done") {
+    second = [&](StepContext& context) -> Result<Json> {
+      context.progress(1, 10, 100);
+      clock.advance(StepContext::kProgressKept);
+      context.progress(2, 40, 100);
+      context.progress(3, 60, 100);  // too soon after the last one to be kept
+      return Error{ErrorKind::offline, 0, "no link"};
+    };
+    Uuid uuid = must(engine->create(request));
+    CHECK(must(engine->run(uuid)).state == State::waiting);
+    restart();
+    auto record = must(engine->describe(uuid));
+    CHECK(record.progress["step"] == "SECOND");
+    CHECK(record.progress["bytes"] == 40);
+    CHECK(record.progress["items"] == 2);
+    CHECK(record.progress["percent"].get<double>() == doctest::Approx(100.0 * 1.4 / 3));
+    CHECK(to_json(record)["progress"] == record.progress);
+    CHECK(std::stod(session("progress")) == doctest::Approx(100.0 * 1.4 / 3));
+    second = [](StepContext&) -> Result<Json> { return Json{{"n", 2}}; };
+    clock.advance(1h);
+    CHECK(must(engine->run(uuid)).state == State::done);
+    CHECK(must(engine->describe(uuid)).progress.is_null());
+  }
 }
