@@ -116,6 +116,9 @@ Result<void> run_prune(const CliContext& context) {
     if (!member(database, "problems").empty())
       return Error{ErrorKind::corrupt, 0,
                    "not everything was pruned: what can't be read is no reason to remove something"};
+  if (!member(member(pruned, "assets"), "problems").empty())
+    return Error{ErrorKind::corrupt, 0,
+                 "no file asset was pruned: what can't be read is no reason to remove something"};
   return {};
 }
 

@@ -2,6 +2,7 @@
 #include "agent/cli/direct_store.h"
 #include "agent/cli/step_progress.h"
 #include "agent/cli/text.h"
+#include "prune/asset_prune.h"
 #include "prune/prune_run.h"
 
 namespace tillsync {
@@ -28,6 +29,7 @@ Result<Json> DirectStore::prune(const Json& params, const Progress& tell) {
   TILLSYNC_LET(const auto found, databases(params));
   const bool dry_run = flag_in(params, "dry_run");
   Json documents = Json::array();
+  std::set<Uuid> going;
   StepProgress progress(tell, clock_);
   for (const auto& lineage : found) {
     if (!progress.begin("PRUNE " + lineage.database)) return Error{ErrorKind::cancelled, 0, "interrupted"};
@@ -38,10 +40,21 @@ Result<Json> DirectStore::prune(const Json& params, const Progress& tell) {
     TILLSYNC_LET(const PrunePlan plan, plan_prune(*store_, terminal_, lineage.database, request));
     PruneHooks hooks;
     hooks.progress = [&](uint64_t done, uint64_t) { return progress.show(done, 0, 0); };
+    for (auto& one : plan.lineages) going.insert(one.remove.begin(), one.remove.end());
     if (!dry_run) TILLSYNC_TRY(run_prune(*store_, plan, random_, hooks));
     documents.push_back(to_json(plan, !dry_run));
   }
-  return Json{{"dry_run", dry_run}, {"databases", std::move(documents)}};
+  if (!progress.begin("PRUNE_ASSETS")) return Error{ErrorKind::cancelled, 0, "interrupted"};
+  AssetPruneRequest request;
+  request.now = clock_.now();
+  request.is_wanted = [&] { return progress.show(0, 0, 0); };
+  request.going = std::move(going);
+  TILLSYNC_LET(AssetPrunePlan assets, plan_asset_prune(*store_, terminal_, request));
+  Json document = to_json(assets, !dry_run);
+  AssetPruneHooks hooks;
+  hooks.progress = [&](uint64_t done, uint64_t) { return progress.show(done, 0, 0); };
+  if (!dry_run) TILLSYNC_TRY(run_asset_prune(*store_, std::move(assets), hooks));
+  return Json{{"dry_run", dry_run}, {"databases", std::move(documents)}, {"assets", std::move(document)}};
 }
 
 }  // namespace tillsync

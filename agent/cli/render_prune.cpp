@@ -85,6 +85,13 @@ std::string render_prune(const Json& pruned, const Style& style) {
              (problem.is_string() ? printable(problem.get<std::string>()) : std::string()) + "\n";
     out += "\n";
   }
+  const Json& assets = member(pruned, "assets");
+  if (count_in(assets, "objects") > 0)
+    out += toned(style, Tone::strong, "file assets") + ": " + counted(count_in(assets, "objects"), "object") + " of " +
+           human_size(count_in(assets, "bytes")) + (dry_run ? " would go" : " removed") + ".\n\n";
+  for (const auto& problem : member(assets, "problems"))
+    out += toned(style, Tone::bad, "LEFT AS IT IS  ") +
+           "file assets: " + (problem.is_string() ? printable(problem.get<std::string>()) : std::string()) + "\n\n";
   if (out.empty()) return "Nothing to prune.\n";
   out.pop_back();
   return out;

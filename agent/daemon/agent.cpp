@@ -14,6 +14,10 @@ namespace tillsync {
 
 namespace asio = boost::asio;
 
+namespace {
+constexpr std::chrono::seconds kDiskInterval{5};
+}
+
 Result<std::unique_ptr<Agent>> Agent::create(const Config& config, const Ports& ports) {
   // The WAL-reset bug is the checkpointer's, and we checkpoint (docs/architecture.md).
   if (sqlite3_libversion_number() < 3051003)
@@ -202,7 +206,8 @@ Result<void> Agent::open() {
   return {};
 }
 
-Agent::Agent(const Config& config, const Ports& ports) : config_(config), ports_(ports) {}
+Agent::Agent(const Config& config, const Ports& ports)
+    : config_(config), ports_(ports), disk_(config.limits.min_free) {}
 Agent::~Agent() = default;
 
 Result<Uuid> Agent::start_backup(const BackupWorkflow::Request& request, Uuid& snapshot) {
@@ -289,12 +294,34 @@ void Agent::poll_schedule() {
   });
 }
 
+// On the loop: asking for the free space does not wait for a disk.
+void Agent::watch_disk() {
+  auto free = ports_.files->free_space(config_.terminal.state_dir);
+  const DiskRung before = disk_.rung(), now = free ? disk_.look(*free) : before;
+  if (now != before) {
+    const std::string words = config_.terminal.state_dir + ": " + std::to_string(*free) +
+                              " bytes are free; limits.min_free keeps " + std::to_string(config_.limits.min_free);
+    spdlog::log(now > before ? spdlog::level::warn : spdlog::level::info, "disk: {} ({})", to_string(now), words);
+    shipper_->set_disk_rung(now);
+    std::optional<Error> why;
+    if (now == DiskRung::let_go) why = Error{ErrorKind::no_space, 0, words};
+    if (now == DiskRung::let_go || before == DiskRung::let_go)
+      for (auto& database : databases_) database->hold(why);
+  }
+  disk_rung_ = now;
+  disk_timer_.expires_after(kDiskInterval);
+  disk_timer_.async_wait([this](boost::system::error_code cancelled) {
+    if (!cancelled) watch_disk();
+  });
+}
+
 void Agent::run() {
   signals_.add(SIGTERM);
   signals_.add(SIGINT);
   signals_.async_wait([this](boost::system::error_code cancelled, int) {
     if (!cancelled) stop();
   });
+  watch_disk();  // before capture begins
   for (auto& database : databases_) database->start();
   shipper_->start();
   asio::post(*queries_, [this] { announce(); });
@@ -323,6 +350,7 @@ void Agent::run() {
 void Agent::stop() {
   asio::post(loop_, [this] {
     schedule_timer_.cancel();
+    disk_timer_.cancel();
     methods_->stop();
     control_->stop();
     loop_.stop();

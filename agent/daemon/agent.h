@@ -5,6 +5,7 @@
 // Threads: create(), run() on the main thread; stop() from any.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -46,6 +47,7 @@ class Agent {
   void announce();
   void back_up(const std::string& database, const std::string& why);
   void poll_schedule();
+  void watch_disk();
   void cover_schema_changes();
   Result<bool> lacks_snapshot(FollowedDatabase& database);
   Result<Uuid> start_restore(const Json& params);
@@ -66,6 +68,9 @@ class Agent {
   std::unique_ptr<WorkflowEngine> engine_;
   boost::asio::io_context loop_;
   boost::asio::signal_set signals_{loop_};
+  boost::asio::steady_timer disk_timer_{loop_};
+  DiskLadder disk_;  // of the loop
+  std::atomic<DiskRung> disk_rung_ = DiskRung::roomy;
   boost::asio::steady_timer schedule_timer_{loop_};
   std::unique_ptr<boost::asio::thread_pool> workers_;
   std::unique_ptr<boost::asio::thread_pool> queries_;

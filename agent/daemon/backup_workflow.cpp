@@ -14,6 +14,10 @@
 
 namespace tillsync {
 
+namespace {
+constexpr uint64_t kLookForRoomEvery = 16 << 20;
+}
+
 BackupWorkflow::BackupWorkflow(const Services& services, std::vector<FollowedDatabase*> databases, LogShipper& shipper)
     : services_(services), databases_(std::move(databases)), shipper_(shipper), assets_(services, shipper) {}
 
@@ -275,11 +279,24 @@ Result<Json> BackupWorkflow::pack(StepContext& context, FollowedDatabase& databa
     };
   }
   uint32_t page_size = image.page_size();
+  const uint64_t min_free = services_.config->limits.min_free;
+  std::optional<uint64_t> looked_at;
+  std::optional<Error> no_room;
   what.progress = [&](uint64_t done, uint64_t total) {
     context.progress(done, done * page_size, total * page_size);
-    return !context.cancelled();
+    if (!looked_at || (done - *looked_at) * page_size >= kLookForRoomEvery) {
+      looked_at = done;
+      auto free = services_.files->free_space(services_.spool_folder());
+      if (free && *free < min_free)
+        no_room = Error{ErrorKind::no_space, 0,
+                        services_.spool_folder() + ": no room for a snapshot: " + std::to_string(*free) +
+                            " bytes are free, limits.min_free keeps " + std::to_string(min_free)};
+    }
+    return !no_room && !context.cancelled();
   };
-  TILLSYNC_LET(auto built, build_snapshot(what, image, *services_.files, services_.spool_folder(), *services_.random));
+  auto made = build_snapshot(what, image, *services_.files, services_.spool_folder(), *services_.random);
+  if (no_room) return *no_room;
+  TILLSYNC_LET(auto built, std::move(made));
 
   Json packs = Json::array();
   for (auto& pack : built.packs) {

@@ -35,6 +35,7 @@ Result<std::unique_ptr<FollowedDatabase>> FollowedDatabase::create(const Service
   setup.note_commit_times = services.config->databases.size() > 1;
   setup.wal_bytes_max = services.config->limits.wal;
   setup.wal_bytes_hard = services.config->limits.wal_hard;
+  setup.free_space_min = services.config->limits.min_free;
   setup.who_holds = services.who_holds;
   setup.on_commit = std::move(events.committed);
   setup.on_barrier = [raw = database.get(), changed = std::move(events.schema_changed)] {
@@ -85,6 +86,12 @@ void FollowedDatabase::request_capture(std::function<void(Result<Sequence>)> cal
 
 void FollowedDatabase::request_activation(ActivationRequest request, std::function<void(Result<void>)> callback) {
   capturer_->request_activation(std::move(request), std::move(callback));
+  std::lock_guard lock(notifier_mutex_);
+  if (notifier_) notifier_->wake();
+}
+
+void FollowedDatabase::hold(std::optional<Error> why) {
+  capturer_->hold(std::move(why));
   std::lock_guard lock(notifier_mutex_);
   if (notifier_) notifier_->wake();
 }

@@ -31,6 +31,8 @@ class FollowedDatabase {
   const DatabaseConfig& config() const { return config_; }
   Lineage lineage() const { return services_.lineage(config_.name); }
   CaptureStatus status() const { return capturer_->status(); }
+  // Capturer::hold().
+  void hold(std::optional<Error> why);
   void set_dependency_floor(Sequence floor) { capturer_->set_dependency_floor(floor); }
   void request_cut(Capturer::CutCallback callback);
   void request_capture(std::function<void(Result<Sequence>)> callback);

@@ -16,6 +16,9 @@ using std::chrono::milliseconds;
 
 namespace {
 constexpr uint64_t kTrimmedAtOnce = 1000;
+// Transactions of two databases are matched by their times while they are young (actionlog/coincidence.h).
+constexpr std::chrono::minutes kKeptAtLeast{1};
+constexpr std::chrono::seconds kTrimInterval{30};
 }  // namespace
 
 Result<std::unique_ptr<SpoolSource>> SpoolSource::open(FileSystem& files, const std::string& path) {
@@ -93,7 +96,7 @@ void LogShipper::when_durable(int64_t database_id, Sequence sequence, std::funct
 }
 
 void LogShipper::run() {
-  auto next_probe = Steady::now();
+  auto next_probe = Steady::now(), next_trim = Steady::now();
   while (true) {
     {
       std::unique_lock lock(mutex_);
@@ -113,7 +116,12 @@ void LogShipper::run() {
         auto there = services_.store->list("terminals/" + services_.terminal.str() + "/", "", 1);
         if (!there) done = std::move(there).error();
         next_probe = Steady::now() + std::chrono::seconds(30);
-        if (done) done = trim();
+      }
+      // Whether or not the store answers: a disk that fills does not wait for it.
+      if (Steady::now() >= next_trim) {
+        next_trim = Steady::now() + kTrimInterval;
+        auto trimmed = trim();
+        if (!trimmed) spdlog::warn("the local log: {}", trimmed.error().context);
       }
     } catch (const std::exception& bug) {
       done = Error{ErrorKind::internal, 0, bug.what()};
@@ -142,12 +150,21 @@ Result<void> LogShipper::flush() {
   return send_queue();
 }
 
-// limits.local_log. In small steps, because capture waits for state.db meanwhile.
+void LogShipper::set_disk_rung(DiskRung rung) {
+  disk_rung_ = rung;
+  hurry();
+}
+
+// limits.local_log, and the disk ladder. In small steps, because capture waits for state.db meanwhile.
 Result<void> LogShipper::trim() {
-  const Timestamp before = services_.clock->now() - services_.config->limits.local_log;
+  const DiskRung rung = disk_rung_;
+  Milliseconds kept = services_.config->limits.local_log;
+  if (rung != DiskRung::roomy) kept = std::min<Milliseconds>(kept, kKeptAtLeast);
+  const Timestamp before = services_.clock->now() - kept;
+  const TrimUpTo up_to = rung >= DiskRung::compact ? TrimUpTo::sealed : TrimUpTo::durable;
   for (auto* database : databases_) {
     while (true) {
-      TILLSYNC_LET(uint64_t removed, trim_log(*services_.state, database->id(), before, kTrimmedAtOnce));
+      TILLSYNC_LET(uint64_t removed, trim_log(*services_.state, database->id(), before, kTrimmedAtOnce, up_to));
       if (removed == 0) break;
       std::lock_guard lock(mutex_);
       if (stopping_ || urgent_) return {};

@@ -6,12 +6,14 @@
 // is tried again with back-off, for ever. Threads: its own; calls from any.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
 #include <mutex>
 #include <thread>
 
+#include "agent/daemon/disk_ladder.h"
 #include "agent/daemon/followed_database.h"
 #include "ports/backoff.h"
 
@@ -37,6 +39,8 @@ class LogShipper {
   void when_durable(int64_t database_id, Sequence sequence, std::function<void()> callback);
   // Sends now, without waiting for log_flush; also ends a wait after an error.
   void hurry();
+  // What the local log gives up where the disk is short.
+  void set_disk_rung(DiskRung rung);
   // Another part of the agent reached the store, or did not.
   void report_store(const Result<void>& outcome, uint64_t bytes);
   TransferStatus status();
@@ -61,6 +65,7 @@ class LogShipper {
   std::mutex mutex_;
   std::condition_variable signal_;
   bool stopping_ = false, urgent_ = false;
+  std::atomic<DiskRung> disk_rung_ = DiskRung::roomy;
   std::optional<std::chrono::steady_clock::time_point> due_;
   uint32_t failures_ = 0;
   bool sealed_since_durable_ = true;  // thread_ only

@@ -3,11 +3,13 @@
 #include <spdlog/spdlog.h>
 
 #include "agent/config/retention_policy.h"
+#include "assets/asset_memory.h"
+#include "ports/object_keys.h"
 
 namespace tillsync {
 
 namespace {
-constexpr std::chrono::hours kInterval{1};
+constexpr std::chrono::hours kInterval{1}, kAssetInterval{24};
 // Beside what the agent knows of its own backups: another agent may write here, on a till that was cloned.
 constexpr std::chrono::hours kOrphanAge{24};
 }  // namespace
@@ -25,14 +27,58 @@ Result<Json> Pruner::each(const std::string& wanted, const std::function<Result<
 }
 
 Result<Json> Pruner::show(const std::string& wanted) {
-  TILLSYNC_LET(Json databases, each(wanted, [this](const Database& database) -> Result<Json> {
+  std::set<Uuid> going;
+  TILLSYNC_LET(Json databases, each(wanted, [&](const Database& database) -> Result<Json> {
                  TILLSYNC_LET(const PrunePlan decided, plan(database));
+                 for (auto& one : decided.lineages) going.insert(one.remove.begin(), one.remove.end());
                  return to_json(decided, false);
                }));
-  return Json{{"dry_run", true}, {"databases", std::move(databases)}};
+  std::vector<std::string> problems;
+  TILLSYNC_LET(Json assets, prune_assets(true, std::move(going), problems));
+  return Json{{"dry_run", true}, {"databases", std::move(databases)}, {"assets", std::move(assets)}};
 }
 
-Result<Json> Pruner::prune(const std::string& wanted) {
+// Steps that have captured assets name objects that no snapshot names yet.
+Result<bool> Pruner::assets_are_in_use() {
+  auto db = services_.state->lease();
+  TILLSYNC_LET(int64_t count,
+               db->query_integer("SELECT count(*) FROM workflow_steps s JOIN workflows w ON w.id=s.workflow_id WHERE "
+                                 "w.status IN ('PENDING', 'IN_PROGRESS') AND w.type='BACKUP' AND "
+                                 "s.step_type='CAPTURE_CONFIGURATION' AND s.status IN ('IN_PROGRESS', 'COMPLETED')"));
+  return count > 0;
+}
+
+Result<Json> Pruner::prune_assets(bool dry_run, std::set<Uuid> going, std::vector<std::string>& problems) {
+  TILLSYNC_LET(bool in_use, assets_are_in_use());
+  if (in_use) return Json(nullptr);
+  AssetPruneRequest request;
+  request.now = services_.clock->now();
+  request.orphan_age = kOrphanAge;
+  request.going = std::move(going);
+  request.is_wanted = [this] { return !stopping_; };
+  TILLSYNC_LET(AssetPrunePlan decided, plan_asset_prune(*services_.store, services_.terminal, request));
+  for (auto& problem : decided.problems) problems.push_back("assets: " + problem);
+  Json document = to_json(decided, !dry_run);
+  if (dry_run) return document;
+  AssetPruneHooks hooks;
+  hooks.before_removal = [this](const std::vector<PruneObject>& objects) -> Result<void> {
+    {
+      auto db = services_.state->lease();
+      TILLSYNC_LET(auto transaction, Transaction::begin(*db));
+      for (auto& object : objects) TILLSYNC_TRY(forget_asset_object(*db, *keys::sha256_of_asset(object.key)));
+      TILLSYNC_TRY(transaction.commit());
+    }
+    return services_.state->make_durable();
+  };
+  hooks.progress = [this](uint64_t, uint64_t) { return !stopping_; };
+  TILLSYNC_TRY(run_asset_prune(*services_.store, std::move(decided), hooks));
+  if (document["objects"] > 0)
+    spdlog::info("assets: pruned {} objects of {} bytes", document["objects"].get<uint64_t>(),
+                 document["bytes"].get<uint64_t>());
+  return document;
+}
+
+Result<Json> Pruner::prune(const std::string& wanted, bool with_assets) {
   std::vector<std::string> problems;
   auto databases = each(wanted, [&](const Database& database) -> Result<Json> {
     TILLSYNC_LET(const PrunePlan decided, plan(database));
@@ -48,19 +94,29 @@ Result<Json> Pruner::prune(const std::string& wanted) {
     return document;
   });
   if (!databases) problems.push_back(databases.error().context);
+  Json assets;
+  if (databases && with_assets) {
+    auto pruned = prune_assets(false, {}, problems);
+    if (pruned)
+      assets = std::move(*pruned);
+    else if (pruned.error().kind != ErrorKind::cancelled)
+      problems.push_back("assets: " + pruned.error().context);
+  }
   {
     std::lock_guard lock(mutex_);
     problems_ = problems;
   }
   if (!databases) return std::move(databases).error();
-  return Json{{"dry_run", false}, {"databases", std::move(*databases)}};
+  return Json{{"dry_run", false}, {"databases", std::move(*databases)}, {"assets", std::move(assets)}};
 }
 
 void Pruner::prune_if_due() {
   const auto now = services_.clock->steady_now();
   if (stopping_ || (last_ && now - *last_ < kInterval) || !services_.store->properties().may_delete) return;
   last_ = now;
-  auto done = prune("");
+  const bool with_assets = !last_assets_ || now - *last_assets_ >= kAssetInterval;
+  if (with_assets) last_assets_ = now;
+  auto done = prune("", with_assets);
   if (!done && done.error().kind != ErrorKind::cancelled) spdlog::warn("prune: {}", done.error().context);
   for (auto& problem : problems()) spdlog::warn("prune: {}", problem);
 }

@@ -3,6 +3,7 @@
 // Purpose: what backups under way count on is pinned, and what state.db knows of snapshots, blocks and segments is made
 // right, and durable, before the first object goes. So no backup refers to a pack that is about to go: one that has
 // decided already has pinned it, one that decides later does not find it in stored_blocks any more.
+// File assets are looked at after the databases, and not while a backup that has captured some is under way.
 // Errors: those of store and state.db; denied where the store does not let us delete; conflict while a backup is under
 // way that says too little about itself. Threads: show() and problems() from any; prune() and prune_if_due() where no
 // backup step runs meanwhile (WorkflowRunner::between_backups), one at a time; stop() from any.
@@ -12,6 +13,7 @@
 #include <mutex>
 
 #include "agent/daemon/services.h"
+#include "prune/asset_prune.h"
 #include "prune/prune_run.h"
 
 namespace tillsync {
@@ -27,8 +29,8 @@ class Pruner {
 
   // The document of `prune --json`. database empty: all of them.
   Result<Json> show(const std::string& database);
-  Result<Json> prune(const std::string& database);
-  // After a completed backup: at most once an hour, and only where the store lets us delete.
+  Result<Json> prune(const std::string& database, bool with_assets = true);
+  // After a completed backup: at most once an hour, assets once a day, and only where the store lets us delete.
   void prune_if_due();
   // What kept the last prune from removing something, for status.
   std::vector<std::string> problems();
@@ -37,6 +39,9 @@ class Pruner {
 
  private:
   Result<PrunePlan> plan(const Database& database);
+  // Of all databases of the terminal together. going: snapshots that would go first.
+  Result<Json> prune_assets(bool dry_run, std::set<Uuid> going, std::vector<std::string>& problems);
+  Result<bool> assets_are_in_use();
   Result<void> add_pins(const Database& database, PruneRequest& request);
   Result<void> forget(const Database& database, const PrunePlan& plan);
   Result<Json> each(const std::string& wanted, const std::function<Result<Json>(const Database&)>& work);
@@ -44,7 +49,7 @@ class Pruner {
   Services services_;
   std::vector<Database> databases_;
   std::atomic<bool> stopping_ = false;
-  std::optional<std::chrono::steady_clock::time_point> last_;
+  std::optional<std::chrono::steady_clock::time_point> last_, last_assets_;
   std::mutex mutex_;  // of what follows
   SnapshotCache cache_;
   std::vector<std::string> problems_;

@@ -24,10 +24,11 @@ Json ControlMethods::database_status(FollowedDatabase& database, Json& problems)
       durable = static_cast<Sequence>(*value);
     if (s.sequence > durable) {
       // How long the oldest action that is not in the store yet has waited.
-      auto oldest =
-          db->query_integer("SELECT coalesce((SELECT t.captured_at FROM action_log a JOIN transactions t ON t.id=" +
-                            std::to_string(scoped_id(database.id(), 0)) + "+a.transaction_no WHERE a.id=" +
-                            std::to_string(scoped_id(database.id(), durable + 1)) + "), 0)");
+      auto oldest = db->query_integer(
+          "SELECT coalesce((SELECT t.captured_at FROM action_log a JOIN transactions t ON t.id=" +
+          std::to_string(scoped_id(database.id(), 0)) +
+          "+a.transaction_no WHERE a.id=" + std::to_string(scoped_id(database.id(), durable + 1)) +
+          "), (SELECT min(created_at) FROM transfer_queue WHERE lane=0 AND database_id=" + id + "), 0)");
       if (oldest && *oldest > 0) lag = std::max<int64_t>(0, to_ms(agent_.ports_.clock->now()) - *oldest);
     }
   }
@@ -125,6 +126,16 @@ Result<Json> ControlMethods::status() {
     problems.push_back(problem("store", "the store: " + transfers.last_error->context,
                                "what is captured waits in state_dir and is sent as soon as the store answers; check "
                                "[store] url, its permissions and free space"));
+  // let_go is said by each database.
+  const DiskRung rung = agent_.disk_rung_;
+  if (rung == DiskRung::uploads_first || rung == DiskRung::compact)
+    problems.push_back(problem(
+        "disk_low",
+        agent_.config_.terminal.state_dir + ": the disk fills up; " +
+            (rung == DiskRung::compact ? "the local log is cut down to what waits to be sent"
+                                       : "the local log keeps only what the store does not have yet"),
+        "free space on the disk of state_dir, or check why the store does not take what waits; at limits.min_free "
+        "capture lets go until there is room"));
   for (auto& text : agent_.pruner_->problems())
     problems.push_back(
         problem("prune", "nothing more is removed from the store: " + text,
@@ -184,6 +195,7 @@ Result<Json> ControlMethods::status() {
   j["snapshots"] = std::move(snapshots);
   j["workflow"] = std::move(workflow);
   j["drill"] = std::move(drill);
+  j["disk"] = {{"rung", to_string(rung)}};
   j["problems"] = std::move(problems);
   return j;
 }

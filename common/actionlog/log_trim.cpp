@@ -4,7 +4,8 @@
 
 namespace tillsync {
 
-Result<uint64_t> trim_log(StateDb& state, int64_t database_id, Timestamp captured_before, uint64_t actions_max) {
+Result<uint64_t> trim_log(StateDb& state, int64_t database_id, Timestamp captured_before, uint64_t actions_max,
+                          TrimUpTo up_to) {
   auto db = state.lease();
   TILLSYNC_LET(auto transaction, Transaction::begin(*db));
   const int64_t lowest = scoped_id(database_id, 0), highest = scoped_id(database_id, (uint64_t{1} << 48) - 1);
@@ -16,8 +17,10 @@ Result<uint64_t> trim_log(StateDb& state, int64_t database_id, Timestamp capture
   {
     TILLSYNC_LET(auto rows, db->cached("SELECT t.id, t.first_sequence, t.last_sequence FROM transactions t"
                                        " JOIN databases d ON d.id=?4 WHERE t.id BETWEEN ?1 AND ?2 AND t.captured_at<?3"
-                                       " AND t.last_sequence<=d.durable_sequence ORDER BY t.id"));
+                                       " AND t.last_sequence<=iif(?5, coalesce((SELECT max(last_sequence) FROM segments"
+                                       " WHERE id BETWEEN ?1 AND ?2), 0), d.durable_sequence) ORDER BY t.id"));
     rows->bind(1, lowest).bind(2, highest).bind(3, to_ms(captured_before)).bind(4, database_id);
+    rows->bind(5, up_to == TrimUpTo::sealed ? 1 : 0);
     while (actions < actions_max) {
       TILLSYNC_LET(bool row, rows->step());
       if (!row) break;

@@ -9,7 +9,7 @@ namespace tillsync {
 using std::chrono::milliseconds;
 
 namespace {
-constexpr milliseconds kJournalPatience{2000};
+constexpr milliseconds kJournalPatience{2000}, kHeldWait{1000};
 constexpr milliseconds kDamageWaitMin{30000}, kDamageWaitMax{300000}, kDamageWaitAsked{10000};
 }  // namespace
 
@@ -38,7 +38,29 @@ Result<void> Capturer::open_session() {
   return insert.run();
 }
 
+void Capturer::hold(std::optional<Error> why) {
+  std::lock_guard lock(mutex_);
+  held_ = std::move(why);
+}
+
+milliseconds Capturer::rest_while_held(const Error& why) {
+  detach();
+  idle_ = false;
+  take_requests();
+  fail_requests(why);
+  while (!taken_activations_.empty()) end_activation(why);
+  set_problem(capture_problem(why, setup_.path));
+  publish("paused");
+  return kHeldWait;
+}
+
 milliseconds Capturer::step() {
+  std::optional<Error> held;
+  {
+    std::lock_guard lock(mutex_);
+    held = held_;
+  }
+  if (held) return rest_while_held(*held);
   auto wait = round();
   if (wait) {
     failures_ = 0;

@@ -56,6 +56,7 @@ class Capturer {
     bool note_commit_times = false;  // several databases are followed (actionlog/coincidence.h)
     uint64_t wal_bytes_max = 16 << 20;
     uint64_t wal_bytes_hard = 256 << 20;
+    uint64_t free_space_min = 0;  // what the first copy leaves free in `folder`
     // Called on the capture thread after a change of schema was committed: a snapshot must follow.
     std::function<void()> on_barrier;
     // Called on the capture thread when our copy of the database can't be read: a new one is made, and marked in the
@@ -89,6 +90,10 @@ class Capturer {
   // report: nothing is changed then.
   void request_activation(ActivationRequest request, std::function<void(Result<void>)> callback);
   void set_dependency_floor(Sequence floor) { dependency_floor_ = floor; }
+  // While there is a reason, nothing of the application's is open and nothing is captured; requests fail with it. What
+  // happened meanwhile is captured afterwards, as one transaction where the log did not keep it. From any thread; seen
+  // by the next step().
+  void hold(std::optional<Error> why);
   // Stops the first copy or a scan early.
   void interrupt() { interrupted_ = true; }
 
@@ -117,6 +122,7 @@ class Capturer {
   Result<std::chrono::milliseconds> scan_round();
   Result<void> capture_frames(bool& any, bool may_write_back = true);
   std::optional<CommitSpan> commit_span();
+  Result<void> check_room();
   Result<void> start_or_catch_up();
   Result<void> scan_into_log(DatabaseReader& reader, const CapturePosition& position, std::function<void()> copied);
   Result<void> make_way_for_checkpoint();
@@ -155,6 +161,7 @@ class Capturer {
   void fail_requests(const Error& error);
   void detach();
   std::chrono::milliseconds report(Error error);
+  std::chrono::milliseconds rest_while_held(const Error& why);
   void set_problem(std::optional<Problem> problem);
   void publish(const std::string& mode);
   Ingest::Setup ingest_setup() const;
@@ -185,6 +192,7 @@ class Capturer {
   std::atomic<Sequence> dependency_floor_ = 0;
   mutable std::mutex mutex_;  // guards status_ and the requests
   CaptureStatus status_;
+  std::optional<Error> held_;
   std::vector<CutCallback> cuts_;
   std::vector<std::function<void(Result<Sequence>)>> captures_;
   std::vector<TakenActivation> activations_;

@@ -9,6 +9,18 @@ namespace tillsync {
 
 using std::chrono::milliseconds;
 
+// The replica grows to the size of the database, and stays.
+Result<void> Capturer::check_room() {
+  TILLSYNC_LET(auto info, setup_.application->stat(setup_.path));
+  TILLSYNC_TRY(setup_.files->make_directories(setup_.folder));
+  TILLSYNC_LET(uint64_t free, setup_.files->free_space(setup_.folder));
+  if (free >= info.size + setup_.free_space_min) return {};
+  return Error{ErrorKind::no_space, 0,
+               setup_.folder + ": the first copy of the database needs " + std::to_string(info.size) + " bytes, " +
+                   std::to_string(free) + " are free, of which " + std::to_string(setup_.free_space_min) +
+                   " are the till's (limits.min_free)"};
+}
+
 Result<void> Capturer::start_or_catch_up() {
   // What it holds is not captured frame by frame any more, and it grows while the database is read.
   TILLSYNC_LET(uint64_t used, log_bytes_used());
@@ -36,6 +48,7 @@ Result<void> Capturer::scan_into_log(DatabaseReader& reader, const CapturePositi
   bool other_size = ingest_ && ingest_->page_size() != reader.page_size();
   bool baseline = !ingest_ || other_size || rebuild_;
   bool outgrown = false;
+  if (!ingest_) TILLSYNC_TRY(check_room());
   // Looked through before a new copy is written: it may be as damaged as it was.
   if (damage_) TILLSYNC_TRY(count_tables(reader, reader.page_count()));
   uint64_t log_before = 0;

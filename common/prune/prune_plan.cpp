@@ -238,6 +238,7 @@ std::string_view to_string(PruneKind kind) {
     case PruneKind::pack: return "pack";
     case PruneKind::segment: return "segment";
     case PruneKind::anchor: return "anchor";
+    case PruneKind::asset: return "asset";
   }
   return "";
 }

@@ -35,7 +35,7 @@ struct PruneRequest {
   std::function<bool()> is_wanted;  // asked now and then; false: stop with cancelled
 };
 
-enum class PruneKind { snapshot, verified, pack, segment, anchor };
+enum class PruneKind { snapshot, verified, pack, segment, anchor, asset };
 std::string_view to_string(PruneKind kind);
 
 struct PruneObject {

@@ -234,4 +234,46 @@ TEST_CASE("capture: the agent is off for a day, while the log is begun anew many
   CHECK(till.logged("action_log") == 202);
 }
 
+TEST_CASE("hold: nothing is captured, requests fail with the reason, and nothing is lost afterwards") {
+  Till till(41);
+  till.run(kTable);
+  till.capture();
+  Model model(till);
+  model.start();
+  const auto transaction = till.capturer->status().transaction;
+  till.run("INSERT INTO t VALUES(1, 'before')");
+  till.capturer->hold(Error{ErrorKind::no_space, 0, "7 bytes are free"});
+  till.capturer->step();
+  CHECK(till.capturer->status().mode == "paused");
+  CHECK(till.capturer->status().problem->code == "disk_full");
+  CHECK(till.capturer->status().transaction == transaction);
+  std::optional<Error> answer;
+  till.capturer->request_capture([&](Result<Sequence> r) { answer = r.error(); });
+  till.capturer->step();
+  REQUIRE(answer.has_value());
+  CHECK(answer->context == "7 bytes are free");
+  SUBCASE("its log kept everything") { till.run("INSERT INTO t VALUES(2, 'meanwhile')"); }
+  SUBCASE("its log was begun anew") {
+    till.run("INSERT INTO t VALUES(2, 'meanwhile'); PRAGMA wal_checkpoint(TRUNCATE); INSERT INTO t VALUES(3, 'x')");
+  }
+  till.capturer->hold(std::nullopt);
+  till.capture();
+  CHECK(till.capturer->status().mode == "wal");
+  CHECK_FALSE(till.capturer->status().problem.has_value());
+  model.follow();
+  check_same(model.content(), till.live());
+}
+
+TEST_CASE("hold: the first copy is not begun where it would not leave the till its room") {
+  Till till(42);
+  till.run(kTable);
+  till.run(numbers(200) + "INSERT INTO t SELECT n, zeroblob(800) FROM g");
+  till.setup.free_space_min = uint64_t{1} << 60;
+  till.capturer = std::make_unique<Capturer>(till.setup);
+  for (int i = 0; i < 3; i++) till.capturer->step();
+  REQUIRE(till.capturer->status().problem.has_value());
+  CHECK(till.capturer->status().problem->code == "disk_full");
+  CHECK_FALSE(std::filesystem::exists(till.our_folder + "/pos/replica"));
+}
+
 TEST_SUITE_END();

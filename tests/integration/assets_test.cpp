@@ -248,3 +248,66 @@ TEST_CASE("assets: an agent killed while it captures or sends them goes on, and 
   CHECK(restored.status == 0);
   CHECK(described(shop.folder / "back/till/media") == described(shop.media));
 }
+
+TEST_CASE(
+    "prune: asset objects that no snapshot needs go once they are old, and the next backup does not count on them") {
+  Shop shop;
+  shop.write_config("[[assets]]\nname = \"till\"\npath = \"" + shop.media +
+                    "\"\n[retention]\nlast = 1\nhourly = 0\ndaily = 0\nweekly = 0\nmonthly = 0\nlog = \"1h\"\n");
+  const auto content = [](const std::string& path) {
+    std::ifstream in(path, std::ios::binary);
+    std::stringstream all;
+    all << in.rdbuf();
+    return all.str();
+  };
+  const auto all_old = [&] {
+    for (auto& [path, size] : shop.asset_objects())
+      std::filesystem::last_write_time(path, std::filesystem::file_time_type::clock::now() - std::chrono::hours(48));
+  };
+  shop.start_agent();
+  std::string middle;
+  for (int i = 0; i < 3; i++) {
+    shop.write("video.mp4", 5 << 20);
+    if (i == 1) middle = content(shop.media + "/video.mp4");
+    run(shop, "INSERT INTO t(v) VALUES('b')");
+    shop.flush();
+    shop.back_up("full");
+  }
+  // The oldest stays for the log's window, the newest anyway. What the second alone needs may be a backup under way,
+  // as far as the store can say.
+  const auto before = shop.asset_objects();
+  const Json young = shop.cli({"--json", "prune", "--dry-run"}).json();
+  INFO(young.dump(1));
+  CHECK(young["assets"]["objects"] == 0);
+  CHECK(young["assets"]["young"]["count"] >= 3);  // the tree and two chunks
+  all_old();
+  const Json dry = shop.cli({"--json", "prune", "--dry-run"}).json();
+  CHECK(dry["assets"]["objects"] == young["assets"]["young"]["count"]);
+  CHECK(dry["assets"]["bytes"] >= 5 << 20);
+  CHECK(shop.asset_objects() == before);
+  auto pruned = shop.cli({"prune"});
+  CHECK(pruned.status == 0);
+  CHECK(contains(pruned.out, "file assets"));
+  CHECK(shop.asset_objects().size() == before.size() - dry["assets"]["objects"].get<size_t>());
+  CHECK(shop.cli({"verify", "--data"}).status == 0);
+  // Its content comes back, and must be stored anew.
+  std::ofstream(shop.media + "/video.mp4", std::ios::binary | std::ios::trunc) << middle;
+  shop.back_up("full");
+  CHECK(shop.cli({"verify", "--data"}).status == 0);
+  const std::string to = shop.folder / "restored.db", assets = shop.folder / "restored-assets";
+  CHECK(shop.cli({"restore", "--to", to, "--assets", assets}).status == 0);
+  bool found = false;
+  for (auto& entry : std::filesystem::recursive_directory_iterator(assets))
+    if (entry.path().filename() == "video.mp4") found = content(entry.path()) == middle;
+  CHECK(found);
+  // With a tree that can't be read nothing of the assets goes.
+  for (auto& [path, size] : shop.asset_objects())
+    if (path.ends_with(".tree")) std::filesystem::resize_file(path, size / 2);
+  all_old();
+  const auto damaged = shop.asset_objects();
+  auto refused = shop.cli({"prune"});
+  CHECK(refused.status == 4);
+  CHECK(contains(refused.out, "LEFT AS IT IS"));
+  CHECK(shop.asset_objects() == damaged);
+  shop.stop_agent();
+}

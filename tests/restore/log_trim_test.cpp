@@ -90,4 +90,20 @@ TEST_CASE("log trim: a large transaction goes step by step, and is shown as far 
   CHECK(world.shown().empty());
 }
 
+TEST_CASE("log trim: where the disk is short what is sealed goes too, what is not sealed stays, and restores go on") {
+  TrimWorld world;
+  for (int i = 1; i <= 3; i++) world.sell("INSERT INTO t VALUES(" + std::to_string(i) + ", 'sold')");
+  world.seal();
+  world.sell("INSERT INTO t VALUES(4, 'in no segment yet')");
+  world.hour_later();
+  CHECK(world.trim(std::chrono::minutes(1)) == 0);
+  CHECK(must(trim_log(*world.state, 1, world.clock.now() - std::chrono::minutes(1), 1000, TrimUpTo::sealed)) == 3);
+  CHECK(world.shown() == std::vector<Sequence>{4});
+  CHECK(must(trim_log(*world.state, 1, world.clock.now() - std::chrono::minutes(1), 1000, TrimUpTo::sealed)) == 0);
+  // The next segment goes on where the last one ended.
+  world.all_durable();
+  CHECK(must(trim_log(*world.state, 1, world.clock.now() - std::chrono::minutes(1), 1000, TrimUpTo::sealed)) == 1);
+  CHECK(world.count("action_log") == 0);
+}
+
 TEST_SUITE_END();
