@@ -236,8 +236,12 @@ void ControlMethods::follow_log(Json params, Responder responder, std::chrono::s
 }
 
 Result<Json> ControlMethods::restore(const Json& params) {
-  TILLSYNC_LET(WorkflowRequest request, agent_.restores_->request(params));
-  TILLSYNC_LET(Uuid uuid, agent_.engine_->create(request));
+  Uuid uuid;
+  {
+    auto db = agent_.state_->lease();  // so that of two at a time one sees the other
+    TILLSYNC_LET(WorkflowRequest request, agent_.restores_->request(params));
+    TILLSYNC_LET(uuid, agent_.engine_->create(request));
+  }
   agent_.runner_->start(uuid);
   return Json{{"uuid", uuid.str()}};
 }

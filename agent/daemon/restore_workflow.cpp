@@ -116,12 +116,27 @@ Result<WorkflowRequest> RestoreWorkflow::request(const Json& params) {
                      std::string("undo goes back to what was there before, and takes no ") + moment};
   if (params.value("in_place", false) && params.value("keep_going", false))
     return Error{ErrorKind::usage, 0, "what is not proven is not put into a live database: restore to a file instead"};
+  if (params.value("in_place", false)) TILLSYNC_TRY(check_none_in_place(database->config().name));
   request.name = (undo ? "undo of a restore of " : "restore of ") + database->config().name;
   RestoreSession session;
   session.database_id = database->id();
   session.target = params.value("in_place", false) ? "in place" : "file";
   request.restore = session;
   return request;
+}
+
+// Each puts aside what was there and takes the copy before that away: two at a time would take each other's.
+Result<void> RestoreWorkflow::check_none_in_place(const std::string& database) {
+  auto db = services_.state->lease();
+  TILLSYNC_LET(auto query, db->prepare("SELECT uuid FROM workflows WHERE type='RESTORE' AND status IN ('PENDING', "
+                                       "'IN_PROGRESS') AND json_extract(data, '$.in_place') AND json_extract(data, "
+                                       "'$.database')=?"));
+  query.bind(1, database);
+  TILLSYNC_LET(bool found, query.step());
+  if (!found) return {};
+  return Error{ErrorKind::conflict, 0,
+               "a restore in place of database '" + database + "' is under way, workflow " + query.text(0) +
+                   ": wait for its end, or tillsync cancel it"};
 }
 
 Result<Json> RestoreWorkflow::validate(StepContext& context) {

@@ -27,6 +27,7 @@ class RestoreWorkflow {
       : services_(services), databases_(std::move(databases)), shipper_(shipper) {}
   // The steps of RESTORE, REPLAY and MIGRATION. The engine must live as long.
   void define(WorkflowEngine& engine);
+  // conflict: in place, while another one of that database is under way. state.db is leased until it is created.
   Result<WorkflowRequest> request(const Json& params);
   // Copies the proven database to the descriptor, syncs it, removes the staging. Returns the document of `restore
   // --json`.
@@ -51,6 +52,7 @@ class RestoreWorkflow {
   // that can't be read is the reason for many a restore.
   Result<std::string> complete_log(StepContext& context, FollowedDatabase& database);
   Result<Json> run_child(StepContext& context, WorkflowType type, const std::string& name);
+  Result<void> check_none_in_place(const std::string& database);
   Result<Json> validate(StepContext& context);
   Result<Json> validate_safety_copy(StepContext& context);
   Result<Json> check_schema(StepContext& context);
