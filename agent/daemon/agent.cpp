@@ -75,13 +75,17 @@ Result<void> Agent::sweep_leftovers() {
       wanted.insert(kept.text(0));
     }
   }
+  std::vector<std::string> leftovers;
   for (auto& folder : {services_.spool_folder(), services_.staging_folder(), services_.safety_folder()}) {
     TILLSYNC_LET(auto entries, ports_.files->list(folder));
     for (auto& entry : entries) {
       std::string path = folder + "/" + entry.name;
-      if (entry.type == FileType::regular && !wanted.contains(path)) (void)ports_.files->remove(path).has_value();
+      if (entry.type == FileType::regular && !wanted.contains(path)) leftovers.push_back(path);
     }
   }
+  // After a power cut that comes next, state.db must not name them again.
+  if (!leftovers.empty()) TILLSYNC_TRY(state_->make_durable());
+  for (auto& path : leftovers) (void)ports_.files->remove(path).has_value();
   return {};
 }
 

@@ -468,7 +468,9 @@ Result<Json> BackupWorkflow::validate(StepContext& context) {
                        " were put"};
   }
   if (!m.is_page_level()) database->set_dependency_floor(m.sequence);
-  // Everything is in the store; the spool may go.
+  // Everything is in the store; the spool may go. A power cut must not take state.db back to where it is sent from
+  // there.
+  TILLSYNC_TRY(services_.state->make_durable());
   for (auto& pack : captured.at("packs")) (void)services_.files->remove(pack.at("path")).has_value();
   (void)services_.files->remove(captured.at("draft")).has_value();
   (void)services_.files->remove(context.result("CREATE_SNAPSHOT").at("manifest")).has_value();
