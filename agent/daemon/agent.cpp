@@ -138,7 +138,8 @@ Result<void> Agent::open() {
   TILLSYNC_LET(store_, make_store(config_.store.url, *ports_.files, *ports_.random));
   services_ = Services{&config_,         ports_.files,     ports_.clock, ports_.random,
                        ports_.notifiers, vfs_.get(),       state_.get(), store_.get(),
-                       ports_.folders,   ports_.who_holds, {},           1};
+                       ports_.folders,   ports_.who_holds, {},           1,
+                       &plans_};
   TILLSYNC_TRY(establish_identity());
   TILLSYNC_TRY(sweep_leftovers());
   workers_ = std::make_unique<asio::thread_pool>(2);
@@ -169,6 +170,7 @@ Result<void> Agent::open() {
   restores_ = std::make_unique<RestoreWorkflow>(services_, all, *shipper_);
   engine_->define(WorkflowType::backup, backups_->steps());
   restores_->define(*engine_);
+  pruner_->pin_also([this](const std::string& database) { return restores_->pinned(database); });
   {
     auto db = state_->lease();
     for (auto* database : all) {

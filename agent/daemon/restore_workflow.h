@@ -14,6 +14,7 @@
 
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "agent/daemon/log_shipper.h"
 #include "restore/staging.h"
@@ -29,12 +30,15 @@ class RestoreWorkflow {
   void define(WorkflowEngine& engine);
   // conflict: in place, while another one of that database is under way. state.db is leased until it is created.
   Result<WorkflowRequest> request(const Json& params);
+  // Which snapshots the restores of a database that have not ended go by.
+  std::set<Uuid> pinned(const std::string& database);
   // Copies the proven database to the descriptor, syncs it, removes the staging. Returns the document of `restore
   // --json`.
   Result<Json> deliver(WorkflowEngine& engine, const Uuid& workflow, int fd);
 
  private:
   struct Job {
+    std::string database;
     RestorePlan plan;
     std::unique_ptr<Staging> staging;
     bool filled = false, replayed = false, migrated = false;
@@ -43,6 +47,7 @@ class RestoreWorkflow {
     std::function<bool()> cancelled;  // of the step that runs a workflow of its own
   };
   Result<std::shared_ptr<Job>> job_of(StepContext& context);
+  Result<std::shared_ptr<Job>> plan(StepContext& context, const RestoreMoment& moment);
   Result<std::shared_ptr<Job>> job_of_parent(const StepContext& context);
   Result<void> ensure_filled(StepContext& context, Job& job);
   Result<void> ensure_replayed(StepContext& context, Job& job);
