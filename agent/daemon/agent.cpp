@@ -79,13 +79,17 @@ Result<void> Agent::sweep_leftovers() {
       wanted.insert(kept.text(0));
     }
   }
+  std::vector<std::string> leftovers;
   for (auto& folder : {services_.spool_folder(), services_.staging_folder(), services_.safety_folder()}) {
     TILLSYNC_LET(auto entries, ports_.files->list(folder));
     for (auto& entry : entries) {
       std::string path = folder + "/" + entry.name;
-      if (entry.type == FileType::regular && !wanted.contains(path)) (void)ports_.files->remove(path).has_value();
+      if (entry.type == FileType::regular && !wanted.contains(path)) leftovers.push_back(path);
     }
   }
+  // After a power cut that comes next, state.db must not name them again.
+  if (!leftovers.empty()) TILLSYNC_TRY(state_->make_durable());
+  for (auto& path : leftovers) (void)ports_.files->remove(path).has_value();
   return {};
 }
 
@@ -138,7 +142,8 @@ Result<void> Agent::open() {
   TILLSYNC_LET(store_, make_store(config_.store.url, *ports_.files, *ports_.random));
   services_ = Services{&config_,         ports_.files,     ports_.clock, ports_.random,
                        ports_.notifiers, vfs_.get(),       state_.get(), store_.get(),
-                       ports_.folders,   ports_.who_holds, {},           1};
+                       ports_.folders,   ports_.who_holds, {},           1,
+                       &plans_};
   TILLSYNC_TRY(establish_identity());
   TILLSYNC_TRY(sweep_leftovers());
   workers_ = std::make_unique<asio::thread_pool>(2);
@@ -187,6 +192,7 @@ Result<void> Agent::open() {
   starts.verification_ended = [this] { asio::post(loop_, [this] { poll_schedule(); }); };
   schedule_ = std::make_unique<ScheduledJobs>(services_, all, std::move(starts));
   TILLSYNC_TRY(schedule_->define());
+  pruner_->pin_also([this](const std::string& database) { return restores_->pinned(database); });
   {
     auto db = state_->lease();
     for (auto* database : all) {
@@ -218,8 +224,12 @@ Result<Uuid> Agent::start_backup(const BackupWorkflow::Request& request, Uuid& s
 }
 
 Result<Uuid> Agent::start_restore(const Json& params) {
-  TILLSYNC_LET(WorkflowRequest request, restores_->request(params));
-  TILLSYNC_LET(Uuid uuid, engine_->create(request));
+  Uuid uuid;
+  {
+    auto db = state_->lease();  // so that of two at a time one sees the other
+    TILLSYNC_LET(WorkflowRequest request, restores_->request(params));
+    TILLSYNC_LET(uuid, engine_->create(request));
+  }
   runner_->start(uuid);
   return uuid;
 }

@@ -17,6 +17,7 @@
 #include "agent/daemon/pruner.h"
 #include "agent/daemon/restore_workflow.h"
 #include "agent/daemon/scheduled_jobs.h"
+#include "agent/daemon/store_plans.h"
 #include "agent/daemon/workflow_runner.h"
 
 namespace tillsync {
@@ -63,6 +64,7 @@ class Agent {
   std::vector<std::unique_ptr<FollowedDatabase>> databases_;
   std::unique_ptr<LogShipper> shipper_;
   std::unique_ptr<BackupWorkflow> backups_;
+  StorePlans plans_;
   std::unique_ptr<RestoreWorkflow> restores_;
   std::unique_ptr<Pruner> pruner_;
   std::unique_ptr<WorkflowEngine> engine_;

@@ -513,7 +513,9 @@ Result<Json> BackupWorkflow::validate(StepContext& context) {
                        " were put"};
   }
   if (!m.is_page_level()) database->set_dependency_floor(m.sequence);
-  // Everything is in the store; the spool may go.
+  // Everything is in the store; the spool may go. A power cut must not take state.db back to where it is sent from
+  // there.
+  TILLSYNC_TRY(services_.state->make_durable());
   remove_spooled(captured, context.result("CAPTURE_CONFIGURATION"), context.result("CREATE_SNAPSHOT"));
   Json document = to_json(m, false);
   std::string note = context.result("INITIALIZE_BACKUP").at("note");

@@ -113,6 +113,9 @@ void LogShipper::run() {
     try {
       done = flush();
       if (done && Steady::now() >= next_probe) {
+        if (!sent_.empty()) done = make_durable();
+      }
+      if (done && Steady::now() >= next_probe) {
         auto there = services_.store->list("terminals/" + services_.terminal.str() + "/", "", 1);
         if (!there) done = std::move(there).error();
         next_probe = Steady::now() + std::chrono::seconds(30);
@@ -143,16 +146,22 @@ void LogShipper::run() {
 Result<void> LogShipper::flush() {
   for (auto* database : databases_) TILLSYNC_TRY(seal(*database));
   // Nothing leaves the terminal before what it shows is durable here; what the last run queued may not be, either.
-  if (sealed_since_durable_) {
-    TILLSYNC_TRY(services_.state->make_durable());
-    sealed_since_durable_ = false;
-  }
+  if (sealed_since_durable_) TILLSYNC_TRY(make_durable());
   return send_queue();
 }
 
 void LogShipper::set_disk_rung(DiskRung rung) {
   disk_rung_ = rung;
   hurry();
+}
+
+// What was sent may leave the spool when no power cut can bring its place in the queue back.
+Result<void> LogShipper::make_durable() {
+  TILLSYNC_TRY(services_.state->make_durable());
+  sealed_since_durable_ = false;
+  for (auto& path : sent_) (void)services_.files->remove(path).has_value();
+  sent_.clear();
+  return {};
 }
 
 // limits.local_log, and the disk ladder. In small steps, because capture waits for state.db meanwhile.
@@ -249,9 +258,8 @@ Result<void> LogShipper::send(int64_t id, int64_t database_id, const std::string
     TILLSYNC_TRY(durable->bind(1, key).bind(2, database_id).run());
     TILLSYNC_TRY(transaction.commit());
   }
-  source.reset();
   // A leftover is swept at the next start.
-  (void)services_.files->remove(path).has_value();
+  sent_.push_back(path);
   return {};
 }
 

@@ -53,6 +53,7 @@ class LogShipper {
   };
   void run();
   Result<void> flush();
+  Result<void> make_durable();
   Result<void> trim();
   Result<void> seal(FollowedDatabase& database);
   Result<void> send_queue();
@@ -69,6 +70,7 @@ class LogShipper {
   std::optional<std::chrono::steady_clock::time_point> due_;
   uint32_t failures_ = 0;
   bool sealed_since_durable_ = true;  // thread_ only
+  std::vector<std::string> sent_;     // thread_ only; files that are no longer needed, but for a power cut
   std::vector<Waiter> waiters_;
   TransferStatus status_;
   std::deque<std::pair<std::chrono::steady_clock::time_point, uint64_t>> recent_;

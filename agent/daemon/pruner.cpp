@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "agent/config/retention_policy.h"
+#include "agent/daemon/store_plans.h"
 #include "assets/asset_memory.h"
 #include "ports/object_keys.h"
 
@@ -81,11 +82,13 @@ Result<Json> Pruner::prune_assets(bool dry_run, std::set<Uuid> going, std::vecto
 Result<Json> Pruner::prune(const std::string& wanted, bool with_assets) {
   std::vector<std::string> problems;
   auto databases = each(wanted, [&](const Database& database) -> Result<Json> {
+    StorePlans::Lock lock;
+    if (services_.plans) lock = services_.plans->for_prune();
     TILLSYNC_LET(const PrunePlan decided, plan(database));
     for (auto& problem : decided.problems) problems.push_back(database.name + ": " + problem);
     PruneHooks hooks;
     hooks.before_removal = [&](const PrunePlan& what) { return forget(database, what); };
-    hooks.progress = [this](uint64_t, uint64_t) { return !stopping_; };
+    hooks.progress = [this](uint64_t, uint64_t) { return may_go_on(); };
     TILLSYNC_TRY(run_prune(*services_.store, decided, *services_.random, hooks));
     Json document = to_json(decided, true);
     if (document["objects"] > 0)
@@ -117,6 +120,8 @@ void Pruner::prune_if_due() {
   const bool with_assets = !last_assets_ || now - *last_assets_ >= kAssetInterval;
   if (with_assets) last_assets_ = now;
   auto done = prune("", with_assets);
+  // A restore came first: after the next backup, then.
+  if (!done && done.error().kind == ErrorKind::cancelled) last_.reset(), last_assets_.reset();
   if (!done && done.error().kind != ErrorKind::cancelled) spdlog::warn("prune: {}", done.error().context);
   for (auto& problem : problems()) spdlog::warn("prune: {}", problem);
 }
@@ -131,7 +136,7 @@ Result<PrunePlan> Pruner::plan(const Database& database) {
   request.policy = policy_of(services_.config->retention);
   request.now = services_.clock->now();
   request.orphan_age = kOrphanAge;
-  request.is_wanted = [this] { return !stopping_; };
+  request.is_wanted = [this] { return may_go_on(); };
   TILLSYNC_TRY(add_pins(database, request));
   SnapshotCache cache;
   {
@@ -146,8 +151,11 @@ Result<PrunePlan> Pruner::plan(const Database& database) {
   return decided;
 }
 
+bool Pruner::may_go_on() const { return !stopping_ && (!services_.plans || services_.plans->prune_may_go_on()); }
+
 // Of a backup that was not packed yet nothing but where it goes on from is decided.
 Result<void> Pruner::add_pins(const Database& database, PruneRequest& request) {
+  if (pinned_) request.pinned_snapshots.merge(pinned_(database.name));
   auto db = services_.state->lease();
   TILLSYNC_LET(auto steps, db->prepare("SELECT s.step_type, s.data FROM workflow_steps s JOIN workflows w ON "
                                        "w.id=s.workflow_id JOIN backup_sessions b ON b.workflow_uuid=w.uuid WHERE "

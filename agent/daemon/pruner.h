@@ -34,6 +34,8 @@ class Pruner {
   void prune_if_due();
   // What kept the last prune from removing something, for status.
   std::vector<std::string> problems();
+  // Snapshots of a database that are in use beside those of its backups.
+  void pin_also(std::function<std::set<Uuid>(const std::string& database)> pinned) { pinned_ = std::move(pinned); }
   // Lets a running prune end at its next safe point.
   void stop() { stopping_ = true; }
 
@@ -48,6 +50,8 @@ class Pruner {
 
   Services services_;
   std::vector<Database> databases_;
+  std::function<std::set<Uuid>(const std::string& database)> pinned_;
+  bool may_go_on() const;
   std::atomic<bool> stopping_ = false;
   std::optional<std::chrono::steady_clock::time_point> last_, last_assets_;
   std::mutex mutex_;  // of what follows

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "actionlog/segment.h"
+#include "agent/daemon/store_plans.h"
 #include "agent/daemon/wait_for.h"
 #include "restore/migrations.h"
 #include "restore/moment.h"
@@ -121,6 +122,7 @@ Result<WorkflowRequest> RestoreWorkflow::request(const Json& params) {
     for (const char* other : {"in_place", "keep_going", "undo"})
       if (params.value(other, false))
         return Error{ErrorKind::usage, 0, std::string("a drill changes nothing and takes no ") + other};
+  if (params.value("in_place", false)) TILLSYNC_TRY(check_none_in_place(database->config().name));
   request.name = (undo    ? "undo of a restore of "
                   : drill ? "restore drill of "
                           : "restore of ") +
@@ -132,6 +134,20 @@ Result<WorkflowRequest> RestoreWorkflow::request(const Json& params) {
   return request;
 }
 
+// Each puts aside what was there and takes the copy before that away: two at a time would take each other's.
+Result<void> RestoreWorkflow::check_none_in_place(const std::string& database) {
+  auto db = services_.state->lease();
+  TILLSYNC_LET(auto query, db->prepare("SELECT uuid FROM workflows WHERE type='RESTORE' AND status IN ('PENDING', "
+                                       "'IN_PROGRESS') AND json_extract(data, '$.in_place') AND json_extract(data, "
+                                       "'$.database')=?"));
+  query.bind(1, database);
+  TILLSYNC_LET(bool found, query.step());
+  if (!found) return {};
+  return Error{ErrorKind::conflict, 0,
+               "a restore in place of database '" + database + "' is under way, workflow " + query.text(0) +
+                   ": wait for its end, or tillsync cancel it"};
+}
+
 Result<Json> RestoreWorkflow::validate(StepContext& context) {
   if (is_undo(context)) return validate_safety_copy(context);
   TILLSYNC_LET(auto database, database_of(context.data()));
@@ -141,8 +157,7 @@ Result<Json> RestoreWorkflow::validate(StepContext& context) {
   if (!moment.snapshot) {
     TILLSYNC_LET(note, complete_log(context, *database));
   }
-  auto job = std::make_shared<Job>();
-  TILLSYNC_LET(job->plan, plan_restore(*services_.store, database->lineage(), moment));
+  TILLSYNC_LET(auto job, plan(context, moment));
   if (!note.empty()) job->plan.note += (job->plan.note.empty() ? "" : "; ") + note;
   context.set_snapshot(job->plan.chain.target().uuid);
   Json result{{"snapshot_uuid", job->plan.chain.target().uuid.str()},
@@ -152,12 +167,45 @@ Result<Json> RestoreWorkflow::validate(StepContext& context) {
               {"newest", job->plan.newest},
               {"note", job->plan.note}};
   if (job->plan.newest && note.empty()) result["log_complete_at"] = to_ms(asked_at);
+  return result;
+}
+
+// What it goes by is pinned when the lock ends.
+Result<std::shared_ptr<RestoreWorkflow::Job>> RestoreWorkflow::plan(StepContext& context, const RestoreMoment& moment) {
+  TILLSYNC_LET(auto database, database_of(context.data()));
   TILLSYNC_TRY(services_.files->make_directories(services_.staging_folder()));
+  auto job = std::make_shared<Job>();
+  job->database = database->config().name;
+  StorePlans::Lock plans;
+  if (services_.plans) {
+    TILLSYNC_LET(plans, services_.plans->for_restore([&] { return context.cancelled(); }));
+  }
+  TILLSYNC_LET(job->plan, plan_restore(*services_.store, database->lineage(), moment));
   job->staging = std::make_unique<Staging>(*services_.store, *services_.files, services_.vfs->name(),
                                            staging_path(context.workflow()));
   std::lock_guard lock(mutex_);
-  jobs_[context.workflow()] = job;
-  return result;
+  return jobs_[context.workflow()] = job;
+}
+
+std::set<Uuid> RestoreWorkflow::pinned(const std::string& database) {
+  std::set<Uuid> snapshots;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& [workflow, job] : jobs_)
+      if (job->database == database) snapshots.insert(job->plan.chain.target().uuid);
+  }
+  auto db = services_.state->lease();
+  auto named = db->prepare(
+      "SELECT DISTINCT json_extract(s.data, '$.snapshot_uuid') FROM workflow_steps s JOIN workflows w ON "
+      "w.id=s.workflow_id WHERE w.type='RESTORE' AND w.status IN ('PENDING', 'IN_PROGRESS') AND s.status='COMPLETED' "
+      "AND json_extract(w.data, '$.database')=?");
+  if (!named) return snapshots;
+  named->bind(1, database);
+  while (named->step().value_or(false)) {
+    auto uuid = Uuid::parse(named->text(0));
+    if (uuid) snapshots.insert(*uuid);
+  }
+  return snapshots;
 }
 
 // After a restart of the agent: the same moment again, by the transaction that was found for it.
@@ -174,16 +222,10 @@ Result<std::shared_ptr<RestoreWorkflow::Job>> RestoreWorkflow::job_of(StepContex
   } else {
     moment.transaction = found.at("transaction").get<TransactionNo>();
   }
-  TILLSYNC_LET(auto database, database_of(context.data()));
-  auto job = std::make_shared<Job>();
-  TILLSYNC_LET(job->plan, plan_restore(*services_.store, database->lineage(), moment));
+  TILLSYNC_LET(auto job, plan(context, moment));
   job->plan.newest = found.value("newest", false);
   job->plan.note = found.at("note");
-  TILLSYNC_TRY(services_.files->make_directories(services_.staging_folder()));
-  job->staging = std::make_unique<Staging>(*services_.store, *services_.files, services_.vfs->name(),
-                                           staging_path(context.workflow()));
-  std::lock_guard lock(mutex_);
-  return jobs_[context.workflow()] = job;
+  return job;
 }
 
 Result<Json> RestoreWorkflow::check_schema(StepContext& context) {
@@ -359,8 +401,11 @@ Result<Json> RestoreWorkflow::prove(StepContext& context) {
   Json document = outcome_json(outcome, job->plan.note);
   document["snapshot_uuid"] = job->plan.chain.target().uuid.str();
   document["state"] = state_digest(job->staging->expected()).hex();
-  std::lock_guard lock(mutex_);
-  jobs_.erase(context.workflow());
+  context.on_commit([this, workflow = context.workflow()](Connection&) -> Result<void> {
+    std::lock_guard lock(mutex_);
+    jobs_.erase(workflow);
+    return {};
+  });
   return document;
 }
 

@@ -17,6 +17,7 @@
 
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "agent/daemon/log_shipper.h"
 #include "restore/staging.h"
@@ -30,13 +31,17 @@ class RestoreWorkflow {
       : services_(services), databases_(std::move(databases)), shipper_(shipper) {}
   // The steps of RESTORE, REPLAY and MIGRATION. The engine must live as long.
   void define(WorkflowEngine& engine);
+  // conflict: in place, while another one of that database is under way. state.db is leased until it is created.
   Result<WorkflowRequest> request(const Json& params);
+  // Which snapshots the restores of a database that have not ended go by.
+  std::set<Uuid> pinned(const std::string& database);
   // Copies the proven database to the descriptor, syncs it, removes the staging. Returns the document of `restore
   // --json`.
   Result<Json> deliver(WorkflowEngine& engine, const Uuid& workflow, int fd);
 
  private:
   struct Job {
+    std::string database;
     RestorePlan plan;
     std::unique_ptr<Staging> staging;
     bool filled = false, replayed = false, migrated = false;
@@ -45,6 +50,7 @@ class RestoreWorkflow {
     std::function<bool()> cancelled;  // of the step that runs a workflow of its own
   };
   Result<std::shared_ptr<Job>> job_of(StepContext& context);
+  Result<std::shared_ptr<Job>> plan(StepContext& context, const RestoreMoment& moment);
   Result<std::shared_ptr<Job>> job_of_parent(const StepContext& context);
   Result<void> ensure_filled(StepContext& context, Job& job);
   Result<void> ensure_replayed(StepContext& context, Job& job);
@@ -54,6 +60,7 @@ class RestoreWorkflow {
   // that can't be read is the reason for many a restore.
   Result<std::string> complete_log(StepContext& context, FollowedDatabase& database);
   Result<Json> run_child(StepContext& context, WorkflowType type, const std::string& name);
+  Result<void> check_none_in_place(const std::string& database);
   Result<Json> validate(StepContext& context);
   Result<Json> validate_safety_copy(StepContext& context);
   Result<Json> check_schema(StepContext& context);

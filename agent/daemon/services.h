@@ -18,6 +18,8 @@
 
 namespace tillsync {
 
+class StorePlans;
+
 struct Services {
   const Config* config = nullptr;
   FileSystem* files = nullptr;
@@ -32,6 +34,7 @@ struct Services {
   std::function<std::string(const std::string& path)> who_holds;
   Uuid terminal;
   uint64_t epoch = 1;
+  StorePlans* plans = nullptr;
 
   std::string spool_folder() const { return config->terminal.state_dir + "/spool"; }
   // What was in a database before a restore in place.

@@ -2,8 +2,11 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <set>
+#include <thread>
 
 #include "agent/daemon/pruner.h"
+#include "agent/daemon/store_plans.h"
 #include "platform/linux/file_system_linux.h"
 #include "restore/prune_fixture.h"
 #include "support/fake_clock.h"
@@ -158,6 +161,50 @@ TEST_CASE(
   must(world.pruner->prune(""));
   CHECK_FALSE(world.store.content(packed).has_value());
   CHECK(world.blocks_in(packed) == 0);
+  CHECK(world.store.keys().size() == 2);
+}
+
+TEST_CASE("pruner: what a restore goes by stays until it has ended") {
+  PrunerWorld world;
+  const Manifest first = world.back_up(), second = world.back_up(), third = world.back_up();
+  std::set<Uuid> in_use{first.uuid};
+  world.pruner->pin_also([&](const std::string& database) {
+    CHECK(database == "till");
+    return in_use;
+  });
+  world.clock.advance(hours(1000));
+  must(world.pruner->prune(""));
+  CHECK(world.store.content(keys::manifest(prefix_of(first.lineage), first.uuid)).has_value());
+  CHECK(world.store.content(first.packs[0].key).has_value());
+  CHECK_FALSE(world.store.content(keys::manifest(prefix_of(second.lineage), second.uuid)).has_value());
+  in_use.clear();
+  must(world.pruner->prune(""));
+  CHECK_FALSE(world.store.content(first.packs[0].key).has_value());
+  CHECK(world.store.content(third.packs[0].key).has_value());
+}
+
+TEST_CASE("pruner: a restore that is about to choose its snapshot is not kept waiting, and chooses when nothing goes") {
+  PrunerWorld world;
+  StorePlans plans;
+  world.services.plans = &plans;
+  world.pruner = std::make_unique<Pruner>(world.services, std::vector<Pruner::Database>{{1, "till"}});
+  world.back_up(), world.back_up(), world.back_up();
+  std::thread restore;
+  size_t removed = 0, removed_when_chosen = 0;
+  world.store.on_remove = [&](const std::string&) {
+    if (removed++ > 0) return;
+    restore = std::thread([&] {
+      StorePlans::Lock lock = must(plans.for_restore([] { return false; }));
+      removed_when_chosen = removed;
+    });
+    while (plans.prune_may_go_on()) std::this_thread::yield();
+  };
+  CHECK(kind_of(world.pruner->prune("")) == ErrorKind::cancelled);
+  restore.join();
+  CHECK(removed_when_chosen == removed);
+  // The next one ends what was begun; a pack without a manifest by its age.
+  world.clock.advance(hours(48));
+  must(world.pruner->prune(""));
   CHECK(world.store.keys().size() == 2);
 }
 

@@ -140,6 +140,13 @@ TEST_CASE("restore in place: a till that does not let go is named, and nothing i
       auto workflow = world.call("workflows", {{"uuid", begun["uuid"]}})[0];
       return workflow["step"] == "ACTIVATE";
     });
+    // One at a time: the second would take away what the first put aside.
+    for (const Json& more : {Json{{"in_place", true}}, Json{{"in_place", true}, {"undo", true}}}) {
+      auto second = must(ControlClient::connect(world.socket)).call("restore", more);
+      auto error = refused(std::move(second));
+      CHECK(error.kind == ErrorKind::conflict);
+      CHECK(error.context.find(begun["uuid"].get<std::string>()) != std::string::npos);
+    }
     // It is taken back while it waits, and leaves nothing.
     CHECK(world.cli({"cancel", begun["uuid"].get<std::string>()}).status == 0);
     Json ended = world.call("workflow.wait", {{"uuid", begun["uuid"]}});
