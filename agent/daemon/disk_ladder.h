@@ -2,7 +2,7 @@
 //
 // Rungs, by the bytes free on the disk of state_dir, with F = limits.min_free; 0 switches the ladder off:
 //   below 2 F      uploads_first: rows of the local log go as soon as the store has them, not after limits.local_log
-//   below 1.5 F    compact: also rows whose sealed segment lies in the spool; the segment is a twentieth of their size
+//   below 1.5 F    compact: also rows whose sealed segment lies in the spool; the segment is a quarter of their size
 //   below F + F/8  let_go: capture lets go of the databases and says so. Nothing is lost: the sales are in the
 //                  application's own database, and are caught up, as one transaction where its log did not keep them
 // Climbed back one at a time with F/8 more than the step down took, so that it does not swing.
