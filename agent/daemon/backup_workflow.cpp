@@ -102,7 +102,7 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
   database->request_cut([promise](Result<SnapshotCut> cut) {
     promise->set_value(std::make_shared<Result<SnapshotCut>>(std::move(cut)));
   });
-  TILLSYNC_LET(auto answer, wait_for(context, std::move(future)));
+  TILLSYNC_LET(auto answer, wait_for(services_, context, std::move(future)));
   if (!*answer) {
     if (answer->error().kind == ErrorKind::corrupt) return capture_damaged(context, *database, answer->error());
     Error error = std::move(*answer).error().with("database '" + database->config().name + "'");
@@ -311,7 +311,7 @@ Result<Json> BackupWorkflow::capture_log(StepContext& context) {
   auto promise = std::make_shared<std::promise<bool>>();
   auto future = promise->get_future();
   shipper_.when_durable(database->id(), sequence, [promise] { promise->set_value(true); });
-  TILLSYNC_LET(bool durable, wait_for(context, std::move(future)));
+  TILLSYNC_LET(bool durable, wait_for(services_, context, std::move(future)));
   return Json{{"durable", durable}, {"sequence", sequence}};
 }
 

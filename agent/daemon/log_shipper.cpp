@@ -106,20 +106,9 @@ void LogShipper::run() {
       if (!flush_now && Steady::now() < next_probe) continue;
       if (flush_now) due_.reset();
     }
-    Result<void> done;
-    try {
-      done = flush();
-      if (done && Steady::now() >= next_probe) {
-        auto there = services_.store->list("terminals/" + services_.terminal.str() + "/", "", 1);
-        if (!there) done = std::move(there).error();
-        next_probe = Steady::now() + std::chrono::seconds(30);
-        if (done) done = trim();
-      }
-    } catch (const std::exception& bug) {
-      done = Error{ErrorKind::internal, 0, bug.what()};
-    }
-    answer_waiters();
-    report_store(done, 0);
+    const bool probe = Steady::now() >= next_probe;
+    if (probe) next_probe = Steady::now() + std::chrono::seconds(30);
+    auto done = round(probe);
     std::lock_guard lock(mutex_);
     if (done) {
       failures_ = 0;
@@ -130,6 +119,23 @@ void LogShipper::run() {
     due_ = Steady::now() + std::max(wait, milliseconds(100));
     next_probe = std::max(next_probe, *due_);
   }
+}
+
+// probe: also asks the store whether it is there, and trims the log.
+Result<void> LogShipper::round(bool probe) {
+  Result<void> done;
+  try {
+    done = flush();
+    if (done && probe) {
+      auto there = services_.store->list("terminals/" + services_.terminal.str() + "/", "", 1);
+      done = there ? trim() : Result<void>(std::move(there).error());
+    }
+  } catch (const std::exception& bug) {
+    done = Error{ErrorKind::internal, 0, bug.what()};
+  }
+  answer_waiters();
+  report_store(done, 0);
+  return done;
 }
 
 Result<void> LogShipper::flush() {

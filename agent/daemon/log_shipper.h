@@ -31,6 +31,9 @@ class LogShipper {
   ~LogShipper();
   void start();
   void stop();
+  // One round, by whoever runs it without start(): seals and sends what there is, and calls back those who waited for
+  // it. Its error is in status() as well.
+  Result<void> round() { return round(false); }
 
   void captured();  // something new is in a log
   // Calls back once everything of that database up to the sequence is durable in the store.
@@ -48,6 +51,7 @@ class LogShipper {
     std::function<void()> callback;
   };
   void run();
+  Result<void> round(bool probe);
   Result<void> flush();
   Result<void> trim();
   Result<void> seal(FollowedDatabase& database);
