@@ -8,6 +8,7 @@
 #include "actionlog/log_trim.h"
 #include "base/checks.h"
 #include "base/json.h"
+#include "crypto/hash.h"
 
 namespace tillsync {
 
@@ -219,10 +220,35 @@ Result<void> LogShipper::send_queue() {
   }
 }
 
+// The file goes before the commit that says so is durable: after a power cut the segment is queued again, and only the
+// store has it.
+Result<void> LogShipper::check_sent(const std::string& key) {
+  Digest expected;
+  {
+    auto db = services_.state->lease();
+    TILLSYNC_LET(auto segment, db->cached("SELECT sha256 FROM segments WHERE object_key=?"));
+    segment->bind(1, key);
+    TILLSYNC_LET(bool found, segment->step());
+    const bool known = found && segment->blob(0).size() == expected.bytes.size();
+    if (known) std::copy_n(segment->blob(0).begin(), expected.bytes.size(), expected.bytes.begin());
+    segment->reset();
+    if (!known) return Error{ErrorKind::corrupt, 0, key + ": it is queued, and no segment of the log"};
+  }
+  TILLSYNC_LET(Bytes there, read_object(*services_.store, key, uint64_t{1} << 30));
+  if (sha256(there) != expected)
+    return Error{ErrorKind::corrupt, 0, key + ": other bytes are in the store under this name"};
+  return {};
+}
+
 Result<void> LogShipper::send(int64_t id, int64_t database_id, const std::string& key, const std::string& path) {
-  TILLSYNC_LET(auto source, SpoolSource::open(*services_.files, path));
-  TILLSYNC_TRY(put_once(*services_.store, key, *source));
-  report_store({}, source->size());
+  auto source = SpoolSource::open(*services_.files, path);
+  if (source) {
+    TILLSYNC_TRY(put_once(*services_.store, key, **source));
+    report_store({}, (*source)->size());
+  } else {
+    if (source.error().kind != ErrorKind::not_found) return std::move(source).error();
+    TILLSYNC_TRY(check_sent(key).with(source.error().context));
+  }
   {
     auto db = services_.state->lease();
     TILLSYNC_LET(auto transaction, Transaction::begin(*db));
@@ -238,7 +264,7 @@ Result<void> LogShipper::send(int64_t id, int64_t database_id, const std::string
     TILLSYNC_TRY(durable->bind(1, key).bind(2, database_id).run());
     TILLSYNC_TRY(transaction.commit());
   }
-  source.reset();
+  if (source) source->reset();
   // A leftover is swept at the next start.
   (void)services_.files->remove(path).has_value();
   return {};

@@ -57,6 +57,7 @@ class LogShipper {
   Result<void> seal(FollowedDatabase& database);
   Result<void> send_queue();
   Result<void> send(int64_t id, int64_t database_id, const std::string& key, const std::string& path);
+  Result<void> check_sent(const std::string& key);
   void answer_waiters();
 
   Services services_;
