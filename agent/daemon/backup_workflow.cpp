@@ -468,11 +468,15 @@ Result<Json> BackupWorkflow::validate(StepContext& context) {
                        " were put"};
   }
   if (!m.is_page_level()) database->set_dependency_floor(m.sequence);
-  // Everything is in the store; the spool may go.
+  // Everything is in the store; the spool may go, once the record of it can't: a power cut that takes UPLOAD back would
+  // find nothing to send.
+  TILLSYNC_TRY(services_.state->make_durable());
   for (auto& pack : captured.at("packs")) (void)services_.files->remove(pack.at("path")).has_value();
   (void)services_.files->remove(captured.at("draft")).has_value();
   (void)services_.files->remove(context.result("CREATE_SNAPSHOT").at("manifest")).has_value();
   assets_.remove_spooled(context.result("CAPTURE_CONFIGURATION"));
+  // Nor do files come back that no later start would look for.
+  TILLSYNC_TRY(services_.files->sync_directory(services_.spool_folder()));
   Json document = to_json(m, false);
   std::string note = context.result("INITIALIZE_BACKUP").at("note");
   if (m.is_page_level()) note = "the database is damaged, so its pages were kept as they are: " + m.damage;
