@@ -7,6 +7,8 @@
 namespace tillsync {
 
 Result<void> sweep_leftovers(const Services& services) {
+  // After a kill, what is read here may not be durable: a power cut would bring back a record that needs what went.
+  TILLSYNC_TRY(services.state->make_durable());
   std::set<std::string> wanted;
   {
     auto db = services.state->lease();
