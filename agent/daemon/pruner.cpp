@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "agent/config/retention_policy.h"
+#include "ports/object_keys.h"
 
 namespace tillsync {
 
@@ -47,6 +48,14 @@ Result<Json> Pruner::prune(const std::string& wanted) {
                    document["objects"].get<uint64_t>(), document["bytes"].get<uint64_t>(), document["keep"].size());
     return document;
   });
+  if (databases && services_.store->properties().may_delete) {
+    const Timestamp before = services_.clock->now() - kOrphanAge;
+    for (auto& prefix :
+         {keys::terminal_prefix(services_.terminal), keys::terminal_name(services_.config->terminal.name)}) {
+      auto swept = services_.store->remove_unfinished(prefix, before);
+      if (!swept) problems.push_back(swept.error().context);
+    }
+  }
   if (!databases) problems.push_back(databases.error().context);
   {
     std::lock_guard lock(mutex_);
