@@ -4,9 +4,9 @@
 
 #include <boost/asio/post.hpp>
 #include <csignal>
-#include <set>
 
 #include "agent/daemon/control_methods.h"
+#include "agent/daemon/leftovers.h"
 #include "ports/object_keys.h"
 #include "store/open_store.h"
 
@@ -40,57 +40,6 @@ Result<void> Agent::prepare_folders() {
         ErrorKind::conflict, 0,
         folder + ": another agent runs on this state_dir; stop it first, or give this one a state_dir of its own"};
   return locked;
-}
-
-// What no record names was left by a process that ended before it could record it.
-Result<void> Agent::sweep_leftovers() {
-  std::set<std::string> wanted;
-  {
-    auto db = state_->lease();
-    TILLSYNC_LET(auto queued, db->prepare("SELECT spool_path FROM transfer_queue"));
-    while (true) {
-      TILLSYNC_LET(bool row, queued.step());
-      if (!row) break;
-      wanted.insert(queued.text(0));
-    }
-    TILLSYNC_LET(auto steps, db->prepare("SELECT s.data, w.uuid FROM workflow_steps s JOIN workflows w ON "
-                                         "w.id=s.workflow_id WHERE w.status IN ('PENDING', 'IN_PROGRESS')"));
-    while (true) {
-      TILLSYNC_LET(bool row, steps.step());
-      if (!row) break;
-      auto data = Json::parse(steps.text(0), nullptr, false);
-      wanted.insert(services_.staging_folder() + "/" + steps.text(1) + ".db");
-      wanted.insert(services_.safety_folder() + "/" + steps.text(1) + ".db");
-      if (!data.is_object()) continue;
-      for (const char* key : {"draft", "manifest"})
-        if (data.contains(key) && data[key].is_string()) wanted.insert(data[key]);
-      for (const char* key : {"packs", "asset_objects"})
-        if (data.contains(key) && data[key].is_array())
-          for (auto& object : data[key])
-            if (object.contains("path")) wanted.insert(object["path"]);
-    }
-  }
-  {
-    auto db = state_->lease();
-    TILLSYNC_LET(auto kept, db->prepare("SELECT path FROM safety_copies"));
-    while (true) {
-      TILLSYNC_LET(bool row, kept.step());
-      if (!row) break;
-      wanted.insert(kept.text(0));
-    }
-  }
-  std::vector<std::string> leftovers;
-  for (auto& folder : {services_.spool_folder(), services_.staging_folder(), services_.safety_folder()}) {
-    TILLSYNC_LET(auto entries, ports_.files->list(folder));
-    for (auto& entry : entries) {
-      std::string path = folder + "/" + entry.name;
-      if (entry.type == FileType::regular && !wanted.contains(path)) leftovers.push_back(path);
-    }
-  }
-  // After a power cut that comes next, state.db must not name them again.
-  if (!leftovers.empty()) TILLSYNC_TRY(state_->make_durable());
-  for (auto& path : leftovers) (void)ports_.files->remove(path).has_value();
-  return {};
 }
 
 Result<void> Agent::establish_identity() {
@@ -145,7 +94,7 @@ Result<void> Agent::open() {
                        ports_.folders,   ports_.who_holds, {},           1,
                        &plans_};
   TILLSYNC_TRY(establish_identity());
-  TILLSYNC_TRY(sweep_leftovers());
+  TILLSYNC_TRY(sweep_leftovers(services_));
   workers_ = std::make_unique<asio::thread_pool>(2);
   queries_ = std::make_unique<asio::thread_pool>(2);
   engine_ = std::make_unique<WorkflowEngine>(*state_, *ports_.clock, *ports_.random);

@@ -43,7 +43,6 @@ class Agent {
   Agent(const Config& config, const Ports& ports);
   Result<void> open();
   Result<void> prepare_folders();
-  Result<void> sweep_leftovers();
   Result<void> establish_identity();
   void announce();
   void back_up(const std::string& database, const std::string& why);

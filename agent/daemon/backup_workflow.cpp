@@ -131,7 +131,7 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
   database->request_cut([promise](Result<SnapshotCut> cut) {
     promise->set_value(std::make_shared<Result<SnapshotCut>>(std::move(cut)));
   });
-  TILLSYNC_LET(auto answer, wait_for(context, std::move(future)));
+  TILLSYNC_LET(auto answer, wait_for(services_, context, std::move(future)));
   if (!*answer) {
     if (answer->error().kind == ErrorKind::corrupt) return capture_damaged(context, *database, answer->error());
     Error error = std::move(*answer).error().with("database '" + database->config().name + "'");
@@ -356,7 +356,7 @@ Result<Json> BackupWorkflow::capture_log(StepContext& context) {
   auto promise = std::make_shared<std::promise<bool>>();
   auto future = promise->get_future();
   shipper_.when_durable(database->id(), sequence, [promise] { promise->set_value(true); });
-  TILLSYNC_LET(bool durable, wait_for(context, std::move(future)));
+  TILLSYNC_LET(bool durable, wait_for(services_, context, std::move(future)));
   return Json{{"durable", durable}, {"sequence", sequence}};
 }
 
@@ -513,10 +513,12 @@ Result<Json> BackupWorkflow::validate(StepContext& context) {
                        " were put"};
   }
   if (!m.is_page_level()) database->set_dependency_floor(m.sequence);
-  // Everything is in the store; the spool may go. A power cut must not take state.db back to where it is sent from
-  // there.
+  // Everything is in the store; the spool may go, once the record of it can't: a power cut that takes UPLOAD back would
+  // find nothing to send.
   TILLSYNC_TRY(services_.state->make_durable());
   remove_spooled(captured, context.result("CAPTURE_CONFIGURATION"), context.result("CREATE_SNAPSHOT"));
+  // Nor do files come back that no later start would look for.
+  TILLSYNC_TRY(services_.files->sync_directory(services_.spool_folder()));
   Json document = to_json(m, false);
   std::string note = context.result("INITIALIZE_BACKUP").at("note");
   if (m.is_page_level()) note = "the database is damaged, so its pages were kept as they are: " + m.damage;

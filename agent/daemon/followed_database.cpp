@@ -96,28 +96,32 @@ void FollowedDatabase::hold(std::optional<Error> why) {
   if (notifier_) notifier_->wake();
 }
 
+milliseconds FollowedDatabase::step() {
+  milliseconds wait(1000);
+  try {
+    wait = capturer_->step();
+  } catch (const std::exception& bug) {
+    spdlog::error("{}: capture stopped by a fault and begins again: {}", config_.name, bug.what());
+    capturer_->stop();
+  }
+  auto problem = capturer_->status().problem;
+  if (problem && told_ != problem->text) spdlog::warn("{}: {}; {}", config_.name, problem->text, problem->remedy);
+  if (!problem && told_) spdlog::info("{}: capture goes on", config_.name);
+  told_ = problem ? std::optional(problem->text) : std::nullopt;
+  return wait;
+}
+
 void FollowedDatabase::run() {
-  std::optional<std::string> told;
   while (!stopping_) {
-    milliseconds wait(1000);
-    try {
-      if (!notifier_) {
-        auto made = services_.notifiers->watch(config_.path);
-        if (made) {
-          std::lock_guard lock(notifier_mutex_);
-          notifier_ = std::move(*made);
-        }
-        // Without it (the folder is not there yet) the loop looks once a second.
+    if (!notifier_) {
+      auto made = services_.notifiers->watch(config_.path);
+      if (made) {
+        std::lock_guard lock(notifier_mutex_);
+        notifier_ = std::move(*made);
       }
-      wait = capturer_->step();
-    } catch (const std::exception& bug) {
-      spdlog::error("{}: capture stopped by a fault and begins again: {}", config_.name, bug.what());
-      capturer_->stop();
+      // Without it (the folder is not there yet) the loop looks once a second.
     }
-    auto problem = capturer_->status().problem;
-    if (problem && told != problem->text) spdlog::warn("{}: {}; {}", config_.name, problem->text, problem->remedy);
-    if (!problem && told) spdlog::info("{}: capture goes on", config_.name);
-    told = problem ? std::optional(problem->text) : std::nullopt;
+    const milliseconds wait = step();
     if (stopping_) break;
     if (notifier_) {
       // Without a wait as well: an event that is there ends the watch, which a busy writer pays for.

@@ -26,6 +26,9 @@ class FollowedDatabase {
   ~FollowedDatabase();
   void start();
   void stop();
+  // One round of capture, by whoever runs it without start(): what its thread does between two sleeps. How long to
+  // sleep at most.
+  std::chrono::milliseconds step();
 
   int64_t id() const { return id_; }
   const DatabaseConfig& config() const { return config_; }
@@ -48,6 +51,7 @@ class FollowedDatabase {
   std::unique_ptr<ChangeNotifier> notifier_;
   std::mutex notifier_mutex_;
   std::atomic<bool> stopping_ = false;
+  std::optional<std::string> told_;  // the problem that was logged last
   std::thread thread_;
 };
 

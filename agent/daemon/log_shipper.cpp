@@ -8,6 +8,7 @@
 #include "actionlog/log_trim.h"
 #include "base/checks.h"
 #include "base/json.h"
+#include "crypto/hash.h"
 
 namespace tillsync {
 
@@ -18,7 +19,6 @@ namespace {
 constexpr uint64_t kTrimmedAtOnce = 1000;
 // Transactions of two databases are matched by their times while they are young (actionlog/coincidence.h).
 constexpr std::chrono::minutes kKeptAtLeast{1};
-constexpr std::chrono::seconds kTrimInterval{30};
 }  // namespace
 
 Result<std::unique_ptr<SpoolSource>> SpoolSource::open(FileSystem& files, const std::string& path) {
@@ -96,7 +96,7 @@ void LogShipper::when_durable(int64_t database_id, Sequence sequence, std::funct
 }
 
 void LogShipper::run() {
-  auto next_probe = Steady::now(), next_trim = Steady::now();
+  auto next_probe = Steady::now();
   while (true) {
     {
       std::unique_lock lock(mutex_);
@@ -109,28 +109,9 @@ void LogShipper::run() {
       if (!flush_now && Steady::now() < next_probe) continue;
       if (flush_now) due_.reset();
     }
-    Result<void> done;
-    try {
-      done = flush();
-      if (done && Steady::now() >= next_probe) {
-        if (!sent_.empty()) done = make_durable();
-      }
-      if (done && Steady::now() >= next_probe) {
-        auto there = services_.store->list("terminals/" + services_.terminal.str() + "/", "", 1);
-        if (!there) done = std::move(there).error();
-        next_probe = Steady::now() + std::chrono::seconds(30);
-      }
-      // Whether or not the store answers: a disk that fills does not wait for it.
-      if (Steady::now() >= next_trim) {
-        next_trim = Steady::now() + kTrimInterval;
-        auto trimmed = trim();
-        if (!trimmed) spdlog::warn("the local log: {}", trimmed.error().context);
-      }
-    } catch (const std::exception& bug) {
-      done = Error{ErrorKind::internal, 0, bug.what()};
-    }
-    answer_waiters();
-    report_store(done, 0);
+    const bool probe = Steady::now() >= next_probe;
+    if (probe) next_probe = Steady::now() + std::chrono::seconds(30);
+    auto done = round(probe);
     std::lock_guard lock(mutex_);
     if (done) {
       failures_ = 0;
@@ -141,6 +122,29 @@ void LogShipper::run() {
     due_ = Steady::now() + std::max(wait, milliseconds(100));
     next_probe = std::max(next_probe, *due_);
   }
+}
+
+// probe: also asks the store whether it is there, and trims the log.
+Result<void> LogShipper::round(bool probe) {
+  Result<void> done;
+  try {
+    done = flush();
+    if (done && probe && !sent_.empty()) done = make_durable();
+    if (done && probe) {
+      auto there = services_.store->list("terminals/" + services_.terminal.str() + "/", "", 1);
+      if (!there) done = std::move(there).error();
+    }
+    // Whether or not the store answers: a disk that fills does not wait for it.
+    if (probe) {
+      auto trimmed = trim();
+      if (!trimmed) spdlog::warn("the local log: {}", trimmed.error().context);
+    }
+  } catch (const std::exception& bug) {
+    done = Error{ErrorKind::internal, 0, bug.what()};
+  }
+  answer_waiters();
+  report_store(done, 0);
+  return done;
 }
 
 Result<void> LogShipper::flush() {
@@ -239,10 +243,34 @@ Result<void> LogShipper::send_queue() {
   }
 }
 
+// A file that is gone from the spool (a disk that lost it, a person) holds up nothing where the store has the segment.
+Result<void> LogShipper::check_sent(const std::string& key) {
+  Digest expected;
+  {
+    auto db = services_.state->lease();
+    TILLSYNC_LET(auto segment, db->cached("SELECT sha256 FROM segments WHERE object_key=?"));
+    segment->bind(1, key);
+    TILLSYNC_LET(bool found, segment->step());
+    const bool known = found && segment->blob(0).size() == expected.bytes.size();
+    if (known) std::copy_n(segment->blob(0).begin(), expected.bytes.size(), expected.bytes.begin());
+    segment->reset();
+    if (!known) return Error{ErrorKind::corrupt, 0, key + ": it is queued, and no segment of the log"};
+  }
+  TILLSYNC_LET(Bytes there, read_object(*services_.store, key, uint64_t{1} << 30));
+  if (sha256(there) != expected)
+    return Error{ErrorKind::corrupt, 0, key + ": other bytes are in the store under this name"};
+  return {};
+}
+
 Result<void> LogShipper::send(int64_t id, int64_t database_id, const std::string& key, const std::string& path) {
-  TILLSYNC_LET(auto source, SpoolSource::open(*services_.files, path));
-  TILLSYNC_TRY(put_once(*services_.store, key, *source));
-  report_store({}, source->size());
+  auto source = SpoolSource::open(*services_.files, path);
+  if (source) {
+    TILLSYNC_TRY(put_once(*services_.store, key, **source));
+    report_store({}, (*source)->size());
+  } else {
+    if (source.error().kind != ErrorKind::not_found) return std::move(source).error();
+    TILLSYNC_TRY(check_sent(key).with(source.error().context));
+  }
   {
     auto db = services_.state->lease();
     TILLSYNC_LET(auto transaction, Transaction::begin(*db));
@@ -258,6 +286,7 @@ Result<void> LogShipper::send(int64_t id, int64_t database_id, const std::string
     TILLSYNC_TRY(durable->bind(1, key).bind(2, database_id).run());
     TILLSYNC_TRY(transaction.commit());
   }
+  if (source) source->reset();
   // A leftover is swept at the next start.
   sent_.push_back(path);
   return {};

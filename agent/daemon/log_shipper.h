@@ -33,6 +33,9 @@ class LogShipper {
   ~LogShipper();
   void start();
   void stop();
+  // One round, by whoever runs it without start(): seals and sends what there is, and calls back those who waited for
+  // it. Its error is in status() as well.
+  Result<void> round() { return round(false); }
 
   void captured();  // something new is in a log
   // Calls back once everything of that database up to the sequence is durable in the store.
@@ -52,12 +55,14 @@ class LogShipper {
     std::function<void()> callback;
   };
   void run();
+  Result<void> round(bool probe);
   Result<void> flush();
   Result<void> make_durable();
   Result<void> trim();
   Result<void> seal(FollowedDatabase& database);
   Result<void> send_queue();
   Result<void> send(int64_t id, int64_t database_id, const std::string& key, const std::string& path);
+  Result<void> check_sent(const std::string& key);
   void answer_waiters();
 
   Services services_;

@@ -96,6 +96,14 @@ Result<Json> Pruner::prune(const std::string& wanted, bool with_assets) {
                    document["objects"].get<uint64_t>(), document["bytes"].get<uint64_t>(), document["keep"].size());
     return document;
   });
+  if (databases && services_.store->properties().may_delete) {
+    const Timestamp before = services_.clock->now() - kOrphanAge;
+    for (auto& prefix :
+         {keys::terminal_prefix(services_.terminal), keys::terminal_name(services_.config->terminal.name)}) {
+      auto swept = services_.store->remove_unfinished(prefix, before);
+      if (!swept) problems.push_back(swept.error().context);
+    }
+  }
   if (!databases) problems.push_back(databases.error().context);
   Json assets;
   if (databases && with_assets) {

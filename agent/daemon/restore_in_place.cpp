@@ -166,7 +166,7 @@ Result<std::optional<CapturedActivation>> RestoreWorkflow::captured(StepContext&
   auto future = answer->get_future();
   database.request_capture(
       [answer](Result<Sequence> done) { answer->set_value(done ? std::nullopt : std::optional(done.error())); });
-  TILLSYNC_LET(auto error, wait_for(context, std::move(future), kCapturePatience));
+  TILLSYNC_LET(auto error, wait_for(services_, context, std::move(future), kCapturePatience));
   // A database that can't be read is one that may be restored.
   if (error && error->kind != ErrorKind::corrupt) return std::move(*error);
   return captured_activation(*services_.state->lease(), database.id(), workflow);
@@ -202,13 +202,13 @@ Result<CapturedActivation> RestoreWorkflow::replace(StepContext& context, Follow
     answer->set_value(outcome ? std::nullopt : std::optional(outcome.error()));
   });
   std::optional<std::chrono::steady_clock::time_point> stopped;
-  while (future.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready) {
+  while (!answered(services_, future)) {
     context.progress(0, *done_bytes, *all_bytes);
     if (context.cancelled() && !stopped) {
       *stop = true;
-      stopped = std::chrono::steady_clock::now();
+      stopped = services_.clock->steady_now();
     }
-    if (stopped && std::chrono::steady_clock::now() - *stopped > kEndPatience) return context.cancelled_error();
+    if (stopped && services_.clock->steady_now() - *stopped > kEndPatience) return context.cancelled_error();
   }
   std::optional<Error> failed;
   try {

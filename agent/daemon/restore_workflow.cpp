@@ -89,7 +89,7 @@ Result<std::string> RestoreWorkflow::complete_log(StepContext& context, Followed
     if (!captured) return answer->set_value(captured.error());
     shipper->when_durable(id, *captured, [answer] { answer->set_value(std::nullopt); });
   });
-  auto error = wait_for(context, std::move(future), kCompleteLogPatience);
+  auto error = wait_for(services_, context, std::move(future), kCompleteLogPatience);
   if (context.cancelled()) return context.cancelled_error();
   const std::string missing = "what was committed last may be missing: ";
   if (!error) return missing + "it could not be captured and sent in time";

@@ -35,6 +35,9 @@ struct Services {
   Uuid terminal;
   uint64_t epoch = 1;
   StorePlans* plans = nullptr;
+  // What a step does while it waits for capture or the log shipper. Empty: their threads do the work, and it sleeps.
+  // Who runs all of the agent on one thread, as tests do, lets them do a round here.
+  std::function<void()> while_waiting = {};
 
   std::string spool_folder() const { return config->terminal.state_dir + "/spool"; }
   // What was in a database before a restore in place.

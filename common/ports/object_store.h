@@ -73,6 +73,9 @@ class ObjectStore {
   virtual Result<ObjectPage> list(const std::string& prefix, const std::string& start_after, size_t limit) = 0;
   // Fine if it is gone already.
   virtual Result<void> remove(const std::string& key) = 0;
+  // Removes what puts below prefix left that began before then and never ended: their process was killed. Nothing that
+  // can be listed.
+  virtual Result<void> remove_unfinished(const std::string& /*prefix*/, Timestamp /*before*/) { return {}; }
 };
 
 // usage error unless the key is one of the allowed form.

@@ -176,7 +176,10 @@ Result<ReplacedContent> replace_content(Connection& live, const ContentFiles& wh
       TILLSYNC_TRY(put.bind(1, page).bind_static(2, wanted).run());
       replaced.pages_written++;
     }
-    if (!replacing) TILLSYNC_TRY(safety.finish(live_count));
+    if (replacing) continue;
+    TILLSYNC_TRY(safety.finish(live_count));
+    // Its name as well: it may have been made for this.
+    TILLSYNC_TRY(what.files->sync_directory(directory_of(what.safety)));
   }
   if (staged.count() < live_count)
     TILLSYNC_TRY(put.bind(1, staged.count() + 1).bind_null(2).run().with("shorten the live database"));

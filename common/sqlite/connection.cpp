@@ -3,6 +3,7 @@
 #include <new>
 
 #include "base/checks.h"
+#include "sqlite/file_vfs.h"
 
 namespace tillsync {
 
@@ -37,7 +38,18 @@ Error sqlite_error(int code, std::string_view doing, sqlite3* connection) {
     std::string_view detail = sqlite3_errmsg(connection);
     if (detail != sqlite3_errstr(code) && detail != "not an error") context.append(" (").append(detail).append(")");
   }
-  return Error{kind_of(code), code, std::move(context)};
+  ErrorKind kind = kind_of(code);
+  const int primary = code & 0xff;
+  const Error* said = nullptr;
+  if (connection && (primary == SQLITE_IOERR || primary == SQLITE_FULL || primary == SQLITE_PERM) &&
+      sqlite3_file_control(connection, "main", kWhatThePortSaid, &said) == SQLITE_OK && said) {
+    context.append(": ").append(said->context);
+    // Others it may have said at another time, as an answer.
+    const bool of_the_disk = said->kind == ErrorKind::transient || said->kind == ErrorKind::offline ||
+                             said->kind == ErrorKind::denied || said->kind == ErrorKind::no_space;
+    if (primary == SQLITE_IOERR && of_the_disk) kind = said->kind;
+  }
+  return Error{kind, code, std::move(context)};
 }
 
 Statement& Statement::operator=(Statement&& other) noexcept {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstring>
 #include <new>
+#include <optional>
 
 #include "base/checks.h"
 
@@ -36,6 +37,16 @@ struct OpenFile {
 
 OpenFile& of(sqlite3_file* file) { return *reinterpret_cast<OpenFile*>(file); }
 FileVfs::Impl& of(sqlite3_vfs* vfs) { return *static_cast<FileVfs::Impl*>(vfs->pAppData); }
+
+// SQLite calls us on the thread that called it.
+thread_local std::optional<Error> said;
+
+// Keeps the words of a failed call for sqlite_error().
+template <class T>
+const Result<T>& heard(const Result<T>& done) {
+  if (!done) said = done.error();
+  return done;
+}
 
 // Our errors back to SQLite's: kinds with a code of their own there, else the I/O error of the operation.
 int code_of(const Error& error, int otherwise) {
@@ -68,7 +79,7 @@ int x_read(sqlite3_file* raw, void* out, int amount, sqlite3_int64 offset) {
     }
   } else {
     auto read = (*f.file)->read(static_cast<uint64_t>(offset), target);
-    if (!read) return SQLITE_IOERR_READ;
+    if (!heard(read)) return SQLITE_IOERR_READ;
     got = *read;
   }
   if (got == target.size()) return SQLITE_OK;
@@ -86,7 +97,7 @@ int x_write(sqlite3_file* raw, const void* bytes, int amount, sqlite3_int64 offs
     return SQLITE_OK;
   }
   auto written = (*f.file)->write(static_cast<uint64_t>(offset), source);
-  return written ? SQLITE_OK : code_of(written.error(), SQLITE_IOERR_WRITE);
+  return heard(written) ? SQLITE_OK : code_of(written.error(), SQLITE_IOERR_WRITE);
 }
 
 int x_truncate(sqlite3_file* raw, sqlite3_int64 size) {
@@ -96,18 +107,18 @@ int x_truncate(sqlite3_file* raw, sqlite3_int64 size) {
     return SQLITE_OK;
   }
   auto done = (*f.file)->truncate(static_cast<uint64_t>(size));
-  return done ? SQLITE_OK : code_of(done.error(), SQLITE_IOERR_TRUNCATE);
+  return heard(done) ? SQLITE_OK : code_of(done.error(), SQLITE_IOERR_TRUNCATE);
 }
 
 int x_sync(sqlite3_file* raw, int) {
   OpenFile& f = of(raw);
   if (f.anonymous) return SQLITE_OK;
   auto done = (*f.file)->sync();
-  if (!done) return code_of(done.error(), SQLITE_IOERR_FSYNC);
+  if (!heard(done)) return code_of(done.error(), SQLITE_IOERR_FSYNC);
   // A journal whose name is lost with the power is no journal: the first sync makes the name durable too.
   if (f.name_not_durable) {
     auto named = f.vfs->files.sync_directory(directory_of(*f.path));
-    if (!named) return code_of(named.error(), SQLITE_IOERR_DIR_FSYNC);
+    if (!heard(named)) return code_of(named.error(), SQLITE_IOERR_DIR_FSYNC);
     f.name_not_durable = false;
   }
   return SQLITE_OK;
@@ -120,7 +131,7 @@ int x_file_size(sqlite3_file* raw, sqlite3_int64* out) {
     return SQLITE_OK;
   }
   auto size = (*f.file)->size();
-  if (!size) return SQLITE_IOERR_FSTAT;
+  if (!heard(size)) return SQLITE_IOERR_FSTAT;
   *out = static_cast<sqlite3_int64>(*size);
   return SQLITE_OK;
 }
@@ -129,7 +140,7 @@ int x_lock(sqlite3_file* raw, int level) {
   OpenFile& f = of(raw);
   if (!f.locked && f.file) {
     auto taken = (*f.file)->lock();
-    if (!taken) return code_of(taken.error(), SQLITE_IOERR_LOCK);
+    if (!heard(taken)) return code_of(taken.error(), SQLITE_IOERR_LOCK);
     f.locked = true;
   }
   f.lock_level = std::max(f.lock_level, level);
@@ -155,6 +166,9 @@ int x_file_control(sqlite3_file* raw, int operation, void* argument) {
     case SQLITE_FCNTL_VFSNAME:
       *static_cast<char**>(argument) = sqlite3_mprintf("%s", f.vfs->name.c_str());
       return SQLITE_OK;
+    case kWhatThePortSaid:
+      *static_cast<const Error**>(argument) = said ? &*said : nullptr;
+      return said ? SQLITE_OK : SQLITE_NOTFOUND;
     default: return SQLITE_NOTFOUND;
   }
 }
@@ -195,9 +209,15 @@ int v_open(sqlite3_vfs* raw_vfs, sqlite3_filename name, sqlite3_file* raw, int f
   std::string path = name;
   std::unique_ptr<File> file;
   auto take = [&](Result<std::unique_ptr<File>> opened) -> int {
-    if (!opened) {
-      if (opened.error().kind == ErrorKind::no_space) return SQLITE_FULL;
-      return opened.error().kind == ErrorKind::denied ? SQLITE_PERM : SQLITE_CANTOPEN;
+    if (!heard(opened)) {
+      switch (opened.error().kind) {
+        case ErrorKind::no_space: return SQLITE_FULL;
+        case ErrorKind::denied: return SQLITE_PERM;
+        // SQLITE_CANTOPEN says that there is no such file, which nobody would try again.
+        case ErrorKind::transient:
+        case ErrorKind::offline: return SQLITE_IOERR;
+        default: return SQLITE_CANTOPEN;
+      }
     }
     file = std::move(*opened);
     return SQLITE_OK;
@@ -228,14 +248,15 @@ int v_open(sqlite3_vfs* raw_vfs, sqlite3_filename name, sqlite3_file* raw, int f
 int v_delete(sqlite3_vfs* raw, const char* name, int sync_directory) {
   FileVfs::Impl& vfs = of(raw);
   auto removed = vfs.files.remove(name);
-  if (!removed) return removed.error().kind == ErrorKind::not_found ? SQLITE_IOERR_DELETE_NOENT : SQLITE_IOERR_DELETE;
-  if (sync_directory && !vfs.files.sync_directory(directory_of(name))) return SQLITE_IOERR_DIR_FSYNC;
+  if (!removed && removed.error().kind == ErrorKind::not_found) return SQLITE_IOERR_DELETE_NOENT;
+  if (!heard(removed)) return SQLITE_IOERR_DELETE;
+  if (sync_directory && !heard(vfs.files.sync_directory(directory_of(name)))) return SQLITE_IOERR_DIR_FSYNC;
   return SQLITE_OK;
 }
 
 int v_access(sqlite3_vfs* raw, const char* name, int flags, int* out) {
   auto info = of(raw).files.stat(name);
-  if (!info && info.error().kind != ErrorKind::not_found) return SQLITE_IOERR_ACCESS;
+  if (!info && info.error().kind != ErrorKind::not_found) return heard(info), SQLITE_IOERR_ACCESS;
   *out = info.has_value();
   // As SQLite's own VFS does it: an empty journal counts as none.
   if (info && flags == SQLITE_ACCESS_EXISTS && info->type == FileType::regular && info->size == 0) *out = 0;

@@ -17,6 +17,10 @@
 namespace tillsync {
 
 // Registers a VFS under a process-wide unique name while it lives. All connections must be closed before it goes.
+// SQLite's codes do not say which file it was, nor all kinds of errors. sqlite3_file_control() with this operation
+// gives a const Error*: what the port said when a call of this thread failed last; SQLITE_NOTFOUND from another VFS.
+constexpr int kWhatThePortSaid = 0x7469'6c6c;
+
 class FileVfs {
  public:
   FileVfs(FileSystem& files, Clock& clock, Random& random);

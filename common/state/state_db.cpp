@@ -26,7 +26,7 @@ Result<std::unique_ptr<StateDb>> StateDb::open(const std::string& path, const ch
   };
   auto ready = prepare();
   if (!ready) {
-    if (ready.error().kind == ErrorKind::transient)
+    if ((ready.error().code & 0xff) == SQLITE_BUSY)
       return Error{ErrorKind::conflict, ready.error().code,
                    path + " is held by another process; is another agent running on this state_dir?"};
     return std::move(ready).error().with(path);

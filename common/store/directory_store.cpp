@@ -1,6 +1,7 @@
 #include "store/directory_store.h"
 
 #include <algorithm>
+#include <functional>
 
 namespace tillsync {
 
@@ -223,6 +224,31 @@ Result<void> DirectoryStore::remove(const std::string& key) {
   if (!removed) return explained(std::move(removed).error(), "remove " + key);
   auto synced = files_.sync_directory(directory_of(path));
   if (!synced) return explained(std::move(synced).error(), "remove " + key);
+  return {};
+}
+
+Result<void> DirectoryStore::remove_unfinished(const std::string& prefix, Timestamp before) {
+  TILLSYNC_TRY(root_is_there());
+  std::function<Result<void>(const std::string&)> folder = [&](const std::string& base) -> Result<void> {
+    auto entries = files_.list(root_ + (base.empty() ? "" : "/" + base));
+    // Pruned away meanwhile, or there was never a put.
+    if (!entries && entries.error().kind == ErrorKind::not_found) return {};
+    if (!entries) return std::move(entries).error();
+    for (auto& entry : *entries) {
+      const std::string key = base + entry.name;
+      if (entry.type == FileType::directory) {
+        if (prefix.starts_with(key + "/") || key.starts_with(prefix)) TILLSYNC_TRY(folder(key + "/"));
+      } else if (entry.type == FileType::regular && is_temporary(key) && key.starts_with(prefix)) {
+        auto info = files_.stat(root_ + "/" + key);
+        if (!info || put_at(*info) >= before) continue;
+        auto removed = files_.remove(root_ + "/" + key);
+        if (!removed && removed.error().kind != ErrorKind::not_found) return removed;
+      }
+    }
+    return {};
+  };
+  auto done = folder("");
+  if (!done) return explained(std::move(done).error(), "remove what was never put below " + prefix);
   return {};
 }
 

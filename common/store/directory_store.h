@@ -1,11 +1,11 @@
 // An object store in a folder: the embedded default, a USB disk or a network share.
 //
 // Layout: the object `a/b/c` is the file `<root>/a/b/c`. While it is written it is `<root>/a/b/c.<8 hex digits>.tmp`;
-// names that end in `.tmp` are never listed, and are refused as keys. Durability: put() and replace() return after the
-// file, its name and the names of all folders down from the root are synced. Folders are synced once a process: one
-// that is found may come from a process that was killed before it did. Errors: as the port; offline when the root is
-// not there (an unmounted disk): it is never made, because writing below an empty mount point would fill the till's own
-// disk. Every error names the root and what to do. Threads: any.
+// names that end in `.tmp` are never listed, and are refused as keys; remove_unfinished() removes them. Durability:
+// put() and replace() return after the file, its name and the names of all folders down from the root are synced.
+// Folders are synced once a process: one that is found may come from a process that was killed before it did. Errors:
+// as the port; offline when the root is not there (an unmounted disk): it is never made, because writing below an empty
+// mount point would fill the till's own disk. Every error names the root and what to do. Threads: any.
 #pragma once
 
 #include <mutex>
@@ -31,6 +31,7 @@ class DirectoryStore : public ObjectStore {
   // Loads the folders between start_after and the end of the page, one at a time, not the whole tree.
   Result<ObjectPage> list(const std::string& prefix, const std::string& start_after, size_t limit) override;
   Result<void> remove(const std::string& key) override;
+  Result<void> remove_unfinished(const std::string& prefix, Timestamp before) override;
 
   const std::string& root() const { return root_; }
 
