@@ -51,7 +51,7 @@ struct PosWorkload::Shop {
   Result<void> prepare();
   Result<void> look_up();
   Result<void> declined_sale(int64_t number, Dice& dice);
-  Result<int64_t> write_sale(int64_t number, Dice& dice);
+  Result<Sale> write_sale(int64_t number, Dice& dice);
   Result<void> write_lines(int64_t order_id, const std::vector<Line>& lines, const std::string& now, Dice& dice);
   Result<void> write_housekeeping(int64_t number, int64_t order_id, const std::string& now, Dice& dice);
 };
@@ -135,7 +135,7 @@ Result<void> PosWorkload::Shop::declined_sale(int64_t number, Dice& dice) {
   return undone;
 }
 
-Result<int64_t> PosWorkload::Shop::write_sale(int64_t number, Dice& dice) {
+Result<Sale> PosWorkload::Shop::write_sale(int64_t number, Dice& dice) {
   const std::string now = shop_time(number);
   if (number % kSalesPerShift == 0) {
     TILLSYNC_TRY(close_shift(now, shift_id));
@@ -155,10 +155,11 @@ Result<int64_t> PosWorkload::Shop::write_sale(int64_t number, Dice& dice) {
   const std::string cashier = "cashier-" + std::to_string(1 + in_shift % 4);
   const char* note = dice.one_in(20) ? "gift wrap, naïve ☕" : "";
   const int64_t tax = total * 19 / 119;
+  const std::string uuid = dice.uuid();
   if (customer != 0)
-    TILLSYNC_TRY(order(dice.uuid(), in_shift, customer, cashier, now, total - tax, tax, total, note));
+    TILLSYNC_TRY(order(uuid, in_shift, customer, cashier, now, total - tax, tax, total, note));
   else
-    TILLSYNC_TRY(order(dice.uuid(), in_shift, nullptr, cashier, now, total - tax, tax, total, note));
+    TILLSYNC_TRY(order(uuid, in_shift, nullptr, cashier, now, total - tax, tax, total, note));
   const int64_t order_id = sqlite3_last_insert_rowid(connection.get());
 
   TILLSYNC_TRY(write_lines(order_id, lines, now, dice));
@@ -169,7 +170,7 @@ Result<int64_t> PosWorkload::Shop::write_sale(int64_t number, Dice& dice) {
   if (customer != 0) TILLSYNC_TRY(points(total / 100, customer));
   TILLSYNC_TRY(write_housekeeping(number, order_id, now, dice));
   TILLSYNC_TRY(counter(number));
-  return order_id;
+  return Sale{number, order_id, uuid};
 }
 
 Result<void> PosWorkload::Shop::write_lines(int64_t order_id, const std::vector<Line>& lines, const std::string& now,
@@ -223,15 +224,15 @@ Result<Sale> PosWorkload::sell_one() {
     number = shop.last_sale + 1;
     dice = Dice(shop.options.seed, static_cast<uint64_t>(number));
   }
-  auto order_id = looked ? shop.write_sale(number, dice) : Result<int64_t>(looked.error());
-  Result<void> committed = order_id ? run(shop.connection.get(), "COMMIT") : Result<void>(order_id.error());
+  auto sale = looked ? shop.write_sale(number, dice) : Result<Sale>(looked.error());
+  Result<void> committed = sale ? run(shop.connection.get(), "COMMIT") : Result<void>(sale.error());
   if (!committed) {
     (void)run(shop.connection.get(), "ROLLBACK");
     return std::move(committed).error().with("sale " + std::to_string(number));
   }
   shop.last_sale = number;
   if (number % kSalesPerShift == 0) ++shop.shift_id;
-  return Sale{number, *order_id};
+  return sale;
 }
 
 Result<void> PosWorkload::copy_to(const std::string& path) const {

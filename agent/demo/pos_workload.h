@@ -33,6 +33,7 @@ struct PosOptions {
 struct Sale {
   int64_t number = 0;    // what sale_counter says from this transaction on
   int64_t order_id = 0;  // orders.id
+  std::string uuid;      // orders.uuid
 };
 
 class PosWorkload {

@@ -6,6 +6,7 @@
 //   TILLSYNC_KILLS   how many (24)
 #include <array>
 
+#include "crash/death.h"
 #include "integration/store_side.h"
 #include "snapshot/chain.h"
 
@@ -85,18 +86,7 @@ class KillTest {
     const std::string report = world.folder / "death";
     std::filesystem::remove(report);
     const uint64_t part = random_.chance(30) ? 0 : random_.chance(30) ? 1000 : 1 + random_.below(999);
-    std::vector<std::string> words{"/usr/bin/env",
-                                   "LD_PRELOAD=" + world.bin + "/die_in_write.so",
-                                   "TILLSYNC_DIE_BELOW=" + world.folder.path(),
-                                   std::string("TILLSYNC_DIE_IN=") + where.name,
-                                   "TILLSYNC_DIE_AT=" + std::to_string(up_to(where.calls_max)),
-                                   "TILLSYNC_DIE_PART=" + std::to_string(part),
-                                   "TILLSYNC_DIE_REPORT=" + report};
-    // Only for builds with a sanitizer, which wants to be loaded first.
-    const char* options = std::getenv("ASAN_OPTIONS");
-    words.push_back("ASAN_OPTIONS=" + (options ? std::string(options) + ":" : std::string()) +
-                    "verify_asan_link_order=0");
-    words.insert(words.end(), {world.bin + "/tillsyncd", "--config", world.config});
+    const auto words = agent_that_dies(world, {where.name, up_to(where.calls_max), part, report});
     world.agent = must(ChildProcess::start(words, world.agent_log));
     const auto patience = Steady::now() + std::chrono::seconds(30);
     auto next_backup = Steady::now();

@@ -22,7 +22,7 @@
 namespace tillsync::test {
 
 struct World {
-  TemporaryDirectory folder;
+  TemporaryDirectory folder;  // first: everything else lies in it
   std::string bin = std::filesystem::read_symlink("/proc/self/exe").parent_path();
   std::string db = folder / "pos.db";
   std::string config = folder / "tillsync.toml";
@@ -36,6 +36,14 @@ struct World {
   std::string schedule = "incremental = \"\"\nfull = \"\"\nverify = \"\"\ndrill = \"\"\n";
 
   explicit World(const std::string& more = "", const std::string& flush_after = "200ms") : log_flush(flush_after) {
+    std::filesystem::create_directory(store);
+    write_config(more);
+  }
+  // A world that was left, perhaps in a hurry, and is gone on with.
+  struct Kept {
+    std::string path;
+  };
+  World(const Kept& kept, const std::string& more) : folder(TemporaryDirectory::kept(kept.path)), log_flush("200ms") {
     std::filesystem::create_directory(store);
     write_config(more);
   }

@@ -3,9 +3,11 @@
 // Purpose: kills at moments that a clock never hits, between two writes of one commit or in the middle of a page,
 // without a line of test code in the program itself. It looks at the calls by which platform/linux changes files.
 //   TILLSYNC_DIE_BELOW    folder; only files below it count
-//   TILLSYNC_DIE_IN       class: wal, state, replica, map, spool, store (class_of())
+//   TILLSYNC_DIE_IN       class: wal, state, replica, map, spool, staging, safety, live, store (class_of())
 //   TILLSYNC_DIE_AT       which change, from 1
 //   TILLSYNC_DIE_PART     thousandths of a write that still reach the file; of any other call, 0: before it, else after
+//   TILLSYNC_KEEP_SYNCED  if set, state.db and its log are copied to ….synced with each of their syncs: what a power
+//                         cut would leave of them
 //   TILLSYNC_DIE_REPORT   file that gets a line: class, call, bytes written, bytes asked for, inside a commit or not
 // A commit of a SQLite database in WAL mode is several writes of frames; the last one's header carries a size.
 #include <dlfcn.h>
@@ -66,6 +68,10 @@ const char* class_of(const char* path) {
   if (ends_with(rest, "/state.db")) return "state";
   if (std::strstr(rest, "/replica-")) return ends_with(rest, ".map") ? "map" : "replica";
   if (std::strstr(rest, "/spool/")) return "spool";
+  if (std::strstr(rest, "/staging/")) return "staging";
+  if (std::strstr(rest, "/safety/")) return "safety";
+  // What a restore in place, or a checkpoint, writes into the application's own files.
+  if (std::strcmp(rest, "pos.db") == 0 || std::strcmp(rest, "pos.db-wal") == 0) return "live";
   if (std::strncmp(rest, "store/", 6) == 0) return "store";
   return "";
 }
@@ -93,6 +99,29 @@ Function next(const char* name) {
   if (report < 0 || ::write(report, line, static_cast<size_t>(n)) != n) std::abort();
   ::kill(::getpid(), SIGKILL);
   while (true) ::pause();
+}
+
+// After a sync: the file as it is now, whole or not at all.
+void keep_synced(int descriptor, const char* what) {
+  static const bool wanted = std::getenv("TILLSYNC_KEEP_SYNCED") != nullptr;
+  if (!wanted || (std::strcmp(what, "wal") != 0 && std::strcmp(what, "state") != 0)) return;
+  char link[64], path[2048], kept[2100], unfinished[2200];
+  std::snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+  const ssize_t n = ::readlink(link, path, sizeof path - 1);
+  if (n <= 0) std::abort();
+  path[n] = 0;
+  std::snprintf(kept, sizeof kept, "%s.synced", path);
+  std::snprintf(unfinished, sizeof unfinished, "%s.unfinished", kept);
+  const int from = ::open(path, O_RDONLY);
+  const int to = ::open(unfinished, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  if (from < 0 || to < 0) std::abort();
+  char piece[65536];
+  ssize_t got;
+  while ((got = ::read(from, piece, sizeof piece)) > 0)
+    if (::write(to, piece, static_cast<size_t>(got)) != got) std::abort();
+  ::close(from);
+  ::close(to);
+  if (got < 0 || ::renameat(AT_FDCWD, unfinished, AT_FDCWD, kept) != 0) std::abort();
 }
 
 bool is_the_one(const char* what) { return *what && std::strcmp(what, order().wanted) == 0 && ++changes == order().at; }
@@ -150,7 +179,10 @@ int ftruncate(int descriptor, off_t size) noexcept {
 
 int fdatasync(int descriptor) {
   static const auto real = next<int (*)(int)>("fdatasync");
-  return counted(class_of(descriptor), "fdatasync", [&] { return real(descriptor); });
+  const char* what = class_of(descriptor);
+  const int done = counted(what, "fdatasync", [&] { return real(descriptor); });
+  if (done == 0) keep_synced(descriptor, what);
+  return done;
 }
 
 int rename(const char* from, const char* to) noexcept {

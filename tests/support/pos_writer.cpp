@@ -2,12 +2,12 @@
 //
 //   pos_writer --db FILE [--sales N] [--rate SALES_PER_SECOND] [--seconds S] [--seed N] [--journal wal|delete]
 //              [--synchronous OFF|NORMAL|FULL] [--products N] [--page-size N] [--autocheckpoint N] [--shared]
-//              [--mark N --mark-dir DIR] [--ready-file F] [--stop-file F] [--commit-times F] [--triggers
-//              undo|json|full]
+//              [--mark N --mark-dir DIR] [--ready-file F] [--stop-file F] [--commit-times F] [--print-sales]
+//              [--triggers undo|json|full]
 //
 // --triggers: only puts the triggers of a trigger-based capture into the database, and ends.
 // --shared: other writers sell into the same database. --commit-times: for each sale a line "<sale> <nanoseconds of
-// CLOCK_MONOTONIC just after its commit>".
+// CLOCK_MONOTONIC just after its commit>". --print-sales: "sold <orders.uuid>" on standard output, after each commit.
 // --mark: after N of the sales, chosen by the seed, copies the database at that very transaction to DIR/<sale>.db and
 // adds a line {sale, order_id, committed_at} to DIR/marks.jsonl. sale_counter tells a test which sale a transaction
 // was. Prints one line at the end: {seed, sales, seconds, p50_us, p99_us, max_us, busy_errors, busy_waits}.
@@ -41,6 +41,7 @@ struct Options {
   double seconds = 0;
   int64_t marks = 0;
   std::string mark_directory, ready_file, stop_file, commit_times, triggers;
+  bool print_sales = false;
 };
 
 [[noreturn]] void die(const Error& error) {
@@ -109,6 +110,7 @@ Options parse(int argc, char** argv) {
   app.add_option("--ready-file", options.ready_file);
   app.add_option("--stop-file", options.stop_file);
   app.add_option("--commit-times", options.commit_times);
+  app.add_flag("--print-sales", options.print_sales);
   app.add_option("--triggers", options.triggers)->check(CLI::IsMember({"undo", "json", "full"}));
   try {
     app.parse(argc, argv);
@@ -153,6 +155,7 @@ int main(int argc, char** argv) {
     }
     if (!sale) die(sale.error());
     const auto committed = Clock::now();
+    if (options.print_sales) std::cout << "sold " + sale->uuid + "\n" << std::flush;
     latencies_us.push_back(std::chrono::duration<double, std::micro>(committed - began).count());
     if (!options.commit_times.empty()) commits.emplace_back(sale->number, committed);
     if (marks.is_chosen(sale->number)) marks.take(shop, *sale);

@@ -12,7 +12,12 @@ TemporaryDirectory::TemporaryDirectory() {
   path_ = pattern;
 }
 
+TemporaryDirectory::TemporaryDirectory(const std::string& kept) : path_(kept), is_kept_(true) {
+  std::filesystem::create_directories(path_);
+}
+
 TemporaryDirectory::~TemporaryDirectory() {
+  if (is_kept_) return;
   std::error_code ignored;
   std::filesystem::remove_all(path_, ignored);
 }
