@@ -34,8 +34,11 @@ Result<void> Capturer::open_session() {
       .bind(3, to_ms(setup_.clock->now()));
   TILLSYNC_LET(bool row, insert.step());
   TILLSYNC_CHECK(row);
-  session_id_ = insert.integer(0);
-  return insert.run();
+  const int64_t id = insert.integer(0);
+  // The commit comes after the row, and may fail.
+  TILLSYNC_TRY(insert.run());
+  session_id_ = id;
+  return {};
 }
 
 milliseconds Capturer::step() {
