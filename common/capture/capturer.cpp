@@ -85,13 +85,13 @@ milliseconds Capturer::report(Error error) {
 }
 
 Result<milliseconds> Capturer::round() {
+  // First, so that whoever asks is told why nothing can be captured.
+  take_requests();
   if (session_id_ == 0) TILLSYNC_TRY(open_session());
   auto now = setup_.application->stat(setup_.path);
   if (!now) return std::move(now).error();
   // Replaced under its name: what we have open is the old file.
   if (tail_ && now->inode != attached_inode_) detach();
-
-  take_requests();
   // A damaged database is restored as it is.
   if (damage_ && !taken_activations_.empty()) return try_activation();
   if (auto wait = rest_while_damaged(*now)) return *wait;
