@@ -19,7 +19,8 @@ Result<std::unique_ptr<FollowedDatabase>> FollowedDatabase::create(const Service
     TILLSYNC_LET(bool row, insert.step());
     TILLSYNC_CHECK(row);
     database->id_ = insert.integer(0);
-    insert.reset();
+    // The commit comes after the row, and may fail.
+    TILLSYNC_TRY(insert.run());
   }
   Capturer::Setup setup;
   setup.name = config.name;

@@ -34,8 +34,11 @@ Result<void> Capturer::open_session() {
       .bind(3, to_ms(setup_.clock->now()));
   TILLSYNC_LET(bool row, insert.step());
   TILLSYNC_CHECK(row);
-  session_id_ = insert.integer(0);
-  return insert.run();
+  const int64_t id = insert.integer(0);
+  // The commit comes after the row, and may fail.
+  TILLSYNC_TRY(insert.run());
+  session_id_ = id;
+  return {};
 }
 
 void Capturer::hold(std::optional<Error> why) {
@@ -104,13 +107,13 @@ milliseconds Capturer::report(Error error) {
 }
 
 Result<milliseconds> Capturer::round() {
+  // First, so that whoever asks is told why nothing can be captured.
+  take_requests();
   if (session_id_ == 0) TILLSYNC_TRY(open_session());
   auto now = setup_.application->stat(setup_.path);
   if (!now) return std::move(now).error();
   // Replaced under its name: what we have open is the old file.
   if (tail_ && now->inode != attached_inode_) detach();
-
-  take_requests();
   // A damaged database is restored as it is.
   if (damage_ && !taken_activations_.empty()) return try_activation();
   if (auto wait = rest_while_damaged(*now)) return *wait;

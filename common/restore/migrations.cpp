@@ -111,7 +111,11 @@ Result<void> run_statements(Connection& db, const MigrationStep& step) {
             where + ": a step is one transaction of its own; it may not begin or end one, nor attach a database"};
       Error error = sqlite_error(code, where, db.handle());
       // What SQLite says of a statement is about the SQL and the rows; what it says of the disk is not.
-      if (error.kind == ErrorKind::internal || error.kind == ErrorKind::denied) error.kind = ErrorKind::schema;
+      const int primary = code & 0xff;
+      const bool of_the_disk =
+          primary == SQLITE_IOERR || primary == SQLITE_FULL || primary == SQLITE_CANTOPEN || primary == SQLITE_PERM;
+      if (!of_the_disk && (error.kind == ErrorKind::internal || error.kind == ErrorKind::denied))
+        error.kind = ErrorKind::schema;
       return error;
     }
     at = end;

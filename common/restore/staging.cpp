@@ -184,6 +184,17 @@ bool is_about_a_value(std::string_view answer) {
   return false;
 }
 
+// A page that could not be read is told as a finding, too, and is none: "… unable to get the page. error code=266".
+Result<void> unless_unread(Connection& db, const std::string& answer) {
+  constexpr std::string_view kCode = "error code=";
+  const auto at = answer.find(kCode);
+  if (at == std::string::npos) return {};
+  const int code = std::atoi(answer.c_str() + at + kCode.size());
+  const int primary = code & 0xff;
+  if (primary != SQLITE_IOERR && primary != SQLITE_FULL && primary != SQLITE_NOMEM) return {};
+  return sqlite_error(code, "integrity_check", db.handle());
+}
+
 }  // namespace
 
 // The whole check does not run where a table needs a collation, a function or a tokenizer that only the application
@@ -205,6 +216,7 @@ Result<void> Staging::check_integrity(Connection& db) {
       if (!*row) break;
       answer = query->text(0);
       if (answer == "ok") continue;
+      TILLSYNC_TRY(unless_unread(db, answer));
       if (!is_about_a_value(answer))
         return Error{ErrorKind::corrupt, 0, "the restored database fails integrity_check: " + answer};
       odd_values++;
