@@ -121,4 +121,35 @@ TEST_CASE("store: a terminal is found by id, by name, or as the only one; of sev
   must(open_store_directly(shop.access));
 }
 
+TEST_CASE("store: a snapshot that is pruned while verify runs is no damage; one that lost only its pack is") {
+  Shop shop;
+  auto commands = must(open_store_directly(shop.access));
+  auto folder = must(make_store(shop.url, shop.files, shop.random));
+  const auto snapshots = must(commands->snapshots({}));
+  REQUIRE(snapshots.size() == 2);
+  const std::string prefix = prefix_of(shop.lineage);
+  const std::string last = keys::manifest(prefix, must(Uuid::parse(snapshots[1]["uuid"].get<std::string>())));
+  const Bytes manifest = must(read_object(*folder, last, 1 << 20));
+  bool removed = false;
+  for (bool data : {false, true}) {
+    removed = false;
+    auto verified = must(commands->verify({{"data", data}}, [&](const Json&) {
+      if (!std::exchange(removed, true)) must(folder->remove(last));
+      return true;
+    }));
+    REQUIRE(removed);
+    INFO(verified.dump(1));
+    CHECK(verified["ok"] == true);
+    CHECK(verified["snapshots"].size() == 1);
+    BytesSource again(manifest);
+    must(folder->put(last, again));
+  }
+  const Manifest whole = must(Manifest::decode(manifest, last, shop.lineage));
+  REQUIRE_FALSE(whole.packs.empty());
+  must(folder->remove(whole.packs.back().key));
+  auto damaged = must(commands->verify({{"data", false}}, nullptr));
+  CHECK(damaged["ok"] == false);
+  CHECK(damaged["snapshots"].size() == 2);
+}
+
 TEST_SUITE_END();
