@@ -1,6 +1,6 @@
 // What a kill costs, and what the workflow engine costs: backups and restores of a large database by the real agent.
 //
-//   resume_bench [resume|overhead]... [--mb N] [--rounds N]
+//   resume_bench [resume|overhead|drill]... [--mb N] [--rounds N]
 //
 //   resume    the agent is killed in the middle of a step of a FULL backup, or of a restore in place, and goes on.
 //   Bytes
@@ -8,7 +8,8 @@
 //             disturbed: what is more was done again
 //   overhead  of a FULL backup: the time of the whole, and what of it lies outside of its steps: commits of state.db,
 //             waits between steps; and how long one report of progress takes
-// Nothing named: both.
+//   drill     a restore drill beside a restore to a file of the same moment, in pairs
+// Nothing named: all.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <CLI/CLI.hpp>
 #include <map>
@@ -183,6 +184,28 @@ void overhead(Shop& shop, int64_t megabytes, int rounds) {
       quantile(shares, 0), quantile(shares, 1), ns, 100 * reports_ms / median(wholes));
 }
 
+// Both through the command line, as a person waits for them.
+void drill(Shop& shop, int rounds) {
+  shop.back_up("full");
+  std::vector<double> restores, drills, ratios;
+  const std::string to = shop.folder / "restored.db";
+  auto timed = [&](std::vector<std::string> words) {
+    const auto start = Steady::now();
+    auto ran = shop.cli(std::move(words));
+    if (ran.status != 0) throw std::logic_error(ran.err);
+    return std::chrono::duration<double, std::milli>(Steady::now() - start).count();
+  };
+  for (int i = 0; i <= rounds; i++) {
+    const double restored = timed({"restore", "--to", to, "--force"}), drilled = timed({"drill"});
+    if (i == 0) continue;  // the first pair warms up
+    restores.push_back(restored);
+    drills.push_back(drilled);
+    ratios.push_back(drilled / restored);
+  }
+  std::printf("drill: %d pairs: drill %.0f ms, restore to a file %.0f ms, ratio %.2f (%.2f to %.2f)\n", rounds,
+              median(drills), median(restores), median(ratios), quantile(ratios, 0), quantile(ratios, 1));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -190,17 +213,18 @@ int main(int argc, char** argv) {
   int64_t megabytes = 500;
   int rounds = 3;
   CLI::App app{"what a kill costs, and what the workflow engine costs"};
-  app.add_option("what", what)->check(CLI::IsMember({"resume", "overhead"}));
+  app.add_option("what", what)->check(CLI::IsMember({"resume", "overhead", "drill"}));
   app.add_option("--mb", megabytes)->check(CLI::Range(10, 10000));
   app.add_option("--rounds", rounds)->check(CLI::Range(1, 1000));
   CLI11_PARSE(app, argc, argv);
   doctest::Context context;  // World reports through it
   context.setAsDefaultForAssertsOutOfTestCases();
-  if (what.empty()) what = {"overhead", "resume"};
+  if (what.empty()) what = {"overhead", "drill", "resume"};
   Shop shop(megabytes);
   for (auto& one : what) {
     if (one == "resume") resume(shop, rounds);
     if (one == "overhead") overhead(shop, megabytes, rounds);
+    if (one == "drill") drill(shop, rounds);
     std::fflush(stdout);
   }
   shop.stop_agent();
