@@ -63,6 +63,7 @@ class RestoreWorkflow {
   Result<Json> put_aside(StepContext& context);
   Result<Json> activate(StepContext& context);
   Result<Json> restore_assets(StepContext& context);
+  Result<Json> after_activation(StepContext& context);
   void clean_up(const WorkflowRecord& workflow);
 
   struct Replacement {
