@@ -286,13 +286,19 @@ Result<Json> RestoreWorkflow::activate(StepContext& context) {
 Result<Json> RestoreWorkflow::restore_assets(StepContext& context) {
   if (is_drill(context)) return finish_drill(context);
   if (!in_place(context)) return context.skip("restored to a file");
+  // Whoever reads it must not think that nothing was changed.
+  return after_activation(context).with("the database was restored; what follows it was not done");
+}
+
+Result<Json> RestoreWorkflow::after_activation(StepContext& context) {
   // What was staged, and the copy before the last, are of no use any more; the record of the new one is durable first.
   TILLSYNC_TRY(services_.state->make_durable());
   const Json& aside = context.result("CLEAR_EXISTING_DATA");
   for (const char* what : {"staged", "previous"}) {
     if (!aside.contains(what)) continue;
+    // The next start sweeps what stays.
     auto removed = services_.files->remove(aside.at(what));
-    if (!removed && removed.error().kind != ErrorKind::not_found) return std::move(removed).error();
+    if (!removed && removed.error().kind != ErrorKind::not_found) spdlog::warn("{}", removed.error().context);
   }
   Json document = context.result("ACTIVATE");
   if (is_undo(context)) {

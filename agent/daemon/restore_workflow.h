@@ -79,6 +79,7 @@ class RestoreWorkflow {
   void drill_failed(const WorkflowRecord& workflow);
   // not_found is fine.
   Result<void> remove_staged(const Uuid& workflow);
+  Result<Json> after_activation(StepContext& context);
   void clean_up(const WorkflowRecord& workflow);
 
   struct Replacement {

@@ -1,5 +1,7 @@
 #include "support/faulty_file_system.h"
 
+#include <map>
+
 namespace tillsync::test {
 
 struct FaultyFileSystem::Plan {
@@ -8,8 +10,13 @@ struct FaultyFileSystem::Plan {
   ErrorKind kind = ErrorKind::internal;
   bool for_good = false;
   std::function<void()> hook;
-  std::string failed_call;
+  std::string failed_call, prefix;
+  std::map<std::string, uint64_t> written;
 
+  void count_written(const std::string& path, uint64_t bytes) {
+    std::lock_guard lock(mutex);
+    written[path] += bytes;
+  }
   Result<void> call(std::string_view what, const std::string& path) {
     std::function<void()> due;
     bool fails;
@@ -19,7 +26,7 @@ struct FaultyFileSystem::Plan {
       std::lock_guard lock(mutex);
       n = ++calls;
       if (n == hook_at) due = hook;
-      fails = fail_at != 0 && (n == fail_at || (for_good && n > fail_at));
+      fails = fail_at != 0 && (n == fail_at || (for_good && n > fail_at)) && path.starts_with(prefix);
       with = kind;
       if (n == fail_at || n == hook_at) failed_call = std::string(what) + " " + path;
     }
@@ -43,7 +50,9 @@ class FaultyFileSystem::Handle : public File {
       (void)inner_->write(offset, bytes.first(bytes.size() / 2)).has_value();
       return std::move(allowed).error();
     }
-    return inner_->write(offset, bytes);
+    TILLSYNC_TRY(inner_->write(offset, bytes));
+    plan_->count_written(path_, bytes.size());
+    return {};
   }
   Result<void> truncate(uint64_t size) override {
     TILLSYNC_TRY(plan_->call("truncate", path_));
@@ -88,6 +97,8 @@ void FaultyFileSystem::reset() {
   plan_->calls = plan_->fail_at = plan_->hook_at = 0;
   plan_->hook = nullptr;
   plan_->failed_call.clear();
+  plan_->prefix.clear();
+  plan_->written.clear();
 }
 
 uint64_t FaultyFileSystem::calls() const {
@@ -98,6 +109,19 @@ uint64_t FaultyFileSystem::calls() const {
 std::string FaultyFileSystem::failed_call() const {
   std::lock_guard lock(plan_->mutex);
   return plan_->failed_call;
+}
+
+void FaultyFileSystem::fail_only_below(const std::string& prefix) {
+  std::lock_guard lock(plan_->mutex);
+  plan_->prefix = prefix;
+}
+
+uint64_t FaultyFileSystem::bytes_written(const std::string& prefix) const {
+  std::lock_guard lock(plan_->mutex);
+  uint64_t sum = 0;
+  for (auto at = plan_->written.lower_bound(prefix); at != plan_->written.end() && at->first.starts_with(prefix); ++at)
+    sum += at->second;
+  return sum;
 }
 
 Result<std::unique_ptr<File>> FaultyFileSystem::open(const std::string& path, OpenMode mode) {

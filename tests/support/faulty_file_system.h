@@ -26,6 +26,10 @@ class FaultyFileSystem : public FileSystem {
   uint64_t calls() const;
   // What call n was, to say it when a test fails: "sync /state/state.db-wal". Empty before any failed.
   std::string failed_call() const;
+  // Of the calls that would fail only those do whose path begins so.
+  void fail_only_below(const std::string& prefix);
+  // By calls that went well, since reset().
+  uint64_t bytes_written(const std::string& prefix) const;
 
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override;
   Result<FileInfo> stat(const std::string& path) override;

@@ -427,6 +427,33 @@ void MemoryFileSystem::lose_power(SeededRandom* random) {
   state_->powered = true;
 }
 
+void MemoryFileSystem::copy_from(const MemoryFileSystem& other) {
+  auto fresh = std::make_shared<State>();
+  {
+    std::lock_guard lock(other.state_->mutex);
+    std::map<const Node*, NodePtr> copies;
+    std::function<NodePtr(const Node&)> copy = [&](const Node& node) {
+      NodePtr& made = copies[&node];
+      if (made) return made;
+      made = std::make_shared<Node>();
+      NodePtr out = made;
+      out->directory = node.directory;
+      out->inode = node.inode;
+      out->mtime = node.mtime;
+      out->now = out->synced = node.now;
+      for (auto& [name, child] : node.names) out->names[name] = copy(*child);
+      out->synced_names = out->names;
+      return out;
+    };
+    fresh->root = copy(*other.state_->root);
+    fresh->next_inode = other.state_->next_inode;
+    fresh->tick = other.state_->tick;
+    fresh->boot = other.state_->boot;
+    fresh->capacity = other.state_->capacity;
+  }
+  state_ = std::move(fresh);
+}
+
 void MemoryFileSystem::sync_all() {
   std::lock_guard lock(state_->mutex);
   state_->visit([](Node& node) {

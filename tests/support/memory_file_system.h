@@ -50,6 +50,8 @@ class MemoryFileSystem : public FileSystem {
   void crash(SeededRandom& random) { lose_power(&random); }
   // Everything is durable, as after a clean shutdown of the machine.
   void sync_all();
+  // Holds what the other one holds now, all of it durable. Nothing may be open here.
+  void copy_from(const MemoryFileSystem& other);
 
  private:
   struct Node;
