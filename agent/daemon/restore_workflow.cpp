@@ -243,7 +243,14 @@ Result<Json> RestoreWorkflow::check_schema(StepContext& context) {
             " holds the pages of a damaged database, which prove nothing: restore it to a file and look at it"};
   // Of a database that can't be read nobody can say what its application expects.
   auto live = live_schema_version(*database);
-  if (!live) return result;
+  if (!live) {
+    // A disk that fails just now, or a lock, is another matter: without the answer no migration would run.
+    const int primary = live.error().code & 0xff;
+    for (int passing :
+         {SQLITE_IOERR, SQLITE_FULL, SQLITE_BUSY, SQLITE_LOCKED, SQLITE_PROTOCOL, SQLITE_PERM, SQLITE_CANTOPEN})
+      if (primary == passing) return std::move(live).error().with("ask the live database for its schema version");
+    return result;
+  }
   result["live_schema_version"] = *live;
   if (target.schema_version > *live)
     return Error{ErrorKind::schema, 0,
