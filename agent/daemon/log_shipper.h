@@ -35,7 +35,7 @@ class LogShipper {
   void stop();
   // One round, by whoever runs it without start(): seals and sends what there is, and calls back those who waited for
   // it. Its error is in status() as well.
-  Result<void> round() { return round(false); }
+  Result<void> round() { return round(true); }
 
   void captured();  // something new is in a log
   // Calls back once everything of that database up to the sequence is durable in the store.

@@ -14,6 +14,7 @@ ErrorKind kind_of(int code) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
     case SQLITE_PROTOCOL:  // a race on the locks of a WAL that was lost many times
+    case SQLITE_IOERR:     // a disk may answer the next time; who tries again gives up by itself
       return ErrorKind::transient;
     case SQLITE_FULL: return ErrorKind::no_space;
     case SQLITE_CORRUPT:

@@ -39,7 +39,7 @@ OpenFile& of(sqlite3_file* file) { return *reinterpret_cast<OpenFile*>(file); }
 FileVfs::Impl& of(sqlite3_vfs* vfs) { return *static_cast<FileVfs::Impl*>(vfs->pAppData); }
 
 // SQLite calls us on the thread that called it.
-thread_local std::optional<Error> said;
+thread_local std::optional<Error> said, told;
 
 // Keeps the words of a failed call for sqlite_error().
 template <class T>
@@ -167,8 +167,10 @@ int x_file_control(sqlite3_file* raw, int operation, void* argument) {
       *static_cast<char**>(argument) = sqlite3_mprintf("%s", f.vfs->name.c_str());
       return SQLITE_OK;
     case kWhatThePortSaid:
-      *static_cast<const Error**>(argument) = said ? &*said : nullptr;
-      return said ? SQLITE_OK : SQLITE_NOTFOUND;
+      // Once: the next error, of another file perhaps, must not be told in the words of this one.
+      told = std::exchange(said, std::nullopt);
+      *static_cast<const Error**>(argument) = told ? &*told : nullptr;
+      return told ? SQLITE_OK : SQLITE_NOTFOUND;
     default: return SQLITE_NOTFOUND;
   }
 }
