@@ -86,7 +86,7 @@ TEST_SUITE("sqlite") {
     CHECK(contains(error.context, "SELECT * FROM absent"));
     CHECK(contains(error.context, "no such table"));
     CHECK(sqlite_error(SQLITE_FULL, "x").kind == ErrorKind::no_space);
-    CHECK(sqlite_error(SQLITE_IOERR_READ, "x").kind == ErrorKind::internal);
+    CHECK(sqlite_error(SQLITE_IOERR_READ, "x").kind == ErrorKind::transient);
     CHECK(sqlite_error(SQLITE_BUSY_SNAPSHOT, "x").kind == ErrorKind::transient);
     CHECK(kind_of(Connection::open(folder / "no/e.db", SQLITE_OPEN_READONLY, vfs.name())) == ErrorKind::not_found);
     must(must(files.open(folder / "garbage", OpenMode::create))->write(0, Bytes(4096, 'x')));
