@@ -45,7 +45,7 @@ make_root() {
   local mirror
   mirror=$(sed -n 's/^URIs: *//p' /etc/apt/sources.list.d/*.sources 2>/dev/null | head -n 1)
   mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Languages "none"' --include="$packages" bookworm "$work/root" \
-    "${mirror:-http://deb.debian.org/debian}" </dev/null
+    ${mirror:+"$mirror"} </dev/null
   printf '%s\n' "$packages" >"$work/root.packages"
 }
 
