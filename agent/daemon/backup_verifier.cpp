@@ -46,7 +46,8 @@ Result<void> BackupVerifier::check_snapshots(const FollowedDatabase& database, V
     if (manifest->type == SnapshotType::full) newer(newest_full);
   }
   if (newest_full) TILLSYNC_TRY(prove(database, verifier, *newest_full, record));
-  if (newest && newest->uuid != newest_full->uuid) TILLSYNC_TRY(prove(database, verifier, *newest, record));
+  if (newest && (!newest_full || newest->uuid != newest_full->uuid))
+    TILLSYNC_TRY(prove(database, verifier, *newest, record));
   return {};
 }
 
@@ -83,10 +84,11 @@ Result<void> BackupVerifier::prove(const FollowedDatabase& database, SnapshotVer
 
 Result<void> BackupVerifier::check_log(const FollowedDatabase& database, VerificationRecord& record) {
   const Lineage lineage = database.lineage();
+  const uint64_t before = record.bytes;
   TILLSYNC_LET(const KnownStates known, known_states(*services_.store, lineage));
   TILLSYNC_LET(const LogVerdict verdict,
                verify_log(*services_.store, lineage, known, 1, [&](uint64_t, uint64_t bytes, uint64_t) {
-                 record.bytes = std::max(record.bytes, bytes);
+                 record.bytes = before + bytes;
                  return !stopping_;
                }));
   record.segments = verdict.segments.size();

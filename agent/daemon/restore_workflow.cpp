@@ -245,10 +245,8 @@ Result<Json> RestoreWorkflow::check_schema(StepContext& context) {
   auto live = live_schema_version(*database);
   if (!live) {
     // A disk that fails just now, or a lock, is another matter: without the answer no migration would run.
-    const int primary = live.error().code & 0xff;
-    for (int passing :
-         {SQLITE_IOERR, SQLITE_FULL, SQLITE_BUSY, SQLITE_LOCKED, SQLITE_PROTOCOL, SQLITE_PERM, SQLITE_CANTOPEN})
-      if (primary == passing) return std::move(live).error().with("ask the live database for its schema version");
+    if (is_of_disk_or_lock(live.error().code))
+      return std::move(live).error().with("ask the live database for its schema version");
     return result;
   }
   result["live_schema_version"] = *live;

@@ -83,12 +83,6 @@ size_t skip_to_statement(std::string_view sql, size_t at) {
   return at;
 }
 
-bool is_of_the_disk(int code) {
-  const int primary = code & 0xff;
-  return primary == SQLITE_IOERR || primary == SQLITE_FULL || primary == SQLITE_CANTOPEN || primary == SQLITE_PERM ||
-         primary == SQLITE_BUSY;
-}
-
 Result<void> run_statements(Connection& db, const MigrationStep& step) {
   Confined confined(db);
   const std::string_view sql = step.sql;
@@ -117,7 +111,7 @@ Result<void> run_statements(Connection& db, const MigrationStep& step) {
             where + ": a step is one transaction of its own; it may not begin or end one, nor attach a database"};
       Error error = sqlite_error(code, where, db.handle());
       // What SQLite says of a statement is about the SQL and the rows; what it says of the disk is not.
-      if (!is_of_the_disk(code) && (error.kind == ErrorKind::internal || error.kind == ErrorKind::denied))
+      if (!is_of_disk_or_lock(code) && (error.kind == ErrorKind::internal || error.kind == ErrorKind::denied))
         error.kind = ErrorKind::schema;
       return error;
     }
@@ -157,7 +151,7 @@ Result<int64_t> SchemaVersionQuery::ask(Connection& db) const {
   if (answer) return *answer;
   Error error = std::move(answer).error().with("schema_version");
   // As for a migration's statements: what SQLite says of the disk is not about the query.
-  if (!is_of_the_disk(error.code)) error.kind = ErrorKind::schema;
+  if (!is_of_disk_or_lock(error.code)) error.kind = ErrorKind::schema;
   return error;
 }
 

@@ -31,6 +31,19 @@ ErrorKind kind_of(int code) {
 
 }  // namespace
 
+bool is_of_disk_or_lock(int code) {
+  switch (code & 0xff) {
+    case SQLITE_IOERR:
+    case SQLITE_FULL:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL: return true;
+    default: return false;
+  }
+}
+
 Error sqlite_error(int code, std::string_view doing, sqlite3* connection) {
   if ((code & 0xff) == SQLITE_NOMEM) throw std::bad_alloc();
   std::string context(doing);

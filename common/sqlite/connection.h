@@ -19,6 +19,10 @@
 
 namespace tillsync {
 
+// That SQLite's code says something of the disk, or of a lock, and nothing of the statement or the rows: the next try
+// may be answered otherwise.
+bool is_of_disk_or_lock(int code);
+
 Error sqlite_error(int code, std::string_view doing, sqlite3* connection = nullptr);
 
 class Connection;
