@@ -342,12 +342,35 @@ Result<RunOutcome> WorkflowEngine::end(WorkflowRecord& workflow, WorkflowStatus 
   if (!completed && cleanup != cleanups_.end() && cleanup->second) {
     if (auto stored = read_workflow(*db, workflow.uuid)) cleanup->second(*stored);
   }
+  TILLSYNC_TRY(end_parts_of(*db, workflow.uuid));
   RunOutcome outcome;
   outcome.state = completed                             ? RunOutcome::State::done
                   : status == WorkflowStatus::cancelled ? RunOutcome::State::cancelled
                                                         : RunOutcome::State::failed;
   outcome.error = std::move(error);
   return outcome;
+}
+
+// A step that was begun again may have found another way, and never come back to the part it had made.
+Result<void> WorkflowEngine::end_parts_of(Connection& db, const Uuid& workflow) {
+  std::vector<Uuid> parts;
+  {
+    TILLSYNC_LET(auto query, db.prepare("SELECT uuid FROM workflows WHERE status IN ('PENDING', 'IN_PROGRESS') AND "
+                                        "json_extract(data, '$.parent')=? ORDER BY id"));
+    query.bind(1, workflow.str());
+    while (true) {
+      TILLSYNC_LET(bool row, query.step());
+      if (!row) break;
+      TILLSYNC_LET(Uuid uuid, Uuid::parse(query.text(0)));
+      parts.push_back(uuid);
+    }
+  }
+  for (auto& part : parts) {
+    TILLSYNC_LET(auto record, read_workflow(db, part));
+    TILLSYNC_TRY(end(record, WorkflowStatus::cancelled,
+                     Error{ErrorKind::cancelled, 0, "workflow " + workflow.str() + " ended without it"}, nullptr));
+  }
+  return {};
 }
 
 Result<void> WorkflowEngine::update_sessions(Connection& db, const Uuid& workflow, std::string_view status,
@@ -387,7 +410,13 @@ Result<std::vector<UnfinishedWorkflow>> WorkflowEngine::resume_unfinished() {
   std::vector<UnfinishedWorkflow> out;
   for (auto& uuid : uuids) {
     TILLSYNC_LET(auto workflow, read_workflow(*db, uuid));
-    if (workflow.data.contains("parent")) continue;
+    if (workflow.data.contains("parent")) {
+      // The agent may have ended between the end of the whole and that of this part.
+      TILLSYNC_LET(Uuid whole, Uuid::parse(workflow.data.at("parent").get<std::string>()));
+      TILLSYNC_LET(auto record, read_workflow(*db, whole));
+      if (is_final(record.status)) TILLSYNC_TRY(end_parts_of(*db, whole));
+      continue;
+    }
     if (workflow.retry_count > workflow.max_retries) {
       TILLSYNC_TRY(end(workflow, WorkflowStatus::failed,
                        Error{ErrorKind::internal, 0, "max retries exceeded: " + workflow.error.value_or("")}, nullptr));

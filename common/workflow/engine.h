@@ -5,6 +5,7 @@
 // Retries: a step that fails is tried again after an exponential wait with full jitter (ports/backoff.h). Retries are
 // counted since the last step that completed, up to max_retries; then the workflow is FAILED. Kinds that cannot heal by
 // themselves (corrupt, usage, denied, schema) fail at once.
+// Parts: a workflow with `parent` in its data is run by a step of that one, and is CANCELLED with its end at the latest.
 // Waiting: run() never sleeps. It answers `waiting` with the moment to call it again.
 // Threads: all calls from any thread; one workflow is run by one thread at a time (conflict otherwise).
 #pragma once
@@ -106,6 +107,7 @@ class WorkflowEngine {
   Result<RunOutcome> failed(WorkflowRecord& workflow, StepRecord& step, Error error);
   Result<RunOutcome> end(WorkflowRecord& workflow, WorkflowStatus status, std::optional<Error> error,
                          const StepRecord* failed_step);
+  Result<void> end_parts_of(Connection& db, const Uuid& workflow);
   Result<void> update_sessions(Connection& db, const Uuid& workflow, std::string_view status, double progress,
                                const std::string& step, const std::optional<std::string>& error);
 

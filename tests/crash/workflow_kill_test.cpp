@@ -248,7 +248,9 @@ class WorkflowKills {
       ended[workflow["type"].get<std::string>() + " " + status]++;
       INFO(workflow.dump(2));
       INFO(world.log_text().substr(std::max<size_t>(world.log_text().size(), 4000) - 4000));
-      CHECK(status == "COMPLETED");
+      // A restore that was begun again may find a newer snapshot, and nothing to replay.
+      const bool part = workflow["data"].contains("parent");
+      CHECK((status == "COMPLETED" || (part && status == "CANCELLED")));
     }
     return true;
   }

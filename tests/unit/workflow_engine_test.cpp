@@ -205,6 +205,52 @@ TEST_SUITE("workflow") {
     CHECK(ran.size() == 2);
   }
 
+  TEST_CASE_FIXTURE(Workflows, "workflow: a part that its whole did without ends with it, after a restart as well") {
+    Uuid part;
+    auto make_part = [&](const Uuid& whole) {
+      WorkflowRequest request{.type = WorkflowType::replay, .name = "part", .backup = {}, .restore = {}};
+      request.data = {{"parent", whole.str()}};
+      return must(engine->create(request));
+    };
+    auto define_replay = [&] {
+      engine->define(WorkflowType::replay,
+                     {{"APPLY", SessionPhase::processing, [](StepContext&) -> Result<Json> { return Json::object(); }}});
+    };
+    define_replay();
+    second = [&](StepContext& context) -> Result<Json> {
+      part = make_part(context.workflow());
+      return Json{{"n", 2}};
+    };
+    auto ended_with = [&](const Uuid& whole) {
+      auto record = must(engine->describe(part));
+      CHECK(record.status == WorkflowStatus::cancelled);
+      CHECK(record.error == "workflow " + whole.str() + " ended without it");
+    };
+    Uuid whole = must(engine->create(request));
+    CHECK(must(engine->run(whole)).state == State::done);
+    ended_with(whole);
+
+    SUBCASE("a whole that is cancelled while it waits") {
+      whole = must(engine->create(request));
+      part = make_part(whole);
+      must(engine->cancel(whole));
+      ended_with(whole);
+    }
+    SUBCASE("the agent ended in between") {
+      part = make_part(whole);
+      restart();
+      define_replay();
+      CHECK(must(engine->resume_unfinished()).empty());
+      ended_with(whole);
+    }
+    SUBCASE("that of a workflow which goes on stays") {
+      whole = must(engine->create(request));
+      part = make_part(whole);
+      CHECK(must(engine->resume_unfinished()).size() == 1);
+      CHECK(must(engine->describe(part)).status == WorkflowStatus::pending);
+    }
+  }
+
   TEST_CASE_FIXTURE(Workflows, "workflow: a step can be skipped, and rows given to its commit appear with it") {
     Uuid uuid = must(engine->create(request));
     second = [](StepContext& context) -> Result<Json> {
