@@ -160,8 +160,8 @@ Result<Json> RestoreWorkflow::put_aside(StepContext& context) {
   return result;
 }
 
-Result<std::optional<CapturedActivation>> RestoreWorkflow::captured(StepContext& context, FollowedDatabase& database,
-                                                                    const Uuid& workflow) {
+Result<RestoreWorkflow::FoundInLog> RestoreWorkflow::captured(StepContext& context, FollowedDatabase& database,
+                                                              const Uuid& workflow) {
   auto answer = std::make_shared<std::promise<std::optional<Error>>>();
   auto future = answer->get_future();
   database.request_capture(
@@ -169,13 +169,34 @@ Result<std::optional<CapturedActivation>> RestoreWorkflow::captured(StepContext&
   TILLSYNC_LET(auto error, wait_for(services_, context, std::move(future), kCapturePatience));
   // A database that can't be read is one that may be restored.
   if (error && error->kind != ErrorKind::corrupt) return std::move(*error);
-  return captured_activation(*services_.state->lease(), database.id(), workflow);
+  FoundInLog found;
+  found.all_captured = !error;
+  TILLSYNC_LET(found.activation, captured_activation(*services_.state->lease(), database.id(), workflow));
+  return found;
+}
+
+// Whether the commit of this activation is in the log, or may be in the live database.
+bool RestoreWorkflow::may_be_committed(const FollowedDatabase& database, const Uuid& workflow) {
+  auto state = services_.state->lease();
+  auto pending = read_pending_activation(*state, database.id());
+  auto logged = captured_activation(*state, database.id(), workflow);
+  return !pending || !logged || *logged || (*pending && (*pending)->workflow == workflow);
 }
 
 Result<CapturedActivation> RestoreWorkflow::replace(StepContext& context, FollowedDatabase& database,
                                                     const Replacement& what) {
-  TILLSYNC_LET(auto known, captured(context, database, what.workflow));
-  if (known) return *known;
+  // The agent may have ended after the commit.
+  const bool begun = may_be_committed(database, what.workflow);
+  if (begun) TILLSYNC_TRY(context.no_way_back());
+  // Seen already: the database need not be looked at again.
+  TILLSYNC_LET(auto logged, captured_activation(*services_.state->lease(), database.id(), what.workflow));
+  if (logged) return *logged;
+  TILLSYNC_LET(auto found, captured(context, database, what.workflow));
+  if (found.activation) return *found.activation;
+  if (begun && found.all_captured) {
+    TILLSYNC_TRY(clear_pending_activation(*services_.state->lease(), database.id()));
+    TILLSYNC_TRY(context.way_back());
+  }
   ActivationRequest request;
   request.workflow = what.workflow;
   request.restored_sequence = what.restored_sequence;
@@ -216,9 +237,13 @@ Result<CapturedActivation> RestoreWorkflow::replace(StepContext& context, Follow
   } catch (const std::future_error&) {  // capture ended with the request in its hands
     failed = context.cancelled_error();
   }
-  if (failed) return std::move(*failed);
-  TILLSYNC_LET(known, captured(context, database, what.workflow));
-  if (known) return *known;
+  if (failed) {
+    if (may_be_committed(database, what.workflow)) TILLSYNC_TRY(context.no_way_back());
+    return std::move(*failed);
+  }
+  TILLSYNC_TRY(context.no_way_back());
+  TILLSYNC_LET(found, captured(context, database, what.workflow));
+  if (found.activation) return *found.activation;
   return Error{ErrorKind::transient, 0, "the restored content is in the database, and not in the log yet"};
 }
 
@@ -240,7 +265,13 @@ Result<Json> RestoreWorkflow::activate(StepContext& context) {
                    {"undo", is_undo(context)}};
   if (document.contains("snapshot_uuid")) description["snapshot_uuid"] = document["snapshot_uuid"];
   what.description = description.dump();
-  TILLSYNC_LET(CapturedActivation done, replace(context, *database, what));
+  auto replaced = replace(context, *database, what);
+  if (!replaced)
+    return std::move(replaced).error().with(
+        may_be_committed(*database, what.workflow)
+            ? "the database holds the restored content, or may; that is seen as soon as it can be read"
+            : "nothing was replaced");
+  const CapturedActivation& done = *replaced;
   if (done.proven == false) {
     // What is in the live database now is not what was proven: back to what was there.
     Replacement back;
@@ -251,9 +282,12 @@ Result<Json> RestoreWorkflow::activate(StepContext& context) {
     back.restored_sequence = done.sequence - 1;
     back.description = Json{{"workflow", context.workflow().str()}, {"put_back", true}}.dump();
     auto undone = replace(context, *database, back);
-    if (!undone)
+    if (!undone) {
+      TILLSYNC_TRY(context.no_way_back());
       return std::move(undone).error().with(
           "the live database holds other rows than were proven, and what was there before could not be put back yet");
+    }
+    TILLSYNC_TRY(context.way_back());
     (void)services_.files->remove(back.safety).has_value();
     return Error{
         ErrorKind::corrupt, 0,

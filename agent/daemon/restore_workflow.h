@@ -3,7 +3,8 @@
 // To a file: stages and proves in state_dir; nothing live is touched. The command line then asks for delivery into a
 // descriptor it passes. In place: the proven file is put into the live database in one transaction
 // (restore/activation.h), after what was there was put aside as the safety copy; undo restores that copy in place. A
-// content that does not hold what was proven after the commit is taken back by itself. REPLAY and MIGRATION are
+// content that does not hold what was proven after the commit is taken back by itself. Once that commit may have
+// happened, the restore no longer fails and can't be cancelled: it goes on until the log shows it. REPLAY and MIGRATION are
 // workflows of their own, run by a step of the restore (`parent` in their data). MIGRATE_SCHEMA happens in place alone:
 // a file is given as the moment was.
 //
@@ -90,8 +91,12 @@ class RestoreWorkflow {
   };
   // Nothing to do where the log has it already.
   Result<CapturedActivation> replace(StepContext& context, FollowedDatabase& database, const Replacement& what);
-  Result<std::optional<CapturedActivation>> captured(StepContext& context, FollowedDatabase& database,
-                                                     const Uuid& workflow);
+  struct FoundInLog {
+    std::optional<CapturedActivation> activation;
+    bool all_captured = false;  // false: the database can't be read, so without an activation nothing is known
+  };
+  Result<FoundInLog> captured(StepContext& context, FollowedDatabase& database, const Uuid& workflow);
+  bool may_be_committed(const FollowedDatabase& database, const Uuid& workflow);
   static std::optional<int64_t> migrate_to(const StepContext& context);
   Result<int64_t> live_schema_version(const FollowedDatabase& database) const;
 

@@ -98,6 +98,10 @@ void Capturer::fail_requests(const Error& error) {
   auto captures = std::exchange(taken_captures_, {});
   for (auto& callback : captures) callback(error);
   for (auto& callback : cuts) callback(error);
+  // Whoever asked decides whether to try again: what waits here must not happen when nobody expects it any more. A
+  // database that is damaged is restored as it is.
+  if (error.kind == ErrorKind::corrupt) return;
+  while (!taken_activations_.empty()) end_activation(error);
 }
 
 }  // namespace tillsync

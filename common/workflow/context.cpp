@@ -12,6 +12,7 @@ StepContext::StepContext(const WorkflowRecord& record, const StepRecord& step, S
       flags_(flags),
       saved_(step.data),
       attempt_(step.retry_count + 1),
+      no_way_back_(has_no_way_back(step)),
       kept_at_(clock.steady_now()) {}
 
 const Json& StepContext::result(std::string_view step_type) const {
@@ -22,11 +23,23 @@ const Json& StepContext::result(std::string_view step_type) const {
 }
 
 Result<void> StepContext::save(Json data) {
+  data.erase(kNoWayBack);
+  if (no_way_back_) data[kNoWayBack] = true;
   auto db = state_.lease();
   TILLSYNC_LET(auto update, db->cached("UPDATE workflow_steps SET data=? WHERE id=?"));
   TILLSYNC_TRY(update->bind(1, dump(data)).bind(2, step_.id).run());
   saved_ = std::move(data);
   return {};
+}
+
+Result<void> StepContext::no_way_back() {
+  no_way_back_ = true;
+  return save(saved_);
+}
+
+Result<void> StepContext::way_back() {
+  no_way_back_ = false;
+  return save(saved_);
 }
 
 void StepContext::progress(uint64_t items, uint64_t bytes, uint64_t bytes_total) {

@@ -34,6 +34,12 @@ class StepContext {
   Result<void> save(Json data);
   uint32_t attempt() const { return attempt_; }  // from 1
 
+  // What the workflow was made for has happened, and only the record of it is missing: from here on it becomes neither
+  // FAILED nor CANCELLED, whatever kind of error comes; the step is tried again until it completes. Kept over a restart.
+  Result<void> no_way_back();
+  // It has not happened, or was undone.
+  Result<void> way_back();
+
   // Also kept in state.db, every kProgressKept: who asks after a restart sees how far it was.
   void progress(uint64_t items, uint64_t bytes, uint64_t bytes_total);
   static constexpr std::chrono::seconds kProgressKept{2};
@@ -63,7 +69,7 @@ class StepContext {
   StopFlags& flags_;
   Json saved_;
   uint32_t attempt_;
-  bool skipped_ = false;
+  bool skipped_ = false, no_way_back_ = false;
   std::mutex progress_mutex_;
   std::chrono::steady_clock::time_point kept_at_;
   std::vector<std::function<Result<void>(Connection&)>> on_commit_;

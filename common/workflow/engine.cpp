@@ -201,7 +201,7 @@ Result<RunOutcome> WorkflowEngine::run_steps(WorkflowRecord& workflow, StopFlags
         outcome.state = RunOutcome::State::interrupted;
         return outcome;
       } else {
-        return failed(workflow, step, std::move(result).error());
+        return failed(workflow, step, std::move(result).error(), context.no_way_back_);
       }
     }
     if (step.status == StepStatus::completed) outcome.result = step.data;
@@ -269,15 +269,17 @@ Result<void> WorkflowEngine::complete(WorkflowRecord& workflow, StepRecord& step
   return {};
 }
 
-Result<RunOutcome> WorkflowEngine::failed(WorkflowRecord& workflow, StepRecord& step, Error error) {
+Result<RunOutcome> WorkflowEngine::failed(WorkflowRecord& workflow, StepRecord& step, Error error, bool no_way_back) {
   error.context.insert(0, step.type + ": ");
-  if (error.kind == ErrorKind::cancelled) return end(workflow, WorkflowStatus::cancelled, std::nullopt, &step);
-  if (!is_retriable(error.kind)) return end(workflow, WorkflowStatus::failed, std::move(error), &step);
-  if (workflow.retry_count >= workflow.max_retries) {
-    error.context.insert(0, "max retries exceeded (" + std::to_string(workflow.max_retries) + "): ");
-    return end(workflow, WorkflowStatus::failed, std::move(error), &step);
+  if (!no_way_back) {
+    if (error.kind == ErrorKind::cancelled) return end(workflow, WorkflowStatus::cancelled, std::nullopt, &step);
+    if (!is_retriable(error.kind)) return end(workflow, WorkflowStatus::failed, std::move(error), &step);
+    if (workflow.retry_count >= workflow.max_retries) {
+      error.context.insert(0, "max retries exceeded (" + std::to_string(workflow.max_retries) + "): ");
+      return end(workflow, WorkflowStatus::failed, std::move(error), &step);
+    }
   }
-  workflow.retry_count++;
+  workflow.retry_count = std::min(workflow.retry_count + 1, std::max(workflow.max_retries, 1U));
   step.retry_count++;
   RunOutcome outcome;
   outcome.state = RunOutcome::State::waiting;
@@ -444,6 +446,10 @@ Result<void> WorkflowEngine::cancel(const Uuid& uuid) {
   if (is_final(workflow.status))
     return Error{ErrorKind::conflict, 0,
                  "workflow " + uuid.str() + " has ended already: " + std::string(to_string(workflow.status))};
+  if (std::any_of(workflow.steps.begin(), workflow.steps.end(), has_no_way_back))
+    return Error{ErrorKind::conflict, 0,
+                 "workflow " + uuid.str() + " has done what can't be cancelled any more, and ends by itself: " +
+                     workflow.error.value_or("its record is missing")};
   TILLSYNC_TRY(end(workflow, WorkflowStatus::cancelled, std::nullopt, nullptr));
   return {};
 }

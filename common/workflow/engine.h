@@ -4,7 +4,7 @@
 // COMPLETED status are one commit of state.db, so a step runs again until it is recorded and never after.
 // Retries: a step that fails is tried again after an exponential wait with full jitter (ports/backoff.h). Retries are
 // counted since the last step that completed, up to max_retries; then the workflow is FAILED. Kinds that cannot heal by
-// themselves (corrupt, usage, denied, schema) fail at once.
+// themselves (corrupt, usage, denied, schema) fail at once. After StepContext::no_way_back() neither counts.
 // Parts: a workflow with `parent` in its data is run by a step of that one, and is CANCELLED with its end at the latest.
 // Waiting: run() never sleeps. It answers `waiting` with the moment to call it again.
 // Threads: all calls from any thread; one workflow is run by one thread at a time (conflict otherwise).
@@ -86,7 +86,8 @@ class WorkflowEngine {
   // PENDING and IN_PROGRESS, oldest first; those whose retries are used up become FAILED. Without those that a step of
   // another one runs (`parent` in their data).
   Result<std::vector<UnfinishedWorkflow>> resume_unfinished();
-  // A running step is asked to end; otherwise it is CANCELLED at once. conflict: it has ended already.
+  // A running step is asked to end; otherwise it is CANCELLED at once. conflict: it has ended already, or has no way
+  // back.
   Result<void> cancel(const Uuid& uuid);
   // Lets a waiting workflow run now.
   Result<void> retry_now(const Uuid& uuid);
@@ -104,7 +105,7 @@ class WorkflowEngine {
   Result<RunOutcome> run_steps(WorkflowRecord& workflow, StopFlags& flags);
   Result<void> start(WorkflowRecord& workflow, StepRecord& step, SessionPhase phase, size_t number);
   Result<void> complete(WorkflowRecord& workflow, StepRecord& step, StepContext& context, Json result);
-  Result<RunOutcome> failed(WorkflowRecord& workflow, StepRecord& step, Error error);
+  Result<RunOutcome> failed(WorkflowRecord& workflow, StepRecord& step, Error error, bool no_way_back);
   Result<RunOutcome> end(WorkflowRecord& workflow, WorkflowStatus status, std::optional<Error> error,
                          const StepRecord* failed_step);
   Result<void> end_parts_of(Connection& db, const Uuid& workflow);

@@ -92,6 +92,11 @@ Result<Json> parse_json(const std::string& text, std::string_view what) {
   return value;
 }
 
+bool has_no_way_back(const StepRecord& step) {
+  const bool open = step.status == StepStatus::pending || step.status == StepStatus::in_progress;
+  return open && step.data.is_object() && step.data.value(kNoWayBack, false);
+}
+
 Result<WorkflowRecord> read_workflow(Connection& db, const Uuid& uuid) {
   TILLSYNC_LET(auto query, db.prepare(std::string(kWorkflowColumns) + "WHERE uuid=?"));
   query.bind(1, uuid.str());

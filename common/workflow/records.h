@@ -38,6 +38,10 @@ struct StepRecord {
   std::vector<std::string> dependencies;  // uuids of steps
 };
 
+// In the data of an unfinished step: StepContext::no_way_back().
+inline constexpr const char* kNoWayBack = "no_way_back";
+bool has_no_way_back(const StepRecord& step);
+
 struct WorkflowRecord {
   int64_t id = 0;
   Uuid uuid;

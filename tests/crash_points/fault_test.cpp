@@ -123,13 +123,14 @@ class Faults {
     // The fault is gone, and so is the patience of whoever waited.
     t->files.reset();
     t->clock.advance(std::chrono::minutes(10));
-    // Where the content is in place already only the rest of it may be missing.
-    if (!done) must(is_new ? t->agent->resume() : story_->go_on(*t));
+    const bool complete = is_new && !story_->has_more_than_live();
+    story_->asked_anew = false;
+    if (!done) must(complete ? t->agent->resume() : story_->go_on(*t));
     story_->done_anew = !done;
+    story_->replaced_twice = is_new && story_->asked_anew;
     must(t->agent->ship());
     check_same(t->live(), story_->replaces_live() ? story_->after : story_->before);
-    // One that failed after it had replaced the content, and was asked for again, has done so twice.
-    if (done || !is_new) story_->look_at_end(*t, false);
+    story_->look_at_end(*t, false);
     // What nobody needs any more goes with the next start at the latest.
     t->stop();
     t->start();

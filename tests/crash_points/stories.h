@@ -28,10 +28,15 @@ class Story {
   // The application goes on selling while the agent is down; false where the work replaces what was sold.
   virtual bool sells_meanwhile() const { return true; }
   virtual bool replaces_live() const { return false; }
+  // Whether anything a person would ask for again follows the replacement.
+  virtual bool has_more_than_live() const { return true; }
   virtual bool prunes() const { return false; }
 
   // One piece of work has failed and another was done: what the first one left is there as well.
   bool done_anew = false;
+  bool asked_anew = false;  // by go_on()
+  // It failed after it had replaced the live content; what follows that, the assets, was asked for again.
+  bool replaced_twice = false;
   Content before, after;  // of the live database, without a crash
 };
 

@@ -208,9 +208,9 @@ TEST_SUITE("workflow") {
   TEST_CASE_FIXTURE(Workflows, "workflow: a part that its whole did without ends with it, after a restart as well") {
     Uuid part;
     auto make_part = [&](const Uuid& whole) {
-      WorkflowRequest request{.type = WorkflowType::replay, .name = "part", .backup = {}, .restore = {}};
-      request.data = {{"parent", whole.str()}};
-      return must(engine->create(request));
+      WorkflowRequest of_part{.type = WorkflowType::replay, .name = "part", .backup = {}, .restore = {}};
+      of_part.data = {{"parent", whole.str()}};
+      return must(engine->create(of_part));
     };
     auto define_replay = [&] {
       engine->define(WorkflowType::replay,
@@ -248,6 +248,45 @@ TEST_SUITE("workflow") {
       part = make_part(whole);
       CHECK(must(engine->resume_unfinished()).size() == 1);
       CHECK(must(engine->describe(part)).status == WorkflowStatus::pending);
+    }
+  }
+
+  TEST_CASE_FIXTURE(Workflows, "workflow: without a way back it goes on through any error, until it is done") {
+    ErrorKind kind = ErrorKind::denied;
+    int left = 12;
+    second = [&](StepContext& context) -> Result<Json> {
+      must(context.save({{"n", 2}}));
+      if (left == 12) must(context.no_way_back());
+      if (left-- > 0) return Error{kind, 0, "the disk is gone"};
+      return Json{{"n", 2}};
+    };
+    Uuid uuid = must(engine->create(request));
+    for (int i = 0; i < 6; i++) {
+      CHECK(must(engine->run(uuid)).state == State::waiting);
+      CHECK(must(engine->describe(uuid)).error == "SECOND: the disk is gone");
+      clock.advance(1h);
+    }
+    auto refused = engine->cancel(uuid);
+    REQUIRE(!refused);
+    CHECK(refused.error().kind == ErrorKind::conflict);
+    CHECK(refused.error().context.find("SECOND: the disk is gone") != std::string::npos);
+    restart();
+    CHECK(must(engine->resume_unfinished()).size() == 1);
+    kind = ErrorKind::cancelled;
+    for (int i = 0; i < 6; i++) {
+      CHECK(must(engine->run(uuid)).state == State::waiting);
+      clock.advance(1h);
+    }
+    CHECK(must(engine->run(uuid)).state == State::done);
+
+    SUBCASE("with the way back found, it fails") {
+      second = [&](StepContext& context) -> Result<Json> {
+        must(context.no_way_back());
+        must(context.way_back());
+        return Error{ErrorKind::denied, 0, "the disk is gone"};
+      };
+      uuid = must(engine->create(request));
+      CHECK(must(engine->run(uuid)).state == State::failed);
     }
   }
 
