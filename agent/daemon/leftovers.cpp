@@ -24,7 +24,8 @@ Result<void> sweep_leftovers(const Services& services) {
       TILLSYNC_LET(bool row, steps.step());
       if (!row) break;
       auto data = Json::parse(steps.text(0), nullptr, false);
-      wanted.insert(services.staging_folder() + "/" + steps.text(1) + ".db");
+      for (const char* suffix : {".db", ".db-wal", ".db.state"})
+        wanted.insert(services.staging_folder() + "/" + steps.text(1) + suffix);
       wanted.insert(services.safety_folder() + "/" + steps.text(1) + ".db");
       if (!data.is_object()) continue;
       for (const char* key : {"draft", "manifest"})

@@ -34,7 +34,7 @@ Result<Json> RestoreWorkflow::finish_drill(StepContext& context) {
     context.progress(0, bytes, 0);
     return !context.cancelled();
   }));
-  TILLSYNC_TRY(remove_staged(context.workflow()));
+  TILLSYNC_TRY(remove_staged(*services_.files, staging_path(context.workflow())));
   DrillSuccess success;
   success.workflow = context.workflow();
   success.finished_at = services_.clock->now();

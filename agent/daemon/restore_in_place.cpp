@@ -79,15 +79,21 @@ Result<void> RestoreWorkflow::ensure_migrated(StepContext& context, Job& job) {
     context.progress(items, bytes, total);
     return !context.cancelled() && !(job.cancelled && job.cancelled());
   }));
-  job.replayed = false;  // whatever happens now, the file is no longer the moment
+  job.filled = job.replayed = false;  // whatever happens now, the file may no longer be the moment
   TILLSYNC_LET(auto database, database_of(context.data()));
   TILLSYNC_LET(auto migrations, SchemaMigrations::read(*services_.files, database->config().migrations));
-  TILLSYNC_LET(auto applied, migrations.apply(job.staging->path(), services_.vfs->name(), *job.migrate_to,
-                                              SchemaVersionQuery{database->config().schema_version}, *services_.clock));
-  job.applied_migrations = Json::array();
-  for (auto& one : applied) job.applied_migrations.push_back(to_json(one));
-  TILLSYNC_TRY(job.staging->take_as_it_is());
-  job.replayed = job.migrated = true;
+  TILLSYNC_TRY(job.staging->change(
+      job.plan,
+      [&](Connection& db) -> Result<void> {
+        TILLSYNC_LET(auto applied,
+                     migrations.apply(db, *job.migrate_to, SchemaVersionQuery{database->config().schema_version},
+                                      *services_.clock));
+        job.applied_migrations = Json::array();
+        for (auto& one : applied) job.applied_migrations.push_back(to_json(one));
+        return {};
+      },
+      job.applied_migrations));
+  job.filled = job.replayed = job.migrated = true;
   return {};
 }
 
@@ -331,8 +337,8 @@ Result<Json> RestoreWorkflow::after_activation(StepContext& context) {
   for (const char* what : {"staged", "previous"}) {
     if (!aside.contains(what)) continue;
     // The next start sweeps what stays.
-    auto removed = services_.files->remove(aside.at(what));
-    if (!removed && removed.error().kind != ErrorKind::not_found) spdlog::warn("{}", removed.error().context);
+    auto removed = remove_staged(*services_.files, aside.at(what));
+    if (!removed) spdlog::warn("{}", removed.error().context);
   }
   Json document = context.result("ACTIVATE");
   if (is_undo(context)) {
@@ -374,21 +380,13 @@ Result<Json> RestoreWorkflow::after_activation(StepContext& context) {
   return document;
 }
 
-Result<void> RestoreWorkflow::remove_staged(const Uuid& workflow) {
-  for (const char* suffix : {"", "-journal", "-wal"}) {
-    auto removed = services_.files->remove(staging_path(workflow) + suffix);
-    if (!removed && removed.error().kind != ErrorKind::not_found) return removed;
-  }
-  return {};
-}
-
 // What a restore that failed or was cancelled leaves lying. A safety copy that was recorded is of use.
 void RestoreWorkflow::clean_up(const WorkflowRecord& workflow) {
   {
     std::lock_guard lock(mutex_);
     jobs_.erase(workflow.uuid);
   }
-  (void)remove_staged(workflow.uuid).has_value();
+  (void)remove_staged(*services_.files, staging_path(workflow.uuid)).has_value();
   if (workflow.data.value("drill", false) && workflow.status == WorkflowStatus::failed) drill_failed(workflow);
   const std::string safety = safety_path(workflow.uuid);
   bool kept = false;

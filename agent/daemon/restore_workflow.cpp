@@ -17,7 +17,8 @@ namespace tillsync {
 
 namespace {
 constexpr std::chrono::seconds kCompleteLogPatience{10};
-}
+constexpr uint64_t kPagesPerAction = 4;  // that a replay changes: of the table, and of its indexes
+}  // namespace
 
 void RestoreWorkflow::define(WorkflowEngine& engine) {
   engine_ = &engine;
@@ -221,8 +222,16 @@ Result<std::shared_ptr<RestoreWorkflow::Job>> RestoreWorkflow::job_of(StepContex
     TILLSYNC_LET(moment.snapshot, Uuid::parse(found.at("snapshot_uuid").get<std::string>()));
   } else {
     moment.transaction = found.at("transaction").get<TransactionNo>();
+    TILLSYNC_LET(moment.start, Uuid::parse(found.at("snapshot_uuid").get<std::string>()));
   }
   TILLSYNC_LET(auto job, plan(context, moment));
+  TILLSYNC_LET(auto taken, job->staging->take_up(job->plan));
+  if (taken) {
+    job->filled = true;
+    job->replayed = taken->as != StagedAs::filled;
+    job->migrated = taken->as == StagedAs::changed;
+    if (job->migrated) job->applied_migrations = taken->notes;
+  }
   job->plan.newest = found.value("newest", false);
   job->plan.note = found.at("note");
   return job;
@@ -284,20 +293,24 @@ Result<Json> RestoreWorkflow::check_packs(StepContext& context) {
       bytes += info.size;
     }
   }
-  // The staged copy, and the replay's growth: said before anything is written.
+  // The staged copy, and the log that a replay writes beside it: said before anything is written.
   const Manifest& target = job->plan.chain.target();
-  uint64_t needed = uint64_t{target.page_size} * target.page_count + (uint64_t{16} << 20);
+  const uint64_t content = uint64_t{target.page_size} * target.page_count;
+  uint64_t needed = content + (uint64_t{16} << 20);
+  if (!job->plan.segments.empty()) {
+    const uint64_t actions = job->plan.segments.back().last - job->plan.segments.front().first + 1;
+    needed += std::min(content, actions * kPagesPerAction * target.page_size);
+  }
   if (in_place(context)) {
     // The safety copy, and what the application's log or journal grows by.
     TILLSYNC_LET(auto database, database_of(context.data()));
     auto live = services_.files->stat(database->config().path);
     if (live) needed += live->size;
-    const uint64_t there = uint64_t{target.page_size} * target.page_count;
     const std::string beside = directory_of(database->config().path);
     TILLSYNC_LET(uint64_t free_there, services_.files->free_space(beside));
-    if (free_there < there)
+    if (free_there < content)
       return Error{ErrorKind::no_space, 0,
-                   beside + ": the restore in place needs up to " + std::to_string(there) +
+                   beside + ": the restore in place needs up to " + std::to_string(content) +
                        " bytes beside the database, " + std::to_string(free_there) + " are free"};
   }
   // Who needs a restore may have the last of the disk; a drill may not.
@@ -316,6 +329,8 @@ Result<void> RestoreWorkflow::ensure_filled(StepContext& context, Job& job) {
     context.progress(items, bytes, total);
     return !context.cancelled() && !(job.cancelled && job.cancelled());
   }));
+  // A drill is thrown away: it is not worth the syncs.
+  if (!is_drill(context)) TILLSYNC_TRY(job.staging->keep(job.plan));
   job.filled = true;
   return {};
 }
@@ -323,13 +338,13 @@ Result<void> RestoreWorkflow::ensure_filled(StepContext& context, Job& job) {
 Result<void> RestoreWorkflow::ensure_replayed(StepContext& context, Job& job) {
   if (job.replayed) return {};
   TILLSYNC_TRY(ensure_filled(context, job));
-  job.filled = false;  // whatever happens now, the file is no longer the snapshot
-  bool keep_going = context.data().value("keep_going", false);
+  job.filled = false;  // whatever happens now, the file may no longer be the snapshot
+  const bool keep_going = context.data().value("keep_going", false);
   TILLSYNC_TRY(job.staging->replay(job.plan, keep_going, [&](uint64_t items, uint64_t bytes, uint64_t total) {
     context.progress(items, bytes, total);
     return !context.cancelled() && !(job.cancelled && job.cancelled());
   }));
-  job.replayed = true;
+  job.filled = job.replayed = true;
   return {};
 }
 
@@ -450,7 +465,7 @@ Result<Json> RestoreWorkflow::deliver(WorkflowEngine& engine, const Uuid& workfl
   if (::fsync(fd) != 0 && errno != EINVAL)
     return Error{ErrorKind::internal, errno, std::string("sync the restored database: ") + std::strerror(errno)};
   file.reset();
-  TILLSYNC_TRY(services_.files->remove(staging_path(workflow)));
+  TILLSYNC_TRY(remove_staged(*services_.files, staging_path(workflow)));
   auto spent = std::chrono::duration_cast<std::chrono::milliseconds>(services_.clock->steady_now() - start);
   document["elapsed_ms"] =
       std::max<int64_t>(0, to_ms(record.completed_at.value_or(record.updated_at)) - to_ms(record.created_at)) +

@@ -4,16 +4,16 @@
 // descriptor it passes. In place: the proven file is put into the live database in one transaction
 // (restore/activation.h), after what was there was put aside as the safety copy; undo restores that copy in place. A
 // content that does not hold what was proven after the commit is taken back by itself. Once that commit may have
-// happened, the restore no longer fails and can't be cancelled: it goes on until the log shows it. REPLAY and MIGRATION are
-// workflows of their own, run by a step of the restore (`parent` in their data). MIGRATE_SCHEMA happens in place alone:
-// a file is given as the moment was.
+// happened, the restore no longer fails and can't be cancelled: it goes on until the log shows it. REPLAY and MIGRATION
+// are workflows of their own, run by a step of the restore (`parent` in their data). MIGRATE_SCHEMA happens in place
+// alone: a file is given as the moment was.
 //
 // A drill is a restore to a file that is proven and thrown away; it reads the file assets too. What it proved, or why
 // it failed, is kept (agent/daemon/drill_record.h).
 //
-// A step that finds no staging of this process (the agent was restarted) fills and replays again: the staged file is
-// not synced before it is proven. Workflow data: {database, snapshot | at | sequence | transaction, keep_going,
-// in_place, undo, drill}. Threads: steps run on the workers; deliver() on any.
+// What a step leaves in the staged file is durable before its record, and taken up after a restart of the agent, which
+// loses one step at most. A drill's is not synced, and begins again. Workflow data: {database, snapshot | at | sequence
+// | transaction, keep_going, in_place, undo, drill}. Threads: steps run on the workers; deliver() on any.
 #pragma once
 
 #include <map>
@@ -79,7 +79,6 @@ class RestoreWorkflow {
                                  const Manifest& snapshot) const;
   void drill_failed(const WorkflowRecord& workflow);
   // not_found is fine.
-  Result<void> remove_staged(const Uuid& workflow);
   Result<Json> after_activation(StepContext& context);
   void clean_up(const WorkflowRecord& workflow);
 

@@ -202,8 +202,8 @@ Result<void> Replayer::put_hidden(const Hidden& row) {
 }
 
 Result<void> Replayer::begin_transaction() {
-  TILLSYNC_LET(auto transaction, Transaction::begin(db_));
-  transaction_ = std::make_unique<Transaction>(std::move(transaction));
+  TILLSYNC_LET(auto transaction, Savepoint::begin(db_));
+  transaction_ = std::make_unique<Savepoint>(std::move(transaction));
   counters_.reset();
   return {};
 }

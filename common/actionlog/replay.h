@@ -1,14 +1,15 @@
 // Replay: applies logged transactions to a staged database.
 //
 // Purpose: whole transactions in sequence order. A transaction's net changes may have no valid order row by row, so
-// first the before rows of all DELETEs and UPDATEs go, then all after rows come. Triggers and foreign-key actions are
-// off: their effects are in the log. Idempotent: transactions up to position() are skipped, and within a transaction a
-// CREATE of an equal row, a DELETE of a missing row and an UPDATE that was made already are no-ops. A different row is
-// a conflict, reported with both images; the replay stops there unless keep_going. Hidden rows (statistics of the query
-// planner) are put down by rowid in their order, whatever is there: several of a row may wait for one transaction, and
-// a snapshot that was made meanwhile holds some of them already. Proof: digests() follows the log's own rows from the
-// start digests on, for comparison with what the target then holds. Errors: conflict (with sequence, table, entity,
-// both images), schema (the target's SQL can't be written), corrupt. Threads: one.
+// first the before rows of all DELETEs and UPDATEs go, then all after rows come. Triggers are off, and foreign keys
+// must be (inside a transaction their pragma has no effect): what they did is in the log. Idempotent: transactions up
+// to position() are skipped, and within a transaction a CREATE of an equal row, a DELETE of a missing row and an UPDATE
+// that was made already are no-ops. A different row is a conflict, reported with both images; the replay stops there
+// unless keep_going. Hidden rows (statistics of the query planner) are put down by rowid in their order, whatever is
+// there: several of a row may wait for one transaction, and a snapshot that was made meanwhile holds some of them
+// already. Proof: digests() follows the log's own rows from the start digests on, for comparison with what the target
+// then holds. Errors: conflict (with sequence, table, entity, both images), schema (the target's SQL can't be written),
+// corrupt. Threads: one.
 #pragma once
 
 #include <functional>
@@ -26,7 +27,8 @@ struct ReplayFailure {
 
 class Replayer {
  public:
-  // target: a connection to the staged database; schema: of the target. start: table digests of the target as it is.
+  // target: a connection to the staged database, in a transaction or not; schema: of the target. start: table digests
+  // of the target as it is.
   static Result<std::unique_ptr<Replayer>> create(Connection& target, std::shared_ptr<const Schema> schema,
                                                   std::vector<TableDigest> start, TransactionNo position,
                                                   bool keep_going);
@@ -89,7 +91,7 @@ class Replayer {
   bool keep_going_ = false;
   std::map<std::string, std::unique_ptr<Target>> targets_;
   std::map<std::string, TableDigest> digests_;
-  std::unique_ptr<Transaction> transaction_;  // of the target; what was not committed is rolled back
+  std::unique_ptr<Savepoint> transaction_;  // of the target; what was not committed is rolled back
   std::vector<Pending> pending_, sequence_rows_;
   std::optional<std::vector<std::pair<int64_t, Bytes>>> counters_;  // of sqlite_sequence, in this transaction
   std::vector<Hidden> hidden_;

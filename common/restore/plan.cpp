@@ -205,8 +205,14 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
                 " lies inside a transaction; restored up to sequence " + std::to_string(target_sequence);
 
   const Manifest* from = nullptr;
-  for (auto& m : manifests)
-    if (m.transaction <= target && (!from || m.transaction >= from->transaction)) from = &m;
+  for (auto& m : manifests) {
+    if (m.transaction > target) continue;
+    if (m.uuid == moment.start) {
+      from = &m;
+      break;
+    }
+    if (!from || m.transaction >= from->transaction) from = &m;
+  }
   if (!from)
     return unreachable("transaction " + std::to_string(target) + " lies before the oldest snapshot, at transaction " +
                        std::to_string(oldest.transaction));

@@ -17,6 +17,8 @@ struct RestoreMoment {
   std::optional<Timestamp> at;  // every transaction captured at or before
   std::optional<Sequence> sequence;
   std::optional<TransactionNo> transaction;
+  // The snapshot to start from, if it is there and before the moment; else the newest before it.
+  std::optional<Uuid> start;
 };
 
 struct RestorePlan {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "actionlog/log_writer.h"
 #include "base/checks.h"
 #include "capture/count_tables.h"
 #include "capture/page_cache.h"
@@ -9,6 +10,8 @@
 namespace tillsync {
 
 namespace {
+
+constexpr uint64_t kStateBytesMax = 64 << 20;  // digests of every table, and failures
 
 // Pages of a plain database file.
 class FilePages : public PageReader {
@@ -58,17 +61,17 @@ Result<void> Staging::set_journal_mode_bytes(uint8_t value) {
 }
 
 Result<void> Staging::fill(const RestorePlan& plan, const Progress& progress) {
+  TILLSYNC_TRY(forget_state());
   // The rest of an interrupted replay would be rolled into the new content.
-  for (const char* suffix : {"", "-journal", "-wal"}) {
-    auto removed = files_.remove(path_ + suffix);
-    if (!removed && removed.error().kind != ErrorKind::not_found) return removed;
-  }
+  TILLSYNC_TRY(remove_staged(files_, path_));
   TILLSYNC_LET(auto file, files_.open(path_, OpenMode::create_new));
   TILLSYNC_TRY(materialize(store_, plan.chain, *file,
                            [&](uint64_t done, uint64_t total) { return !progress || progress(0, done, total); }));
   uint8_t mode[1] = {1};
   TILLSYNC_LET(size_t got, file->read(18, mode));
   journal_mode_ = got == 1 ? mode[0] : 1;
+  outcome_ = {};
+  durable_ = false;
   TILLSYNC_LET(outcome_.bytes, file->size());
   file.reset();
   expected_ = plan.chain.target().tables;
@@ -93,6 +96,58 @@ Result<std::string> Staging::around(const RestorePlan& plan, const Replayer& rep
   return text;
 }
 
+Result<void> Staging::put_in(Connection& db) {
+  if (durable_) TILLSYNC_TRY(db.execute("PRAGMA synchronous=FULL"));
+  TILLSYNC_LET(const int64_t busy, db.query_integer("PRAGMA wal_checkpoint(TRUNCATE)"));
+  if (busy) return Error{ErrorKind::internal, 0, path_ + ": its log could not be put into it"};
+  return {};
+}
+
+// The file changes at the end alone: no checkpoint comes before, neither one by itself nor that of a close.
+Result<void> Staging::write_aside(const RestorePlan& plan, StagedAs as,
+                                  const std::function<Result<void>(Connection&)>& work, const Json& notes) {
+  auto done = [&]() -> Result<void> {
+    TILLSYNC_TRY(set_journal_mode_bytes(2));
+    TILLSYNC_LET(auto db, Connection::open(path_, SQLITE_OPEN_READWRITE, vfs_));
+    sqlite3_db_config(db.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+    TILLSYNC_TRY(
+        db.execute("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; "
+                   "PRAGMA synchronous=OFF; PRAGMA cache_size=-8192"));
+    TILLSYNC_TRY(work(db));
+    if (durable_) {
+      // A log that changed nothing may not be there.
+      auto log = files_.open(path_ + "-wal", OpenMode::read_write);
+      if (log) TILLSYNC_TRY((*log)->sync());
+      if (!log && log.error().kind != ErrorKind::not_found) return std::move(log).error();
+      TILLSYNC_TRY(write_state(plan, as, true, notes));
+    }
+    return put_in(db);
+  }();
+  if (!done) {
+    // With a state that names the log, the log stays.
+    if (auto state = files_.stat(state_path()); !durable_ || !state) (void)drop_aside().has_value();
+    return done;
+  }
+  TILLSYNC_LET(auto info, files_.stat(path_));
+  outcome_.bytes = info.size;
+  if (as == StagedAs::changed) TILLSYNC_TRY(count_anew());
+  // A state that names the log must not outlive it.
+  if (durable_) TILLSYNC_TRY(write_state(plan, as, false, notes));
+  return drop_aside();
+}
+
+Result<void> Staging::count_anew() {
+  TILLSYNC_LET(expected_, count_tables(files_, path_));
+  std::sort(expected_.begin(), expected_.end());
+  return {};
+}
+
+Result<void> Staging::drop_aside() {
+  auto removed = files_.remove(path_ + "-wal");
+  if (!removed && removed.error().kind != ErrorKind::not_found) return removed;
+  return set_journal_mode_bytes(1);
+}
+
 Result<void> Staging::replay(const RestorePlan& plan, bool keep_going, const Progress& progress) {
   if (plan.segments.empty()) return {};
   std::shared_ptr<const Schema> schema;
@@ -102,10 +157,144 @@ Result<void> Staging::replay(const RestorePlan& plan, bool keep_going, const Pro
     TILLSYNC_LET(Schema read, schema_of(image));
     schema = std::make_shared<const Schema>(std::move(read));
   }
-  TILLSYNC_LET(auto db, Connection::open(path_, SQLITE_OPEN_READWRITE, vfs_));
-  // Not synced until it is proven; a crash starts again from the snapshot.
-  TILLSYNC_TRY(db.execute(
-      "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA cache_size=-8192"));
+  const RestoreOutcome outcome = outcome_;
+  const std::vector<TableDigest> expected = expected_;
+  auto replayed = write_aside(
+      plan, StagedAs::replayed,
+      [&](Connection& db) -> Result<void> {
+        TILLSYNC_TRY(db.execute("PRAGMA foreign_keys=OFF"));  // without effect inside a transaction
+        // One transaction around all: a page that changes a hundred times is written once.
+        TILLSYNC_LET(auto all, Transaction::begin(db));
+        TILLSYNC_TRY(apply_log(db, schema, plan, keep_going, progress));
+        return all.commit();
+      },
+      nullptr);
+  if (!replayed) {
+    outcome_ = outcome;
+    expected_ = expected;
+  }
+  return replayed;
+}
+
+Result<void> Staging::change(const RestorePlan& plan, const std::function<Result<void>(Connection&)>& work,
+                             const Json& notes) {
+  return write_aside(plan, StagedAs::changed, work, notes);
+}
+
+Result<void> Staging::forget_state() {
+  auto removed = files_.remove(state_path());
+  if (!removed) return removed.error().kind == ErrorKind::not_found ? Result<void>() : std::move(removed);
+  // Its name must not come back with a power cut.
+  return files_.sync_directory(directory_of(path_));
+}
+
+Result<void> Staging::keep(const RestorePlan& plan) {
+  {
+    TILLSYNC_LET(auto file, files_.open(path_, OpenMode::read_write));
+    TILLSYNC_TRY(file->sync());
+  }
+  TILLSYNC_TRY(write_state(plan, StagedAs::filled, false, nullptr));
+  durable_ = true;
+  return {};
+}
+
+// in_log: it is so with what is in the log beside the file.
+Result<void> Staging::write_state(const RestorePlan& plan, StagedAs as, bool in_log, const Json& notes) {
+  Json state{{"as", static_cast<int>(as)},
+             {"in_log", in_log},
+             {"snapshot", plan.chain.target().uuid.str()},
+             {"to_transaction", plan.transaction},
+             {"journal_mode", journal_mode_},
+             {"tables", to_hex(encode_digests(expected_))},
+             {"sequence", outcome_.sequence},
+             {"transaction", outcome_.transaction},
+             {"bytes", outcome_.bytes},
+             {"actions_replayed", outcome_.actions_replayed},
+             {"note", outcome_.note},
+             {"page_level", outcome_.page_level},
+             {"failures", Json::array()},
+             {"notes", notes}};
+  for (auto& f : outcome_.failures) state["failures"].push_back({f.sequence, f.table, f.entity, f.reason});
+  const std::string text = state.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string unfinished = state_path() + ".tmp";
+  auto old = files_.remove(unfinished);
+  if (!old && old.error().kind != ErrorKind::not_found) return old;
+  {
+    TILLSYNC_LET(auto out, files_.open(unfinished, OpenMode::create_new));
+    TILLSYNC_TRY(out->write(0, as_bytes(text)));
+    TILLSYNC_TRY(out->sync());
+  }
+  TILLSYNC_TRY(files_.rename(unfinished, state_path()));
+  return files_.sync_directory(directory_of(path_));
+}
+
+Result<std::optional<Staging::TakenUp>> Staging::take_up(const RestorePlan& plan) {
+  const std::optional<TakenUp> none;
+  auto opened = files_.open(state_path(), OpenMode::read);
+  if (!opened && opened.error().kind == ErrorKind::not_found) return none;
+  if (!opened) return std::move(opened).error();
+  TILLSYNC_LET(const uint64_t size, (*opened)->size());
+  Bytes text(std::min<uint64_t>(size, kStateBytesMax));
+  TILLSYNC_LET(const size_t got, (*opened)->read(0, text));
+  const Json state = Json::parse(as_text(ByteView(text).first(got)), nullptr, false);
+  TakenUp taken;
+  bool in_log = false;
+  try {
+    if (state.at("snapshot") != plan.chain.target().uuid.str() || state.at("to_transaction") != plan.transaction)
+      return none;
+    taken.as = static_cast<StagedAs>(state.at("as").get<int>());
+    taken.notes = state.at("notes");
+    in_log = state.at("in_log");
+    RestoreOutcome outcome;
+    outcome.sequence = state.at("sequence");
+    outcome.transaction = state.at("transaction");
+    outcome.bytes = state.at("bytes");
+    outcome.actions_replayed = state.at("actions_replayed");
+    outcome.note = state.at("note");
+    outcome.page_level = state.at("page_level");
+    for (auto& f : state.at("failures")) outcome.failures.push_back({f.at(0), f.at(1), f.at(2), f.at(3)});
+    Bytes tables;
+    if (!from_hex(state.at("tables").get<std::string>(), tables)) return none;
+    ByteReader in{tables};
+    auto expected = decode_digests(in);
+    auto there = files_.stat(path_);
+    if (!expected || !there || (!in_log && there->size != outcome.bytes)) return none;
+    if (in_log && !files_.stat(path_ + "-wal")) return none;
+    journal_mode_ = state.at("journal_mode");
+    expected_ = std::move(*expected);
+    outcome_ = std::move(outcome);
+  } catch (const Json::exception&) {
+    return none;  // of another version
+  }
+  durable_ = true;
+  if (in_log) {
+    {
+      TILLSYNC_TRY(set_journal_mode_bytes(2));
+      TILLSYNC_LET(auto db, Connection::open(path_, SQLITE_OPEN_READWRITE, vfs_));
+      TILLSYNC_TRY(db.execute("PRAGMA locking_mode=EXCLUSIVE; PRAGMA wal_autocheckpoint=0"));
+      TILLSYNC_LET(const int64_t pages, db.query_integer("PRAGMA page_count"));  // reads the log
+      if (pages == 0) return none;
+      TILLSYNC_TRY(put_in(db));
+    }
+    TILLSYNC_LET(auto info, files_.stat(path_));
+    outcome_.bytes = info.size;
+  }
+  if (in_log && taken.as == StagedAs::changed) TILLSYNC_TRY(count_anew());
+  if (in_log) TILLSYNC_TRY(write_state(plan, taken.as, false, taken.notes));
+  if (!outcome_.page_level) TILLSYNC_TRY(drop_aside());
+  return std::optional(std::move(taken));
+}
+
+Result<void> remove_staged(FileSystem& files, const std::string& path) {
+  for (const char* suffix : {".state", ".state.tmp", "-journal", "-wal", ""}) {
+    auto removed = files.remove(path + suffix);
+    if (!removed && removed.error().kind != ErrorKind::not_found) return removed;
+  }
+  return {};
+}
+
+Result<void> Staging::apply_log(Connection& db, std::shared_ptr<const Schema> schema, const RestorePlan& plan,
+                                bool keep_going, const Progress& progress) {
   TILLSYNC_LET(auto replayer, Replayer::create(db, schema, expected_, outcome_.transaction, keep_going));
   LogReader reader(store_, plan.lineage);
   uint64_t bytes = 0, total = 0;
@@ -118,8 +307,6 @@ Result<void> Staging::replay(const RestorePlan& plan, bool keep_going, const Pro
     const TransactionNo spread = segment.head.flags & kEndsInside ? segment.head.last_transaction : 0;
     if (applied && spread > replayer->position() && spread <= plan.transaction) {
       segment = {};
-      // What it changes may be more than memory should hold: its journal is a file.
-      TILLSYNC_TRY(db.execute("PRAGMA journal_mode=DELETE"));
       auto parts = replayer->apply_spread(
           [&](size_t part) -> Result<Segment> {
             if (i + part >= plan.segments.size())
@@ -130,7 +317,6 @@ Result<void> Staging::replay(const RestorePlan& plan, bool keep_going, const Pro
       if (!parts) {
         applied = std::move(parts).error();
       } else {
-        TILLSYNC_TRY(db.execute("PRAGMA journal_mode=MEMORY"));
         // The last part may hold more than the end of it.
         for (size_t done = 0; done + 1 < *parts; done++) bytes += plan.segments[i++].size;
         object = &plan.segments[i];
@@ -166,10 +352,6 @@ Result<void> Staging::replay(const RestorePlan& plan, bool keep_going, const Pro
   outcome_.transaction = replayer->position();
   outcome_.actions_replayed = replayer->actions_applied();
   outcome_.failures = replayer->failures();
-  replayer.reset();
-  db.close();
-  TILLSYNC_LET(auto info, files_.stat(path_));
-  outcome_.bytes = info.size;
   return {};
 }
 
@@ -289,14 +471,6 @@ Result<RestoreOutcome> Staging::prove(const Progress& progress) {
   }
   outcome_.proven = outcome_.failures.empty();
   return outcome_;
-}
-
-Result<void> Staging::take_as_it_is() {
-  TILLSYNC_LET(expected_, count_tables(files_, path_));
-  std::sort(expected_.begin(), expected_.end());
-  TILLSYNC_LET(auto info, files_.stat(path_));
-  outcome_.bytes = info.size;
-  return {};
 }
 
 Result<void> Staging::seal() {

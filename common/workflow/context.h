@@ -35,7 +35,8 @@ class StepContext {
   uint32_t attempt() const { return attempt_; }  // from 1
 
   // What the workflow was made for has happened, and only the record of it is missing: from here on it becomes neither
-  // FAILED nor CANCELLED, whatever kind of error comes; the step is tried again until it completes. Kept over a restart.
+  // FAILED nor CANCELLED, whatever kind of error comes; the step is tried again until it completes. Kept over a
+  // restart.
   Result<void> no_way_back();
   // It has not happened, or was undone.
   Result<void> way_back();

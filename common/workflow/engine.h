@@ -5,9 +5,9 @@
 // Retries: a step that fails is tried again after an exponential wait with full jitter (ports/backoff.h). Retries are
 // counted since the last step that completed, up to max_retries; then the workflow is FAILED. Kinds that cannot heal by
 // themselves (corrupt, usage, denied, schema) fail at once. After StepContext::no_way_back() neither counts.
-// Parts: a workflow with `parent` in its data is run by a step of that one, and is CANCELLED with its end at the latest.
-// Waiting: run() never sleeps. It answers `waiting` with the moment to call it again.
-// Threads: all calls from any thread; one workflow is run by one thread at a time (conflict otherwise).
+// Parts: a workflow with `parent` in its data is run by a step of that one, and is CANCELLED with its end at the
+// latest. Waiting: run() never sleeps. It answers `waiting` with the moment to call it again. Threads: all calls from
+// any thread; one workflow is run by one thread at a time (conflict otherwise).
 #pragma once
 
 #include <functional>

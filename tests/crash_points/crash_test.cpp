@@ -45,6 +45,8 @@ class Crashes {
         for (uint64_t i = 0; i < sample; i++, points++) crash_at(1 + (i * calls_ + random.below(calls_)) / sample, how);
       }
     }
+    // A kill loses one step at most; the largest fills the staged file, which has the size of the safety copy.
+    if (story_->replaces_live()) CHECK(again_[Crash::kill].staging <= once_.safety);
     MESSAGE(story_->name() << ": " << calls_ << " calls, " << points << " crashes, " << twice_
                            << " of them once more while it went on; live database new at " << new_at_crash_
                            << ". Bytes written in one run: " << to_string(once_) << ". Written again at worst, kill: "

@@ -213,8 +213,8 @@ TEST_SUITE("workflow") {
       return must(engine->create(of_part));
     };
     auto define_replay = [&] {
-      engine->define(WorkflowType::replay,
-                     {{"APPLY", SessionPhase::processing, [](StepContext&) -> Result<Json> { return Json::object(); }}});
+      engine->define(WorkflowType::replay, {{"APPLY", SessionPhase::processing,
+                                             [](StepContext&) -> Result<Json> { return Json::object(); }}});
     };
     define_replay();
     second = [&](StepContext& context) -> Result<Json> {
