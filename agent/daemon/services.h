@@ -32,7 +32,7 @@ struct Services {
   Folders* folders = nullptr;
   // Which processes hold locks on a database, in words; may be empty.
   std::function<std::string(const std::string& path)> who_holds;
-  Uuid terminal;
+  Terminal terminal;  // with its keys, when it is sealed
   uint64_t epoch = 1;
   StorePlans* plans = nullptr;
   // What a step does while it waits for capture or the log shipper. Empty: their threads do the work, and it sleeps.
@@ -43,7 +43,7 @@ struct Services {
   // What was in a database before a restore in place.
   std::string safety_folder() const { return config->terminal.state_dir + "/safety"; }
   std::string staging_folder() const { return config->terminal.state_dir + "/staging"; }
-  Lineage lineage(const std::string& database) const { return {terminal, database, epoch}; }
+  Lineage lineage(const std::string& database) const { return {terminal.id, database, epoch, terminal.keys}; }
 };
 
 }  // namespace tillsync

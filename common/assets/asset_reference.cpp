@@ -89,7 +89,7 @@ Result<std::vector<AssetReference>> assets_of(const Manifest& manifest) {
 }
 
 Result<std::vector<std::string>> asset_objects(ObjectStore& store, const Manifest& manifest) {
-  const Uuid& terminal = manifest.lineage.terminal;
+  const Terminal terminal = manifest.lineage;
   std::set<std::string> needed;
   TILLSYNC_LET(auto assets, assets_of(manifest));
   for (auto& asset : assets) {
