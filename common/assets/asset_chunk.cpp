@@ -63,6 +63,11 @@ Result<FinishedChunk> ChunkWriter::finish() {
   TILLSYNC_LET(auto file, PendingFile::create(files_, chunk.path, 0));
   TILLSYNC_TRY(file.append(object));
   TILLSYNC_TRY(file.commit());
+  if (terminal_.keys && !terminal_.keys->can_open()) {
+    TILLSYNC_LET(auto beside, PendingFile::create(files_, chunk_index_path(chunk.path), 0));
+    TILLSYNC_TRY(beside.append(index));
+    TILLSYNC_TRY(beside.commit());
+  }
   return chunk;
 }
 
@@ -71,6 +76,22 @@ void ChunkWriter::discard() {
   sealer_.reset();
   pieces_ = {};
   raw_ = 0;
+}
+
+Result<std::vector<ChunkPiece>> parse_chunk_index(ByteView index) {
+  auto damaged = [](const char* why) { return Error{ErrorKind::corrupt, 0, why}; };
+  ByteReader in(index);
+  const uint32_t count = in.u32();
+  if (in.u32() != 0 || count > kChunkPiecesMax || index.size() != 8 + uint64_t{count} * kIndexEntry)
+    return damaged("its index has another length than its pieces need");
+  std::vector<ChunkPiece> pieces(count);
+  for (auto& piece : pieces) {
+    std::ranges::copy(in.bytes(32), piece.name.bytes.begin());
+    piece.range = {in.u32(), in.u32(), in.u32()};
+    if (in.u32() != 0 || piece.range.raw == 0 || piece.range.raw > kPieceSizeMax)
+      return damaged("its index is not one of pieces that follow each other");
+  }
+  return pieces;
 }
 
 namespace {
@@ -84,18 +105,10 @@ Result<std::vector<ChunkPiece>> index_of(ByteView object, const std::string& key
   TILLSYNC_LET(
       const ByteView index,
       opener.unseal_index(trailer.index_offset, object.subspan(trailer.index_offset, trailer.index_length)).with(key));
-  ByteReader in(index);
-  const uint32_t count = in.u32();
-  if (in.u32() != 0 || count > kChunkPiecesMax || index.size() != 8 + uint64_t{count} * kIndexEntry)
-    return corrupt(key, "its index has another length than its pieces need");
-  std::vector<ChunkPiece> pieces(count);
+  TILLSYNC_LET(auto pieces, parse_chunk_index(index).with(key));
   uint64_t at = opener.body_at(), raw = 0;
   for (auto& piece : pieces) {
-    std::ranges::copy(in.bytes(32), piece.name.bytes.begin());
-    piece.range = {in.u32(), in.u32(), in.u32()};
-    const uint32_t zero = in.u32();
-    if (piece.range.offset != at || piece.range.raw == 0 || piece.range.raw > kPieceSizeMax || zero != 0)
-      return corrupt(key, "its index is not one of pieces that follow each other");
+    if (piece.range.offset != at) return corrupt(key, "its index is not one of pieces that follow each other");
     at += piece.range.stored;
     raw += piece.range.raw;
   }
@@ -103,19 +116,19 @@ Result<std::vector<ChunkPiece>> index_of(ByteView object, const std::string& key
   return pieces;
 }
 
-Result<ObjectOpener> open_chunk(ByteView object, const std::string& key, const Terminal& terminal) {
+Result<ObjectOpener> open_chunk(ByteView object, const std::string& key, const TerminalRef& terminal) {
   if (object.size() < ObjectHeader::kSize + ObjectTrailer::kSize) return corrupt(key, "it is truncated");
   return ObjectOpener::open(object, ObjectKind::asset_chunk, asset_lineage(terminal)).with(key);
 }
 
 }  // namespace
 
-Result<std::vector<ChunkPiece>> read_chunk_index(ByteView object, const std::string& key, const Terminal& terminal) {
+Result<std::vector<ChunkPiece>> read_chunk_index(ByteView object, const std::string& key, const TerminalRef& terminal) {
   TILLSYNC_LET(ObjectOpener opener, open_chunk(object, key, terminal));
   return index_of(object, key, opener);
 }
 
-Result<std::vector<ChunkPiece>> check_chunk(ByteView object, const std::string& key, const Terminal& terminal,
+Result<std::vector<ChunkPiece>> check_chunk(ByteView object, const std::string& key, const TerminalRef& terminal,
                                             bool prove) {
   if (keys::sha256_of_asset(key) != sha256(object))
     return corrupt(key, "its bytes do not have the SHA-256 of its name");

@@ -16,8 +16,8 @@ constexpr size_t kSectionHead = 8;
 
 }  // namespace
 
-Result<AssetTreeWriter> AssetTreeWriter::create(FileSystem& files, const std::string& folder, const Terminal& terminal,
-                                                Random& random) {
+Result<AssetTreeWriter> AssetTreeWriter::create(FileSystem& files, const std::string& folder,
+                                                const TerminalRef& terminal, Random& random) {
   ObjectSealer sealer(ObjectKind::asset_tree, asset_lineage(terminal), random);
   std::string path = folder + "/" + sealer.header().object_id.str() + ".tree";
   TILLSYNC_LET(auto file, PendingFile::create(files, path, 0));
@@ -116,7 +116,7 @@ Result<void> AssetTreeReader::read_exactly(uint64_t offset, MutableBytes out) {
   return {};
 }
 
-Result<AssetTreeReader> AssetTreeReader::open(ObjectStore& store, const Terminal& terminal, const Digest& sha256,
+Result<AssetTreeReader> AssetTreeReader::open(ObjectStore& store, const TerminalRef& terminal, const Digest& sha256,
                                               uint64_t size) {
   AssetTreeReader tree(store, keys::asset_tree(terminal, sha256));
   tree.sha256_ = sha256;

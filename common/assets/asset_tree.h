@@ -50,7 +50,7 @@ struct FinishedTree {
 
 class AssetTreeWriter {
  public:
-  static Result<AssetTreeWriter> create(FileSystem& files, const std::string& folder, const Terminal& terminal,
+  static Result<AssetTreeWriter> create(FileSystem& files, const std::string& folder, const TerminalRef& terminal,
                                         Random& random);
   // In the order of the format.
   Result<void> add(const AssetEntry& entry);
@@ -76,7 +76,7 @@ class AssetTreeWriter {
 class AssetTreeReader {
  public:
   // size: as the manifest says.
-  static Result<AssetTreeReader> open(ObjectStore& store, const Terminal& terminal, const Digest& sha256,
+  static Result<AssetTreeReader> open(ObjectStore& store, const TerminalRef& terminal, const Digest& sha256,
                                       uint64_t size);
   const std::vector<TreeChunk>& chunks() const { return chunks_; }
   uint64_t entries() const { return entries_; }

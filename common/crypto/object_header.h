@@ -41,12 +41,12 @@ struct Lineage {
 };
 
 // A terminal and its keys, for what belongs to no database. Its id will do where it is not sealed.
-struct Terminal {
+struct TerminalRef {
   Uuid id;
   Keys keys;
-  Terminal() = default;
-  Terminal(const Uuid& terminal, Keys its_keys = nullptr) : id(terminal), keys(std::move(its_keys)) {}
-  Terminal(const Lineage& lineage) : id(lineage.terminal), keys(lineage.keys) {}
+  TerminalRef() = default;
+  TerminalRef(const Uuid& terminal, Keys its_keys = nullptr) : id(terminal), keys(std::move(its_keys)) {}
+  TerminalRef(const Lineage& lineage) : id(lineage.terminal), keys(lineage.keys) {}
   operator const Uuid&() const { return id; }
   std::string str() const { return id.str(); }
 };

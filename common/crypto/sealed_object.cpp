@@ -68,9 +68,15 @@ Result<ObjectOpener> ObjectOpener::open(ByteView beginning, ObjectKind kind, con
   if (!signer) return corrupt("it is signed with key " + header.signer.hex() + ", which is none of this terminal's");
   object.signer_ = *signer;
   const ByteView head = beginning.first(object.body_at_);
+  object.object_id_ = header.object_id;
+  object.context_ = sha256(head);
+  auto handed = lineage.keys->data_keys.find(header.object_id);
+  if (handed != lineage.keys->data_keys.end()) {
+    object.data_key_ = handed->second;
+    return object;
+  }
   TILLSYNC_LET(object.data_key_,
                unwrap(head.subspan(ObjectHeader::kSize), head.first(ObjectHeader::kSize), lineage.keys->openers));
-  object.context_ = sha256(head);
   return object;
 }
 

@@ -47,6 +47,10 @@ class ObjectOpener {
   Result<ByteView> unseal_index(uint64_t offset, ByteView stored);
   // bytes: the last of an object of this size.
   Result<ObjectTrailer> trailer(ByteView bytes, uint64_t object_size) const;
+  // Of a sealed object: what Keyring::data_keys holds.
+  std::optional<std::pair<Uuid, Secret>> data_key() const {
+    return data_key_ ? std::optional(std::pair(object_id_, *data_key_)) : std::nullopt;
+  }
   // What unseal() gave last, as a value; nothing when nothing is sealed.
   Bytes take_plain() { return std::move(plain_); }
   // How much longer a stored block is than its plain bytes.
@@ -54,6 +58,7 @@ class ObjectOpener {
 
  private:
   ObjectOpener() = default;
+  Uuid object_id_;
   uint64_t body_at_ = 0;
   std::optional<PublicSigningKey> signer_;
   std::optional<Secret> data_key_;

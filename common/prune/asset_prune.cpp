@@ -7,7 +7,7 @@ namespace tillsync {
 
 namespace {
 
-Result<std::vector<Lineage>> list_lineages(ObjectStore& store, const Terminal& terminal) {
+Result<std::vector<Lineage>> list_lineages(ObjectStore& store, const TerminalRef& terminal) {
   std::vector<Lineage> all;
   TILLSYNC_LET(auto folders, list_folders(store, keys::terminal_prefix(terminal)));
   for (auto& folder : folders) {
@@ -71,7 +71,7 @@ class Marker {
 
 }  // namespace
 
-Result<AssetPrunePlan> plan_asset_prune(ObjectStore& store, const Terminal& terminal,
+Result<AssetPrunePlan> plan_asset_prune(ObjectStore& store, const TerminalRef& terminal,
                                         const AssetPruneRequest& request) {
   AssetPrunePlan plan;
   plan.terminal = terminal;

@@ -20,7 +20,7 @@ NodeAttributes attributes_of(const AssetEntry& entry, bool owners) {
 // Writes the entries of a tree into a new, empty folder of ours.
 class TreeBuilder {
  public:
-  TreeBuilder(ObjectStore& store, const Terminal& terminal, const AssetReference& asset,
+  TreeBuilder(ObjectStore& store, const TerminalRef& terminal, const AssetReference& asset,
               const AssetRestoreOptions& options)
       : terminal_(terminal), asset_(asset), options_(options), pieces_(store, terminal) {}
 
@@ -105,7 +105,7 @@ class TreeBuilder {
     return {};
   }
 
-  Terminal terminal_;
+  TerminalRef terminal_;
   const AssetReference& asset_;
   const AssetRestoreOptions& options_;
   PieceReader pieces_;
@@ -219,7 +219,7 @@ class Carrier {
 }  // namespace
 
 Result<StagedAsset> StagedAsset::stage(ObjectStore& store, Folders& folders, FileSystem& files, Random& random,
-                                       const Terminal& terminal, const AssetReference& asset, const std::string& target,
+                                       const TerminalRef& terminal, const AssetReference& asset, const std::string& target,
                                        AssetRestoreOptions options) {
   TILLSYNC_CHECK(asset.tree.has_value());
   const auto slash = target.rfind('/');
@@ -329,7 +329,7 @@ Result<AssetRestored> StagedAsset::swap() {
 }
 
 Result<AssetRestored> restore_asset(ObjectStore& store, Folders& folders, FileSystem& files, Random& random,
-                                    const Terminal& terminal, const AssetReference& asset, const std::string& target,
+                                    const TerminalRef& terminal, const AssetReference& asset, const std::string& target,
                                     AssetRestoreOptions options) {
   TILLSYNC_LET(auto staged,
                StagedAsset::stage(store, folders, files, random, terminal, asset, target, std::move(options)));
