@@ -29,7 +29,8 @@ struct AssetPrunePlan {
   std::vector<std::string> problems;
 };
 
-Result<AssetPrunePlan> plan_asset_prune(ObjectStore& store, const TerminalRef& terminal, const AssetPruneRequest& request);
+Result<AssetPrunePlan> plan_asset_prune(ObjectStore& store, const TerminalRef& terminal,
+                                        const AssetPruneRequest& request);
 
 struct AssetPruneHooks {
   // Once, before anything is removed, if anything is. Empty: nobody here knows of asset objects.

@@ -219,8 +219,8 @@ class Carrier {
 }  // namespace
 
 Result<StagedAsset> StagedAsset::stage(ObjectStore& store, Folders& folders, FileSystem& files, Random& random,
-                                       const TerminalRef& terminal, const AssetReference& asset, const std::string& target,
-                                       AssetRestoreOptions options) {
+                                       const TerminalRef& terminal, const AssetReference& asset,
+                                       const std::string& target, AssetRestoreOptions options) {
   TILLSYNC_CHECK(asset.tree.has_value());
   const auto slash = target.rfind('/');
   if (slash == target.npos || slash + 1 == target.size())
