@@ -3,6 +3,7 @@
 
 #include "actionlog/log_anchor.h"
 #include "crypto/key_files.h"
+#include "crypto/sealed_store.h"
 #include "crypto/words.h"
 #include "ports/object_keys.h"
 #include "snapshot/pack_reader.h"
@@ -305,6 +306,51 @@ TEST_SUITE("sealing") {
         must(files.rename("/state/keys/2." + std::string(what), "/credentials/tillsync.2." + std::string(what)));
       CHECK(kind_of(folder.load(lineage.terminal)) == ErrorKind::not_found);
       CHECK(must(KeyFiles(files, "/state/keys", "/credentials").load(lineage.terminal)).keys.size() == 3);
+    }
+  }
+
+  TEST_CASE("sealed store: statements and a probe come first, and nothing passes that is not sealed") {
+    // A store that opens what it is given, as one with a mistaken decorator would.
+    struct Transparent : MemoryObjectStore {
+      bool opens = false;
+      Result<size_t> read(const std::string& key, uint64_t offset, MutableBytes out) override {
+        TILLSYNC_LET(size_t got, MemoryObjectStore::read(key, offset, out));
+        const std::string_view text = "tillsync probe: whoever can read this in the store must not go on";
+        if (opens && key.find("/probe/") != key.npos && out.size() > text.size()) std::ranges::copy(text, out.begin());
+        return got;
+      }
+    };
+    MemoryFileSystem files;
+    files.add_directory("/state");
+    FakeClock clock;
+    SeededRandom random(6);
+    const Uuid terminal = example_lineage().terminal;
+    OwnKeys own;
+    must(KeyFiles(files, "/state/keys", "").add(own, terminal, "till", clock, random));
+    const Keys ring = make_keyring(own, {SealingKey(filled(0x33)).public_key()}, false);
+    auto inner = std::make_unique<Transparent>();
+    Transparent& seen = *inner;
+    SealedStore store(std::move(inner), {terminal, ring}, own.statements, random);
+    const Lineage lineage{terminal, "till", 3, ring};
+    const Bytes sealed = example_anchor().encode(lineage, random),
+                plain = example_anchor().encode({terminal, "till", 3}, random);
+    BytesSource good(sealed), bad(plain);
+    const std::string key = anchor_key(lineage);
+    SUBCASE("as it should be") {
+      CHECK(kind_of(store.put(key, bad)) == ErrorKind::internal);
+      must(store.put(key, good));
+      CHECK(seen.content(keys::terminal_json(terminal)) == own.statements[0]);
+      CHECK(seen.keys().size() == 3);  // and the probe
+    }
+    SUBCASE("what arrives is not ciphertext") {
+      seen.opens = true;
+      CHECK(contains(refused(store.put(key, good)).context, "Nothing is sent to this store"));
+      CHECK_FALSE(seen.content(key).has_value());
+    }
+    SUBCASE("another terminal's statement is there") {
+      seen.set(keys::terminal_json(terminal), to_bytes(as_bytes("{}")));
+      CHECK(kind_of(store.put(key, good)) == ErrorKind::conflict);
+      CHECK_FALSE(seen.content(key).has_value());
     }
   }
 
