@@ -52,6 +52,7 @@ class Definition {
     add_daily();
     add_restore();
     add_log();
+    add_keys();
     add_others();
   }
   CLI::App& app() { return app_; }
@@ -138,6 +139,20 @@ class Definition {
     log->add_option("--since", out_.since)->transform(CLI::Validator(check_time, ""))->type_name("TIME");
     log->add_flag("--follow", out_.follow, "goes on with what comes");
     log->add_subcommand("verify", "hash chain, signatures, gaps and digests, from the store");
+  }
+
+  void add_keys() {
+    CLI::App* keys = command("keys", "the keys that backups are sealed for and signed with");
+    keys->require_subcommand(1);
+    keys->add_subcommand("show", "this terminal's keys, and who can open its backups");
+    CLI::App* make = keys->add_subcommand("make", "a recovery key: FILE, for a safe, and FILE.pub, for the tills");
+    make->add_option("--out", out_.target, "where to; it must not exist")->type_name("FILE")->required();
+    keys->add_subcommand("rotate", "new keys for this terminal, from the agent's next start on");
+    CLI::App* exported = keys->add_subcommand("export", "the key of --key in another form");
+    auto* words = exported->add_flag("--words", out_.words, "24 words to be printed; else PEM");
+    exported->add_flag("--public", out_.public_half, "its public half, for [keys] recovery")->excludes(words);
+    exported->add_option("--out", out_.target, "into this new file, for you alone; else to standard output")
+        ->type_name("FILE");
   }
 
   void add_others() {

@@ -25,7 +25,7 @@ struct Arguments {
   std::string database, type, name, description;       // backup; database: also elsewhere
   bool wait = false, no_dedup = false;                 // backup, flush
   std::optional<Milliseconds> timeout;                 // backup --wait, flush --wait
-  std::string target;                                  // restore --to
+  std::string target;                                  // restore --to, keys make --out, keys export --out
   std::string assets;                                  // restore --assets
   std::string snapshot;                                // restore, verify
   std::string at;                                      // restore, RFC 3339 in UTC
@@ -35,6 +35,7 @@ struct Arguments {
   std::string table, entity, since;                    // log
   std::optional<uint64_t> from_sequence, to_sequence;  // log
   bool follow = false;                                 // log
+  bool words = false, public_half = false;             // keys export
   bool data = false;                                   // verify
   bool dry_run = false;                                // prune
   std::string workflow;                                // workflows --id, cancel

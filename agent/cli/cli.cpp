@@ -16,13 +16,24 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
-    {"status", run_status, true, false},        {"backup", run_backup, true, false},
-    {"flush", run_flush, true, false},          {"snapshots", run_snapshots, true, true},
-    {"workflows", run_workflows, true, false},  {"log", run_log, true, true},
-    {"log verify", run_log_verify, true, true}, {"verify", run_verify, true, true},
-    {"prune", run_prune, true, true},           {"restore", run_restore, true, true},
-    {"demo", run_demo, false, false},           {"demo-shop", run_demo_shop, false, false},
-    {"cancel", run_cancel, true, false},        {"drill", run_drill, true, false},
+    {"status", run_status, true, false},
+    {"backup", run_backup, true, false},
+    {"flush", run_flush, true, false},
+    {"snapshots", run_snapshots, true, true},
+    {"workflows", run_workflows, true, false},
+    {"log", run_log, true, true},
+    {"log verify", run_log_verify, true, true},
+    {"verify", run_verify, true, true},
+    {"prune", run_prune, true, true},
+    {"restore", run_restore, true, true},
+    {"demo", run_demo, false, false},
+    {"demo-shop", run_demo_shop, false, false},
+    {"keys show", run_keys_show, true, false},
+    {"keys make", run_keys_make, false, false},
+    {"keys rotate", run_keys_rotate, true, false},
+    {"keys export", run_keys_export, false, false},
+    {"cancel", run_cancel, true, false},
+    {"drill", run_drill, true, false},
 };
 
 // Nobody must write a file only to ask an agent in its usual place; but a file that was named has to be there.

@@ -86,6 +86,10 @@ Result<void> run_log_verify(const CliContext& context);
 Result<void> run_verify(const CliContext& context);
 Result<void> run_prune(const CliContext& context);
 Result<void> run_restore(const CliContext& context);
+Result<void> run_keys_show(const CliContext& context);
+Result<void> run_keys_make(const CliContext& context);
+Result<void> run_keys_rotate(const CliContext& context);
+Result<void> run_keys_export(const CliContext& context);
 Result<void> run_demo(const CliContext& context);
 Result<void> run_demo_shop(const CliContext& context);
 

@@ -7,6 +7,7 @@
 #include "agent/cli/store_contents.h"
 #include "agent/cli/text.h"
 #include "agent/config/retention_policy.h"
+#include "agent/keys/reader_keys.h"
 #include "snapshot/verified.h"
 #include "store/open_store.h"
 
@@ -62,7 +63,9 @@ Result<std::unique_ptr<StoreCommands>> open_store_directly(const StoreAccess& ac
 Result<void> DirectStore::open(const StoreAccess& access) {
   TILLSYNC_LET(store_, make_store(access.config.store.url, files_, random_));
   configured_ = policy_of(access.config.retention);
-  TILLSYNC_LET(terminal_, find_terminal(*store_, access.terminal, access.config.terminal.name));
+  TILLSYNC_LET(const Uuid terminal, find_terminal(*store_, access.terminal, access.config.terminal.name));
+  TILLSYNC_LET(const Keys keys, keys_for_reading(*store_, files_, access.config, access.key, terminal));
+  terminal_ = TerminalRef(terminal, keys);
   return {};
 }
 

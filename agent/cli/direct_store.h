@@ -47,7 +47,7 @@ class DirectStore : public StoreCommands {
   SystemRandom random_;
   FileVfs vfs_;
   std::shared_ptr<ObjectStore> store_;
-  Uuid terminal_;
+  TerminalRef terminal_;
   RetentionPolicy configured_;
 };
 

@@ -28,6 +28,10 @@ Result<RetentionPolicy> DirectStore::retention_of(const std::string& database, c
 Result<Json> DirectStore::prune(const Json& params, const Progress& tell) {
   TILLSYNC_LET(const auto found, databases(params));
   const bool dry_run = flag_in(params, "dry_run");
+  if (!dry_run && terminal_.keys && !terminal_.keys->signer)
+    return Error{ErrorKind::denied, 0,
+                 "where a pruned log begins is signed by the terminal: prune there, or with its keys (a configuration "
+                 "whose state_dir has them); --dry-run says what would go"};
   Json documents = Json::array();
   std::set<Uuid> going;
   StepProgress progress(tell, clock_);

@@ -57,8 +57,10 @@ Result<void> DirectStore::verify_database(const Lineage& lineage, const Json& pa
       VerifiedMark mark{uuid, manifest.checksum, clock_.now(), verdict.replay_proven ? "replay" : "read-back",
                         verdict.bytes_read};
       entry["method"] = mark.method;
-      auto marked = put_verified(*store_, manifest, mark, random_);
-      // Who may only read the store has still proven it.
+      // Who may only read the store, or can't sign for the terminal, has still proven it.
+      const bool may_sign = !terminal_.keys || terminal_.keys->signer;
+      auto marked = may_sign ? put_verified(*store_, manifest, mark, random_)
+                             : Result<void>(Error{ErrorKind::denied, 0, "no signing key"});
       if (!marked && marked.error().kind != ErrorKind::denied) return marked;
       entry["marked"] = marked.has_value();
     }

@@ -11,6 +11,7 @@
 
 #include "agent/cli/cli.h"
 #include "agent/cli/direct_store.h"
+#include "crypto/secret.h"
 
 namespace {
 
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
 
+  tillsync::protect_secrets();
   tillsync::CliEnvironment environment{.out = std::cout, .err = std::cerr};
   environment.out_is_terminal = ::isatty(STDOUT_FILENO) == 1;
   environment.err_is_terminal = ::isatty(STDERR_FILENO) == 1;

@@ -46,6 +46,24 @@ class AgentObjects : public ObjectStore {
   int fd_;
 };
 
+// Of a sealed terminal the agent hands out the keys of the objects it was asked for.
+Result<Keys> keys_from(const Json& answer) {
+  if (!answer.contains("data_keys")) return Keys();
+  auto ring = std::make_shared<Keyring>();
+  for (auto& signer : member(answer, "signers")) {
+    TILLSYNC_LET(auto key, PublicSigningKey::parse(signer.is_string() ? signer.get<std::string>() : ""));
+    ring->signers.push_back(key);
+  }
+  for (auto& [object, hex] : member(answer, "data_keys").items()) {
+    TILLSYNC_LET(const Uuid id, Uuid::parse(object));
+    Bytes raw;
+    if (!hex.is_string() || !from_hex(hex.get<std::string>(), raw) || raw.size() != Secret::kSize)
+      return Error{ErrorKind::internal, 0, "the agent gave no key of object " + object};
+    ring->data_keys.emplace(id, Secret(raw));
+  }
+  return Keys(std::move(ring));
+}
+
 Error refused(std::string why) { return Error{ErrorKind::denied, 0, std::move(why)}; }
 
 }  // namespace
@@ -54,6 +72,7 @@ Result<AssetSource> assets_by_agent(ControlClient& agent, const Json& params) {
   TILLSYNC_LET(const Json answer, agent.call("assets", params));
   AssetSource source;
   TILLSYNC_LET(source.terminal, Uuid::parse(text_in(answer, "terminal_id")));
+  TILLSYNC_LET(source.terminal.keys, keys_from(answer));
   TILLSYNC_LET(source.assets, assets_from_json(member(answer, "assets"), source.terminal));
   const int fd = ::memfd_create("tillsync-asset", MFD_CLOEXEC);
   if (fd < 0) return Error{ErrorKind::internal, errno, "make room for assets in memory"};

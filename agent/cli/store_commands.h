@@ -19,7 +19,7 @@ namespace tillsync {
 
 // The file assets of a snapshot, and where to read them.
 struct AssetSource {
-  Uuid terminal;
+  TerminalRef terminal;
   std::vector<AssetReference> assets;
   std::shared_ptr<ObjectStore> store;
 };

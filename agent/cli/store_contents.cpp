@@ -106,7 +106,7 @@ Result<Uuid> find_terminal(ObjectStore& store, const std::string& asked, const s
                "the store holds several terminals: choose one with --terminal: " + listed(terminals)};
 }
 
-Result<std::vector<Lineage>> list_databases(ObjectStore& store, const Uuid& terminal) {
+Result<std::vector<Lineage>> list_databases(ObjectStore& store, const TerminalRef& terminal) {
   std::vector<Lineage> databases;
   const std::string prefix = keys::terminal_prefix(terminal);
   TILLSYNC_LET(const auto folders, list_folders(store, prefix));
@@ -116,12 +116,12 @@ Result<std::vector<Lineage>> list_databases(ObjectStore& store, const Uuid& term
     TILLSYNC_LET(const auto epochs, list_folders(store, prefix + folder + "/"));
     uint64_t newest = 0;
     for (const auto& epoch : epochs) newest = std::max(newest, epoch_in(epoch).value_or(0));
-    if (newest > 0) databases.push_back({terminal, *name, newest});
+    if (newest > 0) databases.push_back({terminal.id, *name, newest, terminal.keys});
   }
   return databases;
 }
 
-Result<std::vector<Lineage>> find_databases(ObjectStore& store, const Uuid& terminal, const std::string& name) {
+Result<std::vector<Lineage>> find_databases(ObjectStore& store, const TerminalRef& terminal, const std::string& name) {
   TILLSYNC_LET(auto databases, list_databases(store, terminal));
   if (databases.empty())
     return Error{ErrorKind::not_found, 0, "the store holds no database of terminal " + terminal.str() + " yet"};
@@ -135,7 +135,7 @@ Result<std::vector<Lineage>> find_databases(ObjectStore& store, const Uuid& term
   return std::vector<Lineage>{*found};
 }
 
-Result<Lineage> find_database(ObjectStore& store, const Uuid& terminal, const std::string& name) {
+Result<Lineage> find_database(ObjectStore& store, const TerminalRef& terminal, const std::string& name) {
   TILLSYNC_LET(const auto databases, find_databases(store, terminal, name));
   if (databases.size() == 1) return databases.front();
   return Error{ErrorKind::usage, 0,

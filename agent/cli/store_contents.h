@@ -21,10 +21,10 @@ Result<std::vector<FoundTerminal>> list_terminals(ObjectStore& store);
 Result<Uuid> find_terminal(ObjectStore& store, const std::string& asked, const std::string& own);
 
 // Every database of the terminal in its newest epoch, by name.
-Result<std::vector<Lineage>> list_databases(ObjectStore& store, const Uuid& terminal);
+Result<std::vector<Lineage>> list_databases(ObjectStore& store, const TerminalRef& terminal);
 // name empty: all of them.
-Result<std::vector<Lineage>> find_databases(ObjectStore& store, const Uuid& terminal, const std::string& name);
+Result<std::vector<Lineage>> find_databases(ObjectStore& store, const TerminalRef& terminal, const std::string& name);
 // name empty: the only one there is.
-Result<Lineage> find_database(ObjectStore& store, const Uuid& terminal, const std::string& name);
+Result<Lineage> find_database(ObjectStore& store, const TerminalRef& terminal, const std::string& name);
 
 }  // namespace tillsync

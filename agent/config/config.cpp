@@ -100,6 +100,9 @@ void read_keys(TableReader in, KeysConfig& out, const StoreConfig& store) {
   if (!out.seal && store.url.starts_with("s3://")) in.refuse("seal", "expected true: what goes to S3 is always sealed");
   if (out.write_only && out.recovery.empty())
     in.refuse("write_only", "expected a recovery key beside it: nobody could read these backups");
+  if (out.write_only && !out.seal)
+    in.refuse("write_only", "expected seal = true beside it: what is not sealed can be read by everybody");
+  if (out.recovery.size() > 15) in.refuse("recovery", "expected at most 15 keys");
   in.finish();
 }
 

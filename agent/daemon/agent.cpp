@@ -7,6 +7,8 @@
 
 #include "agent/daemon/control_methods.h"
 #include "agent/daemon/leftovers.h"
+#include "agent/keys/own_keys.h"
+#include "crypto/sealed_store.h"
 #include "ports/object_keys.h"
 #include "store/open_store.h"
 
@@ -44,6 +46,7 @@ Result<void> Agent::prepare_folders() {
 
 Result<void> Agent::establish_identity() {
   TILLSYNC_LET(auto known, state_->setting("terminal_id"));
+  is_new_terminal_ = !known;
   if (!known) {
     known = make_uuid_v7(*ports_.clock, *ports_.random).str();
     TILLSYNC_TRY(state_->set_setting("terminal_id", *known));
@@ -57,16 +60,49 @@ Result<void> Agent::establish_identity() {
   return {};
 }
 
+// With its keys, where the configuration wants it sealed; and tested, where it can be reached now. One that can't is
+// tested before the first object goes there.
+Result<void> Agent::seal_store() {
+  TILLSYNC_LET(EstablishedKeys keys, establish_keys(config_, *ports_.files, *state_, services_.terminal,
+                                                    is_new_terminal_, *ports_.clock, *ports_.random));
+  recipients_changed_ = keys.recipients_changed;
+  if (!keys.ring) return {};
+  services_.terminal.keys = keys.ring;
+  auto sealed =
+      std::make_unique<SealedStore>(std::move(store_), services_.terminal, std::move(keys.statements), *ports_.random);
+  auto tested = sealed->prepare();
+  if (!tested && tested.error().kind == ErrorKind::corrupt) return tested;
+  if (!tested) spdlog::warn("store: not tested yet: {}", tested.error().context);
+  store_ = std::move(sealed);
+  services_.store = store_.get();
+  return {};
+}
+
+// A FULL of what was sealed for others only: a new recovery key opens nothing that was made before it.
+void Agent::renew_snapshots() {
+  asio::post(*queries_, [this] {
+    for (auto& database : databases_) {
+      auto count = state_->lease()->query_integer("SELECT count(*) FROM snapshots WHERE is_complete AND database_id=" +
+                                                  std::to_string(database->id()));
+      if (count && *count > 0) back_up(database->config().name, "the keys it is sealed for have changed", "FULL");
+    }
+  });
+}
+
 // terminal.json, the epoch and the name. The store may be away: they are put when it is there.
 void Agent::announce() {
   auto put = [&]() -> Result<void> {
-    Json identity{{"id", services_.terminal.str()},
-                  {"name", config_.terminal.name},
-                  {"created_at", to_rfc3339(ports_.clock->now())}};
-    std::string text = identity.dump();
-    BytesSource terminal(as_bytes(text));
-    auto done = store_->put(keys::terminal_json(services_.terminal), terminal);
-    if (!done && done.error().kind != ErrorKind::conflict) return done;
+    Result<void> done;
+    // Of a sealed terminal it is the first statement of its keys, and there before anything else is.
+    if (!services_.terminal.keys) {
+      Json identity{{"id", services_.terminal.str()},
+                    {"name", config_.terminal.name},
+                    {"created_at", to_rfc3339(ports_.clock->now())}};
+      std::string text = identity.dump();
+      BytesSource terminal(as_bytes(text));
+      done = store_->put(keys::terminal_json(services_.terminal), terminal);
+      if (!done && done.error().kind != ErrorKind::conflict) return done;
+    }
     std::string epoch = Json{{"epoch", services_.epoch}, {"terminal", services_.terminal.str()}}.dump();
     BytesSource number(as_bytes(epoch));
     done = store_->put(keys::epoch(services_.terminal, services_.epoch), number);
@@ -94,6 +130,7 @@ Result<void> Agent::open() {
                        ports_.folders,   ports_.who_holds, {},           1,
                        &plans_};
   TILLSYNC_TRY(establish_identity());
+  TILLSYNC_TRY(seal_store());
   TILLSYNC_TRY(sweep_leftovers(services_));
   workers_ = std::make_unique<asio::thread_pool>(2);
   queries_ = std::make_unique<asio::thread_pool>(2);
@@ -195,9 +232,10 @@ void Agent::cover_schema_changes() {
 }
 
 // An INCREMENTAL that nobody asked for.
-void Agent::back_up(const std::string& database, const std::string& why) {
+void Agent::back_up(const std::string& database, const std::string& why, const std::string& type) {
   Uuid snapshot;
   BackupWorkflow::Request request;
+  request.type = type;
   request.database = database;
   request.description = why;
   auto started = start_backup(request, snapshot);
@@ -286,6 +324,7 @@ void Agent::run() {
   asio::post(*queries_, [this] { announce(); });
   auto resumed = runner_->resume();
   if (!resumed) spdlog::error("workflows can't go on: {}", resumed.error().context);
+  if (recipients_changed_) renew_snapshots();
   cover_schema_changes();
   poll_schedule();
   spdlog::info("terminal {} ({}) follows {} database(s); store {}", services_.terminal.str(), config_.terminal.name,

@@ -45,13 +45,16 @@ class Agent {
   Result<void> prepare_folders();
   Result<void> establish_identity();
   void announce();
-  void back_up(const std::string& database, const std::string& why);
+  void back_up(const std::string& database, const std::string& why, const std::string& type = "");
   void poll_schedule();
   void watch_disk();
   void cover_schema_changes();
   Result<bool> lacks_snapshot(FollowedDatabase& database);
   Result<Uuid> start_restore(const Json& params);
   Result<Uuid> start_backup(const BackupWorkflow::Request& request, Uuid& snapshot);
+
+  Result<void> seal_store();
+  void renew_snapshots();
 
   Config config_;
   Ports ports_;
@@ -60,6 +63,7 @@ class Agent {
   std::unique_ptr<StateDb> state_;
   std::unique_ptr<ObjectStore> store_;
   Services services_;
+  bool is_new_terminal_ = false, recipients_changed_ = false;
   std::vector<std::unique_ptr<FollowedDatabase>> databases_;
   std::unique_ptr<LogShipper> shipper_;
   std::unique_ptr<BackupWorkflow> backups_;

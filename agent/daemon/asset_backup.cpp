@@ -68,6 +68,17 @@ Result<void> AssetBackup::capture(StepContext& context, bool deduplicate, Json& 
   return {};
 }
 
+// Of a chunk in the spool. A write-only terminal can't open it: it has the index beside it, unless it was started anew.
+Result<std::vector<ChunkPiece>> AssetBackup::pieces_of(const std::string& key, const std::string& path) {
+  if (services_.is_write_only()) {
+    auto index = read_file(*services_.files, chunk_index_path(path), kChunkObjectMax);
+    if (!index) return std::vector<ChunkPiece>();
+    return parse_chunk_index(*index).with(path);
+  }
+  TILLSYNC_LET(Bytes bytes, read_file(*services_.files, path, kChunkObjectMax));
+  return read_chunk_index(bytes, key, services_.terminal);
+}
+
 Result<uint64_t> AssetBackup::send(StepContext& context, const Json& captured) {
   if (captured.at("assets").empty()) return uint64_t{0};
   TILLSYNC_LET(auto assets, assets_from_json(captured.at("assets"), services_.terminal));
@@ -84,8 +95,9 @@ Result<uint64_t> AssetBackup::send(StepContext& context, const Json& captured) {
     sent += source->size();
     context.progress(0, sent, total);
     if (!key.ends_with(".chunk")) continue;
-    TILLSYNC_LET(Bytes bytes, read_file(*services_.files, path, kChunkObjectMax));
-    TILLSYNC_LET(auto pieces, read_chunk_index(bytes, key, services_.terminal));
+    TILLSYNC_LET(auto pieces, pieces_of(key, path));
+    // Without them its pieces are sent again with the next backup, and that is all.
+    if (pieces.empty()) continue;
     chunks->push_back({{*keys::sha256_of_asset(key), source->size()}, std::move(pieces)});
   }
   TILLSYNC_LET(const auto missing, missing_asset_objects(*services_.store, services_.terminal, assets));
@@ -115,8 +127,11 @@ Result<uint64_t> AssetBackup::send(StepContext& context, const Json& captured) {
 }
 
 void AssetBackup::remove_spooled(const Json& captured) {
-  for (auto& object : captured.at("asset_objects"))
-    (void)services_.files->remove(object.at("path").get<std::string>()).has_value();
+  for (auto& object : captured.at("asset_objects")) {
+    const auto path = object.at("path").get<std::string>();
+    (void)services_.files->remove(path).has_value();
+    if (services_.is_write_only()) (void)services_.files->remove(chunk_index_path(path)).has_value();
+  }
 }
 
 std::string AssetBackup::note(const Json& captured) {

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "agent/daemon/log_shipper.h"
+#include "assets/asset_chunk.h"
 #include "assets/off_limits.h"
 #include "workflow/context.h"
 
@@ -30,6 +31,7 @@ class AssetBackup {
   static std::string note(const Json& captured);
 
  private:
+  Result<std::vector<ChunkPiece>> pieces_of(const std::string& key, const std::string& path);
   Services services_;
   LogShipper& shipper_;
 };

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "agent/daemon/backup_workflow.h"
+#include "agent/daemon/own_manifests.h"
 #include "agent/daemon/wait_for.h"
 #include "base/checks.h"
 #include "capture/app_database.h"
@@ -42,7 +43,7 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
   std::optional<Manifest> from;
   if (!plan.at("from").get<std::string>().empty()) {
     TILLSYNC_LET(Uuid uuid, Uuid::parse(plan.at("from").get<std::string>()));
-    auto there = read_manifest(*services_.store, database->lineage(), uuid);
+    auto there = read_own_manifest(services_, database->lineage(), uuid);
     if (!there && there.error().kind != ErrorKind::not_found) return std::move(there).error();
     if (there) from = std::move(*there);
     // Somebody else pruned it away; or pages of another size: what was changed can't be told by page number.
@@ -178,8 +179,10 @@ Result<Json> BackupWorkflow::pack(StepContext& context, FollowedDatabase& databa
   // What a prune must leave alone until the manifest is there.
   Json refers = Json::array();
   for (auto& ref : built.manifest.packs) refers.push_back(ref.key);
+  // Never sent: in the clear, so that a terminal that is no recipient of its own can go on with it.
   std::string draft = services_.spool_folder() + "/" + what.metadata.uuid.str() + ".draft";
-  if (auto spooled = spool(draft, built.manifest_bytes); !spooled) {
+  built.manifest.lineage.keys.reset();
+  if (auto spooled = spool(draft, built.manifest.encode(*services_.random)); !spooled) {
     for (auto& pack : built.packs) (void)services_.files->remove(pack.path).has_value();
     return std::move(spooled).error();
   }

@@ -1,5 +1,7 @@
 #include "agent/daemon/backup_verifier.h"
 
+#include "agent/daemon/blind_verifier.h"
+
 #include <spdlog/spdlog.h>
 
 #include "base/json.h"
@@ -9,8 +11,12 @@ namespace tillsync {
 
 Result<VerificationRecord> BackupVerifier::verify(const FollowedDatabase& database) {
   VerificationRecord record;
-  TILLSYNC_TRY(check_snapshots(database, record));
-  TILLSYNC_TRY(check_log(database, record));
+  if (services_.is_write_only()) {
+    TILLSYNC_TRY(verify_sealed_bytes(services_, database, stopping_, record));
+  } else {
+    TILLSYNC_TRY(check_snapshots(database, record));
+    TILLSYNC_TRY(check_log(database, record));
+  }
   record.finished_at = services_.clock->now();
   TILLSYNC_TRY(keep(database.id(), record));
   for (auto& finding : record.findings) spdlog::error("{}: {}", database.config().name, finding);

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "agent/config/retention_policy.h"
+#include "agent/daemon/own_manifests.h"
 #include "agent/daemon/wait_for.h"
 #include "snapshot/builder.h"
 
@@ -169,12 +170,16 @@ Result<Json> BackupWorkflow::create_snapshot(StepContext& context) {
   const Json& captured = context.result("CAPTURE_TABLE_DATA");
   TILLSYNC_LET(Bytes draft, read_file(*services_.files, captured.at("draft"), uint64_t{1} << 30));
   std::string key = captured.at("manifest_key");
-  TILLSYNC_LET(Manifest m, Manifest::decode(draft, key, database->lineage()));
+  Lineage clear = database->lineage();
+  clear.keys.reset();
+  TILLSYNC_LET(Manifest m, Manifest::decode(draft, key, clear));
+  m.lineage = database->lineage();
   m.configuration = context.result("CAPTURE_CONFIGURATION").at("configuration");
   m.assets = context.result("CAPTURE_CONFIGURATION").at("assets");
   Bytes final_bytes = m.encode(*services_.random);
   std::string path = services_.spool_folder() + "/" + m.uuid.str() + ".manifest";
   TILLSYNC_TRY(spool(path, final_bytes));
+  TILLSYNC_TRY(keep_own_manifest(services_, m));
   context.set_snapshot(m.uuid);
   Json counts = Json::object();
   for (auto& table : m.tables) counts[table.name] = table.rows;
@@ -282,7 +287,7 @@ Result<Json> BackupWorkflow::validate(StepContext& context) {
   TILLSYNC_LET(auto database, database_of(context));
   const Json& captured = context.result("CAPTURE_TABLE_DATA");
   TILLSYNC_LET(Uuid uuid, Uuid::parse(context.data().at("snapshot_uuid").get<std::string>()));
-  TILLSYNC_LET(Manifest m, read_manifest(*services_.store, database->lineage(), uuid));
+  TILLSYNC_LET(Manifest m, read_own_manifest(services_, database->lineage(), uuid));
   if (m.checksum.hex() != context.result("CREATE_SNAPSHOT").at("checksum"))
     return Error{
         ErrorKind::corrupt, 0,

@@ -176,6 +176,10 @@ Result<Json> ControlMethods::snapshots(const Json& params) {
   for (auto& database : agent_.databases_) {
     if (params.contains("database") && !params["database"].is_null() && params["database"] != database->config().name)
       continue;
+    if (agent_.services_.is_write_only()) {
+      TILLSYNC_TRY(known_snapshots(*database, all));
+      continue;
+    }
     std::vector<Error> bad;
     TILLSYNC_LET(auto manifests, list_manifests(*agent_.store_, database->lineage(), &bad));
     if (!bad.empty()) return bad.front();
@@ -185,6 +189,43 @@ Result<Json> ControlMethods::snapshots(const Json& params) {
     }
   }
   return all;
+}
+
+// Of a write-only terminal: as state.db has them.
+Result<void> ControlMethods::known_snapshots(const FollowedDatabase& database, Json& all) {
+  auto db = agent_.state_->lease();
+  TILLSYNC_LET(auto rows,
+               db->prepare("SELECT uuid, snapshot_type, name, description, created_at, sequence, parent_uuid, "
+                           "base_uuid, checksum, schema_version, app_version, size, stored_bytes, "
+                           "table_counts, action_log_count, entity_uuid_count, is_verified, updated_at FROM "
+                           "snapshots WHERE is_complete AND database_id=? ORDER BY uuid"));
+  rows.bind(1, database.id());
+  while (true) {
+    TILLSYNC_LET(bool row, rows.step());
+    if (!row) return {};
+    auto or_null = [&](int column) { return rows.is_null(column) ? Json(nullptr) : Json(rows.text(column)); };
+    const uint64_t size = rows.unsigned_integer(11), stored = rows.unsigned_integer(12);
+    all.push_back({{"uuid", rows.text(0)},
+                   {"type", rows.text(1)},
+                   {"name", rows.text(2)},
+                   {"description", rows.text(3)},
+                   {"created_at", to_rfc3339(from_ms(rows.integer(4)))},
+                   {"sequence", rows.unsigned_integer(5)},
+                   {"parent_uuid", or_null(6)},
+                   {"base_uuid", or_null(7)},
+                   {"checksum", or_null(8)},
+                   {"schema_version", rows.integer(9)},
+                   {"app_version", rows.text(10)},
+                   {"size", size},
+                   {"stored_bytes", stored},
+                   {"compression_ratio", stored ? static_cast<double>(size) / static_cast<double>(stored) : 0.0},
+                   {"table_counts", Json::parse(rows.text(13), nullptr, false)},
+                   {"action_log_count", rows.unsigned_integer(14)},
+                   {"entity_uuid_count", rows.unsigned_integer(15)},
+                   {"is_complete", true},
+                   {"is_verified", rows.integer(16) != 0},
+                   {"updated_at", to_rfc3339(from_ms(rows.integer(17)))}});
+  }
 }
 
 Result<Json> ControlMethods::log(const Json& params) {
@@ -245,7 +286,16 @@ Result<Json> ControlMethods::assets(const Json& params) {
   TILLSYNC_LET(auto snapshot, text(params, "snapshot"));
   TILLSYNC_LET(Uuid uuid, Uuid::parse(snapshot.value_or("")));
   TILLSYNC_LET(auto manifest, read_manifest(*agent_.store_, database->lineage(), uuid));
-  return Json{{"terminal_id", agent_.services_.terminal.str()}, {"assets", manifest.assets}};
+  Json answer{{"terminal_id", agent_.services_.terminal.str()}, {"assets", manifest.assets}};
+  if (!agent_.services_.terminal.keys) return answer;
+  // Who may have the database may have these objects opened, and nothing else: so not the terminal's keys.
+  TILLSYNC_LET(const auto assets, assets_of(manifest));
+  TILLSYNC_LET(const auto opening, asset_data_keys(*agent_.store_, agent_.services_.terminal, assets));
+  answer["data_keys"] = Json::object();
+  for (auto& [object, key] : opening) answer["data_keys"][object.str()] = to_hex(key.view());
+  answer["signers"] = Json::array();
+  for (auto& signer : agent_.services_.terminal.keys->signers) answer["signers"].push_back(signer.hex());
+  return answer;
 }
 
 // Bytes of one asset object, so that the command line restores assets with its own rights: the agent writes nowhere but

@@ -19,6 +19,7 @@ class ControlMethods {
   Result<Json> status();
   Result<Json> backup(const Json& params);
   Result<Json> snapshots(const Json& params);
+  Result<void> known_snapshots(const FollowedDatabase& database, Json& all);
   Result<Json> log(const Json& params);
   Result<Json> restore(const Json& params);
   Result<Json> workflows(const Json& params);

@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "agent/daemon/agent.h"
+#include "crypto/secret.h"
 #include "platform/linux/change_notifier_linux.h"
 #include "platform/linux/file_system_linux.h"
 #include "platform/linux/folder_linux.h"
@@ -60,6 +61,7 @@ int run(int argc, char** argv) {
   ::mallopt(M_TRIM_THRESHOLD, 512 << 10);
 #endif
 
+  protect_secrets();
   LinuxFileSystem files;
   LinuxFolders folders;
   SystemClock clock;

@@ -123,6 +123,7 @@ Result<Json> Pruner::prune(const std::string& wanted, bool with_assets) {
 
 void Pruner::prune_if_due() {
   const auto now = services_.clock->steady_now();
+  if (services_.is_write_only()) return;  // it can't read what is kept; who has the recovery key prunes
   if (stopping_ || (last_ && now - *last_ < kInterval) || !services_.store->properties().may_delete) return;
   last_ = now;
   const bool with_assets = !last_assets_ || now - *last_assets_ >= kAssetInterval;

@@ -109,6 +109,11 @@ Result<WorkflowRequest> RestoreWorkflow::request(const Json& params) {
   TILLSYNC_LET(auto database, database_of(request.data));
   TILLSYNC_TRY(parse_moment(params));
   const bool undo = params.value("undo", false);
+  if (services_.is_write_only() && !undo)
+    return Error{ErrorKind::denied, 0,
+                 "this terminal is write-only and can't read its own backups: restore with the recovery key, 'tillsync "
+                 "restore --to FILE --store " +
+                     services_.config->store.url + " --terminal " + services_.terminal.str() + " --key RECOVERY'"};
   if (undo && !params.value("in_place", false))
     return Error{ErrorKind::usage, 0, "undo: puts back what was there before a restore in place; say --in-place"};
   if (undo)

@@ -69,6 +69,7 @@ Result<Begun> ScheduledJobs::backup(FollowedDatabase& database, const std::strin
 }
 
 Result<Begun> ScheduledJobs::drill(FollowedDatabase& database) {
+  if (services_.is_write_only()) return Begun::yes;  // it can't read; status says whose drill it is
   TILLSYNC_LET(bool runs, exists(kDrillRuns));
   TILLSYNC_LET(bool has_snapshot, exists(kHasSnapshot, database.id()));
   // The first one is waited for: there is nothing to restore yet.

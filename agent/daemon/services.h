@@ -32,18 +32,22 @@ struct Services {
   Folders* folders = nullptr;
   // Which processes hold locks on a database, in words; may be empty.
   std::function<std::string(const std::string& path)> who_holds;
-  Uuid terminal;
+  TerminalRef terminal;  // with its keys, when it is sealed
   uint64_t epoch = 1;
   StorePlans* plans = nullptr;
   // What a step does while it waits for capture or the log shipper. Empty: their threads do the work, and it sleeps.
   // Who runs all of the agent on one thread, as tests do, lets them do a round here.
   std::function<void()> while_waiting = {};
 
+  // It seals for others only: what is in the store it can't read.
+  bool is_write_only() const { return terminal.keys && !terminal.keys->can_open(); }
   std::string spool_folder() const { return config->terminal.state_dir + "/spool"; }
   // What was in a database before a restore in place.
   std::string safety_folder() const { return config->terminal.state_dir + "/safety"; }
   std::string staging_folder() const { return config->terminal.state_dir + "/staging"; }
-  Lineage lineage(const std::string& database) const { return {terminal, database, epoch}; }
+  // Of a write-only terminal: what it has to know of its own snapshots.
+  std::string manifests_folder() const { return config->terminal.state_dir + "/manifests"; }
+  Lineage lineage(const std::string& database) const { return {terminal.id, database, epoch, terminal.keys}; }
 };
 
 }  // namespace tillsync

@@ -90,6 +90,8 @@ Json ControlMethods::drill_status(Json& problems) {
                                "make a full backup ('tillsync backup --type full --wait'), then try again with "
                                "'tillsync drill'; 'tillsync verify --data' names every damaged object"));
   }
+  if (agent_.services_.is_write_only() && last_result.is_null())
+    last_result = "not here: this terminal is write-only, a drill needs the recovery key";
   return {{"restorable_until", time_or_null(all ? until : std::nullopt)},
           {"last_result", last_result},
           {"last_run_at", time_or_null(at)}};
@@ -141,9 +143,14 @@ Result<Json> ControlMethods::status() {
         problem("prune", "nothing more is removed from the store: " + text,
                 "'tillsync verify' and 'tillsync log verify' name every object that is damaged; keep the "
                 "store as it is until that is understood"));
-  if (agent_.config_.keys.recovery.empty() && agent_.config_.keys.seal)
-    problems.push_back(problem("not_sealed", "backups in this store are not encrypted by this version",
+  if (!agent_.config_.keys.seal)
+    problems.push_back(problem("not_sealed", "backups in this store are not encrypted: keys.seal is false",
                                "keep the store where only you can read it"));
+  else if (agent_.config_.keys.recovery.empty())
+    problems.push_back(
+        problem("no_recovery_key", "only this terminal can open its backups: with its disk they would be lost as well",
+                "make a recovery key on another machine ('tillsync keys make --out recovery.pem'), keep it "
+                "there, and name its public half in [keys] recovery"));
 
   Json snapshots{{"last_full", nullptr},
                  {"last_incremental", nullptr},
@@ -180,6 +187,13 @@ Result<Json> ControlMethods::status() {
                    {"version", TILLSYNC_VERSION},
                    {"epoch", agent_.services_.epoch}};
   j["databases"] = std::move(databases);
+  const Keys& keys = agent_.services_.terminal.keys;
+  j["keys"] = {{"sealed", keys != nullptr},
+               {"write_only", agent_.services_.is_write_only()},
+               {"signing_key", keys ? Json(keys->signer->public_key().hex()) : Json(nullptr)},
+               {"recipients", Json::array()}};
+  if (keys)
+    for (auto& recipient : keys->recipients) j["keys"]["recipients"].push_back(recipient.id().hex());
   j["store"] = {
       {"url", agent_.config_.store.url},
       {"reachable", transfers.reachable},

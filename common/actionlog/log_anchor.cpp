@@ -11,8 +11,8 @@ constexpr uint64_t kAnchorBytesMax = uint64_t{256} << 20;
 }
 
 Bytes LogAnchor::encode(const Lineage& lineage, Random& random) const {
-  Bytes out = ObjectHeader::make(ObjectKind::anchor, lineage, random).encode();
-  ByteWriter w(out);
+  Bytes body;
+  ByteWriter w(body);
   w.u64(first_sequence);
   w.u64(last_transaction);
   w.u64(static_cast<uint64_t>(to_ms(last_captured_at)));
@@ -21,14 +21,13 @@ Bytes LogAnchor::encode(const Lineage& lineage, Random& random) const {
   w.u64(schema_sequence);
   w.u64(schema.size());
   w.bytes(schema);
-  finish_object(out);
-  return out;
+  return seal_object(ObjectKind::anchor, lineage, random, body);
 }
 
 Result<LogAnchor> LogAnchor::decode(ByteView object, const std::string& key, const Lineage& lineage) {
-  TILLSYNC_LET(ByteView body, object_body(object, ObjectKind::anchor, lineage).with(key));
+  TILLSYNC_LET(const OpenedObject opened, open_object(object, ObjectKind::anchor, lineage).with(key));
   auto corrupt = [&](const char* why) { return Error{ErrorKind::corrupt, 0, key + ": " + why}; };
-  ByteReader r(body);
+  ByteReader r(opened.body);
   LogAnchor a;
   a.first_sequence = r.u64();
   a.last_transaction = r.u64();

@@ -9,7 +9,7 @@
 
 #include <optional>
 
-#include "crypto/object_header.h"
+#include "crypto/sealed_object.h"
 #include "ports/object_store.h"
 
 namespace tillsync {

@@ -258,21 +258,20 @@ Bytes encode_segment(const Segment& s, const Lineage& lineage, Random& random) {
   Bytes packed(ZSTD_compressBound(body.size()));
   size_t n = ZSTD_compress(packed.data(), packed.size(), body.data(), body.size(), kCompressionLevel);
   TILLSYNC_CHECK(!ZSTD_isError(n));
-  Bytes object = ObjectHeader::make(ObjectKind::segment, lineage, random).encode();
-  append(object, encode_head(s.head, body.size(), n));
-  append(object, ByteView(packed).first(n));
-  finish_object(object);
-  return object;
+  Bytes stored = encode_head(s.head, body.size(), n);
+  append(stored, ByteView(packed).first(n));
+  return seal_object(ObjectKind::segment, lineage, random, stored);
 }
 
 Result<SegmentHead> decode_segment_head(ByteView object, const Lineage& lineage) {
-  TILLSYNC_LET(ByteView body, object_body(object, ObjectKind::segment, lineage));
+  TILLSYNC_LET(const OpenedObject opened, open_object(object, ObjectKind::segment, lineage));
   uint64_t raw, stored;
-  return parse_head(body, raw, stored);
+  return parse_head(opened.body, raw, stored);
 }
 
 Result<Segment> decode_segment(ByteView object, const Lineage& lineage) {
-  TILLSYNC_LET(ByteView stored_body, object_body(object, ObjectKind::segment, lineage));
+  TILLSYNC_LET(const OpenedObject opened, open_object(object, ObjectKind::segment, lineage));
+  const ByteView stored_body = opened.body;
   uint64_t raw, stored;
   Segment s;
   TILLSYNC_LET(s.head, parse_head(stored_body, raw, stored));

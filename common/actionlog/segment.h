@@ -10,7 +10,7 @@
 #pragma once
 
 #include "actionlog/log_writer.h"
-#include "crypto/object_header.h"
+#include "crypto/sealed_object.h"
 
 namespace tillsync {
 

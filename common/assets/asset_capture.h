@@ -48,7 +48,7 @@ class AssetCapture {
     AssetMemory& memory;
     Random& random;
     Clock& clock;
-    Uuid terminal;
+    TerminalRef terminal;
     OffLimits off_limits;
     bool deduplicate = true;      // false: everything is read and stored again
     uint64_t free_space_min = 0;  // what the spool leaves free

@@ -88,8 +88,31 @@ Result<std::vector<AssetReference>> assets_of(const Manifest& manifest) {
   return assets_from_json(manifest.assets, manifest.lineage.terminal).with("snapshot " + manifest.uuid.str());
 }
 
+Result<std::map<Uuid, Secret>> asset_data_keys(ObjectStore& store, const TerminalRef& terminal,
+                                               const std::vector<AssetReference>& assets) {
+  std::map<Uuid, Secret> opening;
+  const Lineage lineage = asset_lineage(terminal);
+  auto add = [&](const std::string& key, ObjectKind kind) -> Result<void> {
+    Bytes head(ObjectOpener::head_size(lineage));
+    auto got = store.read(key, 0, head);
+    if (!got) return std::move(got).error().with(key);
+    head.resize(*got);
+    TILLSYNC_LET(const ObjectOpener object, ObjectOpener::open(head, kind, lineage).with(key));
+    if (auto data_key = object.data_key()) opening.insert(std::move(*data_key));
+    return {};
+  };
+  for (auto& asset : assets) {
+    if (!asset.tree) continue;
+    TILLSYNC_TRY(add(keys::asset_tree(terminal, asset.tree->sha256), ObjectKind::asset_tree));
+    TILLSYNC_LET(auto tree, AssetTreeReader::open(store, terminal, asset.tree->sha256, asset.tree->size));
+    for (auto& chunk : tree.chunks())
+      TILLSYNC_TRY(add(keys::asset_chunk(terminal, chunk.sha256), ObjectKind::asset_chunk));
+  }
+  return opening;
+}
+
 Result<std::vector<std::string>> asset_objects(ObjectStore& store, const Manifest& manifest) {
-  const Uuid& terminal = manifest.lineage.terminal;
+  const TerminalRef terminal = manifest.lineage;
   std::set<std::string> needed;
   TILLSYNC_LET(auto assets, assets_of(manifest));
   for (auto& asset : assets) {

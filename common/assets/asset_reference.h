@@ -34,4 +34,9 @@ Result<std::vector<AssetReference>> assets_of(const Manifest& manifest);
 // those who prune: what no kept manifest needs may go. In state.db forget_asset_object() goes before it.
 Result<std::vector<std::string>> asset_objects(ObjectStore& store, const Manifest& manifest);
 
+// The data keys of these objects, of a sealed terminal: what somebody needs who shall read these assets and nothing
+// else.
+Result<std::map<Uuid, Secret>> asset_data_keys(ObjectStore& store, const TerminalRef& terminal,
+                                               const std::vector<AssetReference>& assets);
+
 }  // namespace tillsync

@@ -16,13 +16,13 @@ constexpr size_t kSectionHead = 8;
 
 }  // namespace
 
-Result<AssetTreeWriter> AssetTreeWriter::create(FileSystem& files, const std::string& folder, const Uuid& terminal,
-                                                Random& random) {
-  ObjectHeader header = ObjectHeader::make(ObjectKind::asset_tree, asset_lineage(terminal), random);
-  std::string path = folder + "/" + header.object_id.str() + ".tree";
+Result<AssetTreeWriter> AssetTreeWriter::create(FileSystem& files, const std::string& folder,
+                                                const TerminalRef& terminal, Random& random) {
+  ObjectSealer sealer(ObjectKind::asset_tree, asset_lineage(terminal), random);
+  std::string path = folder + "/" + sealer.header().object_id.str() + ".tree";
   TILLSYNC_LET(auto file, PendingFile::create(files, path, 0));
-  AssetTreeWriter writer(std::move(file), path);
-  TILLSYNC_TRY(writer.append(header.encode()));
+  AssetTreeWriter writer(std::move(file), path, std::move(sealer));
+  TILLSYNC_TRY(writer.append(writer.sealer_.head()));
   return writer;
 }
 
@@ -30,6 +30,18 @@ Result<void> AssetTreeWriter::append(ByteView bytes) {
   body_.update(bytes);
   whole_.update(bytes);
   return file_.append(bytes);
+}
+
+Result<void> AssetTreeWriter::append_section(ByteView raw, bool is_index) {
+  Compressor compressor;
+  const ByteView packed = compressor.compress(raw);
+  const ByteView stored = is_index ? sealer_.seal_index(file_.size(), packed) : sealer_.seal(file_.size(), packed);
+  Bytes out;
+  ByteWriter w(out);
+  w.u32(static_cast<uint32_t>(raw.size()));
+  w.u32(static_cast<uint32_t>(stored.size()));
+  w.bytes(stored);
+  return append(out);
 }
 
 Result<void> AssetTreeWriter::add(const AssetEntry& entry) {
@@ -62,10 +74,9 @@ Result<void> AssetTreeWriter::end_section() {
   if (section_.empty()) return {};
   content_.update(section_);
   raw_bytes_ += section_.size();
-  Bytes out;
-  put_section(out, section_);
+  TILLSYNC_TRY(append_section(section_, false));
   section_.clear();
-  return append(out);
+  return {};
 }
 
 Result<FinishedTree> AssetTreeWriter::finish(const std::vector<TreeChunk>& chunks) {
@@ -83,11 +94,9 @@ Result<FinishedTree> AssetTreeWriter::finish(const std::vector<TreeChunk>& chunk
   }
   content_.update(index);
   const uint64_t index_offset = file_.size();
-  Bytes section;
-  put_section(section, index);
-  TILLSYNC_TRY(append(section));
+  TILLSYNC_TRY(append_section(index, true));
   const uint64_t size = file_.size();
-  Bytes trailer = ObjectTrailer::encode(body_, size, index_offset, static_cast<uint32_t>(section.size()));
+  Bytes trailer = sealer_.trailer(body_, size, index_offset, static_cast<uint32_t>(size - index_offset));
   whole_.update(trailer);
   TILLSYNC_TRY(file_.append(trailer));
   TILLSYNC_TRY(file_.commit());
@@ -107,26 +116,32 @@ Result<void> AssetTreeReader::read_exactly(uint64_t offset, MutableBytes out) {
   return {};
 }
 
-Result<AssetTreeReader> AssetTreeReader::open(ObjectStore& store, const Uuid& terminal, const Digest& sha256,
+Result<AssetTreeReader> AssetTreeReader::open(ObjectStore& store, const TerminalRef& terminal, const Digest& sha256,
                                               uint64_t size) {
   AssetTreeReader tree(store, keys::asset_tree(terminal, sha256));
   tree.sha256_ = sha256;
   if (size < ObjectHeader::kSize + ObjectTrailer::kSize) return tree.corrupt("the manifest says it has no content");
-  Bytes header(ObjectHeader::kSize), trailer(ObjectTrailer::kSize);
-  TILLSYNC_TRY(tree.read_exactly(0, header));
-  TILLSYNC_TRY(ObjectHeader::decode(header, ObjectKind::asset_tree, asset_lineage(terminal)).with(tree.key_));
+  const Lineage lineage = asset_lineage(terminal);
+  Bytes head(std::min<uint64_t>(ObjectOpener::head_size(lineage), size)), trailer(ObjectTrailer::kSize);
+  TILLSYNC_TRY(tree.read_exactly(0, head));
+  TILLSYNC_LET(tree.opener_, ObjectOpener::open(head, ObjectKind::asset_tree, lineage).with(tree.key_));
+  head.resize(tree.opener_->body_at());
   const uint64_t trailer_at = size - ObjectTrailer::kSize;
   TILLSYNC_TRY(tree.read_exactly(trailer_at, trailer));
-  TILLSYNC_LET(auto t, ObjectTrailer::decode(trailer, size).with(tree.key_));
-  if (t.index_offset < ObjectHeader::kSize || t.index_offset > trailer_at ||
-      t.index_length != trailer_at - t.index_offset || t.index_length > kIndexMax)
+  TILLSYNC_LET(auto t, tree.opener_->trailer(trailer, size).with(tree.key_));
+  if (t.index_offset < head.size() || t.index_offset > trailer_at || t.index_length != trailer_at - t.index_offset ||
+      t.index_length > kIndexMax)
     return tree.corrupt("its index does not lie between its entries and its trailer");
   tree.index_offset_ = t.index_offset;
   tree.index_and_trailer_.resize(t.index_length);
   TILLSYNC_TRY(tree.read_exactly(t.index_offset, tree.index_and_trailer_));
   ByteReader in(tree.index_and_trailer_);
-  TILLSYNC_LET(Bytes index, take_section(in, kIndexMax).with(tree.key_));
-  if (!in.at_end()) return tree.corrupt("its index is longer than it says");
+  const uint32_t raw_length = in.u32();
+  const ByteView stored = in.bytes(in.u32());
+  if (!in.at_end() || raw_length > kIndexMax) return tree.corrupt("its index does not end where it says");
+  TILLSYNC_LET(const ByteView packed, tree.opener_->unseal_index(t.index_offset, stored).with(tree.key_));
+  Bytes index;
+  TILLSYNC_TRY(decompress(packed, raw_length, index).with(tree.key_));
   ByteReader r(index);
   tree.entries_ = r.u64();
   tree.raw_bytes_ = r.u64();
@@ -139,8 +154,8 @@ Result<AssetTreeReader> AssetTreeReader::open(ObjectStore& store, const Uuid& te
     if (r.u32() != 0) return tree.corrupt("a field of its index that must be zero is not");
   }
   append(tree.index_and_trailer_, trailer);
-  tree.whole_.update(header);
-  tree.at_ = ObjectHeader::kSize;
+  tree.whole_.update(head);
+  tree.at_ = head.size();
   return tree;
 }
 
@@ -153,7 +168,8 @@ Result<void> AssetTreeReader::next_section() {
     return corrupt("a section of its entries does not end where it says");
   stored.resize(kSectionHead + length);
   TILLSYNC_TRY(read_exactly(at_ + kSectionHead, MutableBytes(stored).subspan(kSectionHead)));
-  TILLSYNC_TRY(decompress(ByteView(stored).subspan(kSectionHead), raw, section_).with(key_));
+  TILLSYNC_LET(const ByteView packed, opener_->unseal(at_, ByteView(stored).subspan(kSectionHead)).with(key_));
+  TILLSYNC_TRY(decompress(packed, raw, section_).with(key_));
   if (section_.empty()) return corrupt("a section of its entries is empty");
   whole_.update(stored);
   at_ += stored.size();

@@ -50,7 +50,7 @@ struct FinishedTree {
 
 class AssetTreeWriter {
  public:
-  static Result<AssetTreeWriter> create(FileSystem& files, const std::string& folder, const Uuid& terminal,
+  static Result<AssetTreeWriter> create(FileSystem& files, const std::string& folder, const TerminalRef& terminal,
                                         Random& random);
   // In the order of the format.
   Result<void> add(const AssetEntry& entry);
@@ -58,11 +58,14 @@ class AssetTreeWriter {
   Result<FinishedTree> finish(const std::vector<TreeChunk>& chunks);
 
  private:
-  AssetTreeWriter(PendingFile file, std::string path) : file_(std::move(file)), path_(std::move(path)) {}
+  AssetTreeWriter(PendingFile file, std::string path, ObjectSealer sealer)
+      : file_(std::move(file)), path_(std::move(path)), sealer_(std::move(sealer)) {}
   Result<void> append(ByteView bytes);
+  Result<void> append_section(ByteView raw, bool is_index);
   Result<void> end_section();
   PendingFile file_;
   std::string path_;
+  ObjectSealer sealer_;
   Sha256 content_, body_, whole_;
   Bytes section_;
   uint64_t entries_ = 0, raw_bytes_ = 0;
@@ -73,7 +76,8 @@ class AssetTreeWriter {
 class AssetTreeReader {
  public:
   // size: as the manifest says.
-  static Result<AssetTreeReader> open(ObjectStore& store, const Uuid& terminal, const Digest& sha256, uint64_t size);
+  static Result<AssetTreeReader> open(ObjectStore& store, const TerminalRef& terminal, const Digest& sha256,
+                                      uint64_t size);
   const std::vector<TreeChunk>& chunks() const { return chunks_; }
   uint64_t entries() const { return entries_; }
   Result<std::optional<AssetEntry>> next();
@@ -90,6 +94,7 @@ class AssetTreeReader {
   Result<void> place(const AssetEntry& entry);
   ObjectStore* store_;
   std::string key_;
+  std::optional<ObjectOpener> opener_;
   Digest sha256_;
   uint64_t at_ = 0, index_offset_ = 0;
   Bytes index_and_trailer_, section_;

@@ -13,7 +13,7 @@ Error corrupt(const std::string& key, const std::string& why) { return Error{Err
 // True for what reading again would not change.
 bool is_verdict(const Error& error) { return error.kind == ErrorKind::corrupt || error.kind == ErrorKind::not_found; }
 
-Result<std::map<std::string, uint64_t>> list_assets(ObjectStore& store, const Uuid& terminal) {
+Result<std::map<std::string, uint64_t>> list_assets(ObjectStore& store, const TerminalRef& terminal) {
   std::map<std::string, uint64_t> listed;
   TILLSYNC_TRY(for_each_object(store, keys::assets_prefix(terminal), [&](const ObjectInfo& object) -> Result<void> {
     if (keys::sha256_of_asset(object.key)) listed[object.key] = object.size;
@@ -112,7 +112,7 @@ Result<uint64_t> AssetVerifier::prove(const Manifest& manifest, const Progress& 
   return bytes;
 }
 
-Result<std::vector<Digest>> missing_asset_objects(ObjectStore& store, const Uuid& terminal,
+Result<std::vector<Digest>> missing_asset_objects(ObjectStore& store, const TerminalRef& terminal,
                                                   const std::vector<AssetReference>& assets) {
   std::vector<Digest> missing;
   TILLSYNC_LET(const auto listed, list_assets(store, terminal));
@@ -125,7 +125,10 @@ Result<std::vector<Digest>> missing_asset_objects(ObjectStore& store, const Uuid
   for (auto& asset : assets) {
     if (!asset.tree || !look(keys::asset_tree(terminal, asset.tree->sha256), asset.tree->sha256, asset.tree->size))
       continue;
-    TILLSYNC_LET(auto tree, AssetTreeReader::open(store, terminal, asset.tree->sha256, asset.tree->size));
+    auto opened = AssetTreeReader::open(store, terminal, asset.tree->sha256, asset.tree->size);
+    // A write-only terminal can't look into its trees.
+    if (!opened && opened.error().kind == ErrorKind::denied && terminal.keys) continue;
+    TILLSYNC_LET(auto tree, std::move(opened));
     for (auto& chunk : tree.chunks()) look(keys::asset_chunk(terminal, chunk.sha256), chunk.sha256, chunk.size);
   }
   return missing;

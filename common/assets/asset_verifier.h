@@ -20,7 +20,7 @@ class AssetVerifier {
  public:
   // Bytes read for this call.
   using Progress = std::function<bool(uint64_t bytes)>;
-  AssetVerifier(ObjectStore& store, const Uuid& terminal) : store_(store), terminal_(terminal) {}
+  AssetVerifier(ObjectStore& store, const TerminalRef& terminal) : store_(store), terminal_(terminal) {}
 
   Result<void> check(const Manifest& manifest);
   // Bytes of trees and chunks of this snapshot, also of those that were read for another one.
@@ -32,7 +32,7 @@ class AssetVerifier {
   Result<void> prove_tree(const AssetReference& asset, uint64_t& bytes, const Progress& progress);
   Result<const ChunkIndex*> chunk(const TreeChunk& chunk);
   ObjectStore& store_;
-  Uuid terminal_;
+  TerminalRef terminal_;
   std::optional<std::map<std::string, uint64_t>> listed_;  // every asset object and its size
   std::map<Digest, Result<ChunkIndex>> chunks_;
   struct Proven {
@@ -44,7 +44,7 @@ class AssetVerifier {
 
 // That all these trees, and the chunks they name, are in the store with their sizes: one listing of the terminal's
 // assets. The objects that are not there, or have another size; empty: all is there.
-Result<std::vector<Digest>> missing_asset_objects(ObjectStore& store, const Uuid& terminal,
+Result<std::vector<Digest>> missing_asset_objects(ObjectStore& store, const TerminalRef& terminal,
                                                   const std::vector<AssetReference>& assets);
 
 }  // namespace tillsync

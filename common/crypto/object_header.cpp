@@ -2,12 +2,16 @@
 
 #include <algorithm>
 
+#include "base/checks.h"
+#include "crypto/envelope.h"
+
 namespace tillsync {
 
 namespace {
 
 constexpr std::string_view kHeaderMagic = "TILLSYNC", kTrailerMagic = "TILLSEND";
 constexpr uint16_t kVersion = 1;
+constexpr uint16_t kNone = 0, kAes256Gcm = 1, kEd25519 = 1;
 
 Error corrupt(std::string why) { return Error{ErrorKind::corrupt, 0, std::move(why)}; }
 bool all_zero(ByteView bytes) {
@@ -23,6 +27,7 @@ std::string_view name_of(uint16_t kind) {
     case ObjectKind::asset_chunk: return "an asset chunk";
     case ObjectKind::asset_tree: return "an asset tree";
     case ObjectKind::anchor: return "an anchor of a log";
+    case ObjectKind::probe: return "a probe";
   }
   return "an object of an unknown kind";
 }
@@ -46,6 +51,11 @@ ObjectHeader ObjectHeader::make(ObjectKind kind, const Lineage& lineage, Random&
   h.terminal = lineage.terminal;
   h.database = database_id(lineage.terminal, lineage.database);
   h.epoch = lineage.epoch;
+  if (lineage.keys) {
+    TILLSYNC_CHECK(lineage.keys->signer.has_value());
+    h.envelope_length = static_cast<uint32_t>(envelope_size(lineage.keys->recipients.size()));
+    h.signer = lineage.keys->signer->public_key().id();
+  }
   return h;
 }
 
@@ -60,7 +70,11 @@ Bytes ObjectHeader::encode() const {
   w.bytes(terminal.view());
   w.bytes(database.view());
   w.u64(epoch);
-  out.resize(120, 0);  // no sealing, no signature, no key
+  w.u16(is_sealed() ? kAes256Gcm : kNone);
+  w.u16(is_sealed() ? kEd25519 : kNone);
+  w.u32(envelope_length);
+  w.bytes(signer.view());
+  out.resize(120, 0);
   w.bytes(sha256(out).view().first(8));
   return out;
 }
@@ -85,12 +99,25 @@ Result<ObjectHeader> ObjectHeader::decode(ByteView bytes, ObjectKind wanted, con
   h.kind = wanted;
   for (Uuid* id : {&h.object_id, &h.terminal, &h.database}) std::ranges::copy(r.bytes(16), id->bytes.begin());
   h.epoch = r.u64();
-  uint16_t sealing = r.u16(), signing = r.u16();
-  if (sealing != 0)
+  const uint16_t sealing = r.u16(), signing = r.u16();
+  if (sealing > kAes256Gcm)
     return corrupt("it is sealed with algorithm " + std::to_string(sealing) + ", which this tillsync does not know");
-  if (signing != 0)
+  if (signing > kEd25519)
     return corrupt("it is signed with algorithm " + std::to_string(signing) + ", which this tillsync does not know");
-  if (!all_zero(bytes.subspan(76, 44))) return corrupt("a field of its header that must be zero is not");
+  if ((sealing != kNone) != (signing != kNone))
+    return corrupt("it is not both sealed and signed, as one is with the other");
+  if (sealing != kNone && !lineage.keys)
+    return Error{ErrorKind::denied, 0, "it is sealed: a key that opens it is needed, --key FILE"};
+  if (sealing == kNone && lineage.keys)
+    return corrupt("it is not sealed, as everything of this terminal is: somebody else wrote it");
+  if (sealing != kNone) {
+    h.envelope_length = r.u32();
+    std::ranges::copy(r.bytes(16), h.signer.bytes.begin());
+    if (h.envelope_length == 0 || h.envelope_length > kEnvelopeMax)
+      return corrupt("its list of keys has an impossible length");
+  }
+  if (!all_zero(bytes.subspan(h.is_sealed() ? 96 : 76, h.is_sealed() ? 24 : 44)))
+    return corrupt("a field of its header that must be zero is not");
   if (h.terminal != lineage.terminal)
     return corrupt("it belongs to terminal " + h.terminal.str() + " and not " + lineage.terminal.str());
   if (h.database != database_id(lineage.terminal, lineage.database))
@@ -100,8 +127,8 @@ Result<ObjectHeader> ObjectHeader::decode(ByteView bytes, ObjectKind wanted, con
   return h;
 }
 
-Bytes ObjectTrailer::encode(Sha256& so_far, uint64_t size_before_trailer, uint64_t index_offset,
-                            uint32_t index_length) {
+Bytes ObjectTrailer::encode(Sha256& so_far, uint64_t size_before_trailer, uint64_t index_offset, uint32_t index_length,
+                            const SigningKey* signer) {
   Bytes out;
   ByteWriter w(out);
   w.bytes(as_bytes(kTrailerMagic));
@@ -113,11 +140,12 @@ Bytes ObjectTrailer::encode(Sha256& so_far, uint64_t size_before_trailer, uint64
   Digest digest = so_far.update(out).finish();
   w.bytes(digest.view());
   std::ranges::copy(trailer_check(out).view().first(4), out.begin() + 20);
+  if (signer) w.bytes(signer->sign(digest.view()));
   out.resize(kSize, 0);
   return out;
 }
 
-Result<ObjectTrailer> ObjectTrailer::decode(ByteView bytes, uint64_t object_size) {
+Result<ObjectTrailer> ObjectTrailer::decode(ByteView bytes, uint64_t object_size, const PublicSigningKey* signer) {
   if (bytes.size() != kSize) return corrupt("it is truncated: there is no trailer");
   ByteReader r(bytes);
   if (as_text(r.bytes(8)) != kTrailerMagic) return corrupt("it is truncated, or its trailer is damaged");
@@ -131,28 +159,11 @@ Result<ObjectTrailer> ObjectTrailer::decode(ByteView bytes, uint64_t object_size
   std::ranges::copy(r.bytes(32), t.sha256.bytes.begin());
   if (t.object_size != object_size)
     return corrupt("it has " + std::to_string(object_size) + " bytes and says " + std::to_string(t.object_size));
-  if (!all_zero(bytes.subspan(64))) return corrupt("it has a signature and does not say of which algorithm");
+  std::ranges::copy(r.bytes(64), t.signature.begin());
+  if (!signer && !all_zero(t.signature)) return corrupt("it has a signature and does not say of which algorithm");
+  if (signer && !signer->verify(t.sha256.view(), t.signature))
+    return corrupt("its signature is not that of key " + signer->id().hex());
   return t;
-}
-
-void finish_object(Bytes& object) {
-  Sha256 hash;
-  hash.update(object);
-  append(object, ObjectTrailer::encode(hash, object.size(), 0, 0));
-}
-
-Result<ByteView> object_body(ByteView object, ObjectKind kind, const Lineage& lineage) {
-  TILLSYNC_TRY(ObjectHeader::decode(object, kind, lineage));
-  if (object.size() < ObjectHeader::kSize + ObjectTrailer::kSize)
-    return corrupt("it is truncated: there is no trailer");
-  ByteView trailer = object.last(ObjectTrailer::kSize);
-  TILLSYNC_LET(auto t, ObjectTrailer::decode(trailer, object.size()));
-  if (t.index_offset != 0 || t.index_length != 0) return corrupt("it has an index where there is none");
-  Bytes fields = to_bytes(trailer.first(32));
-  std::fill_n(fields.begin() + 20, 4, uint8_t{0});
-  if (Sha256().update(object.first(object.size() - ObjectTrailer::kSize)).update(fields).finish() != t.sha256)
-    return corrupt("its SHA-256 does not hold");
-  return object.subspan(ObjectHeader::kSize, object.size() - ObjectHeader::kSize - ObjectTrailer::kSize);
 }
 
 }  // namespace tillsync

@@ -2,12 +2,16 @@
 // anchors.
 //
 // Layout: docs/formats.md, "Common object header" and "Common object trailer". Little-endian.
-// Errors: corrupt, with what is wrong in the context; callers put the object's key in front.
+// Errors: corrupt, with what is wrong in the context; denied for a sealed object without a key that opens it; callers
+// put the object's key in front.
 // Threads: any.
 #pragma once
 
+#include <tuple>
+
 #include "base/ids.h"
 #include "crypto/hash.h"
+#include "crypto/keyring.h"
 #include "ports/random.h"
 
 namespace tillsync {
@@ -19,7 +23,8 @@ enum class ObjectKind : uint16_t {
   verified = 4,
   asset_chunk = 5,
   asset_tree = 6,
-  anchor = 7
+  anchor = 7,
+  probe = 8
 };
 
 // Whose data it is: everything below one prefix of the store has the same.
@@ -27,7 +32,23 @@ struct Lineage {
   Uuid terminal;
   std::string database;  // its configured name
   uint64_t epoch = 1;
-  auto operator<=>(const Lineage&) const = default;
+  Keys keys = nullptr;  // what its objects are sealed, signed and opened with; none: they are not sealed
+  // The same data, whoever reads it.
+  auto operator<=>(const Lineage& other) const {
+    return std::tie(terminal, database, epoch) <=> std::tie(other.terminal, other.database, other.epoch);
+  }
+  bool operator==(const Lineage& other) const { return (*this <=> other) == 0; }
+};
+
+// A terminal and its keys, for what belongs to no database. Its id will do where it is not sealed.
+struct TerminalRef {
+  Uuid id;
+  Keys keys;
+  TerminalRef() = default;
+  TerminalRef(const Uuid& terminal, Keys its_keys = nullptr) : id(terminal), keys(std::move(its_keys)) {}
+  TerminalRef(const Lineage& lineage) : id(lineage.terminal), keys(lineage.keys) {}
+  operator const Uuid&() const { return id; }
+  std::string str() const { return id.str(); }
 };
 
 // UUIDv8 of SHA-256(terminal, "database", name).
@@ -40,7 +61,12 @@ struct ObjectHeader {
   Uuid terminal;
   Uuid database;
   uint64_t epoch = 0;
+  // Of a sealed object; 0 and zeros of another.
+  uint32_t envelope_length = 0;
+  KeyId signer;
+  bool is_sealed() const { return envelope_length != 0; }
 
+  // As the lineage's keys want it: sealed and signed, or neither.
   static ObjectHeader make(ObjectKind kind, const Lineage& lineage, Random& random);
   Bytes encode() const;
   // bytes: at least the first kSize of the object. Checks everything, and that it is of this kind and lineage.
@@ -53,16 +79,14 @@ struct ObjectTrailer {
   uint32_t index_length = 0;
   uint64_t object_size = 0;
   Digest sha256;  // of all before it
+  Signature signature{};
 
   // so_far: a hash that was fed everything before the trailer.
-  static Bytes encode(Sha256& so_far, uint64_t size_before_trailer, uint64_t index_offset, uint32_t index_length);
-  // bytes: the last kSize of an object of this size. Does not look at sha256: that needs the whole object.
-  static Result<ObjectTrailer> decode(ByteView bytes, uint64_t object_size);
+  static Bytes encode(Sha256& so_far, uint64_t size_before_trailer, uint64_t index_offset, uint32_t index_length,
+                      const SigningKey* signer = nullptr);
+  // bytes: the last kSize of an object of this size. signer: as the object's header says. The signature is compared
+  // with sha256; sha256 itself is not looked at: that needs the whole object.
+  static Result<ObjectTrailer> decode(ByteView bytes, uint64_t object_size, const PublicSigningKey* signer = nullptr);
 };
-
-// Puts the trailer on an object that is held in memory and has no index.
-void finish_object(Bytes& object);
-// The body of such an object: header, trailer and SHA-256 checked.
-Result<ByteView> object_body(ByteView object, ObjectKind kind, const Lineage& lineage);
 
 }  // namespace tillsync

@@ -72,6 +72,12 @@ std::optional<std::string> unescaped(std::string_view part) {
 
 std::string terminal_prefix(const Uuid& terminal) { return "terminals/" + terminal.str() + "/"; }
 std::string terminal_json(const Uuid& terminal) { return terminal_prefix(terminal) + "terminal.json"; }
+std::string terminal_keys(const Uuid& terminal, uint64_t number) {
+  return terminal_prefix(terminal) + "keys/" + std::to_string(number) + ".json";
+}
+std::string probe(const Uuid& terminal, uint64_t number) {
+  return terminal_prefix(terminal) + "probe/" + std::to_string(number);
+}
 std::string epochs_prefix(const Uuid& terminal) { return terminal_prefix(terminal) + "epochs/"; }
 std::string epoch(const Uuid& terminal, uint64_t number) {
   return epochs_prefix(terminal) + std::to_string(number) + ".json";

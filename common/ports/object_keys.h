@@ -2,7 +2,7 @@
 //
 // Layout:
 //   terminals/<id>/terminal.json
-//   terminals/<id>/epochs/<n>.json
+//   terminals/<id>/epochs/<n>.json  keys/<n>.json (from 2)  probe/<n>
 //   terminals/<id>/<database>/<epoch>/snapshots/<uuidv7>.manifest  .verified
 //   terminals/<id>/<database>/<epoch>/packs/<sha256>.pack
 //   terminals/<id>/<database>/<epoch>/log/<first>-<last>.seg      (16 hex digits each, so that byte order is log order)
@@ -27,6 +27,8 @@ std::optional<std::string> unescaped(std::string_view part);
 
 std::string terminal_prefix(const Uuid& terminal);  // ends in '/', as every prefix
 std::string terminal_json(const Uuid& terminal);
+std::string terminal_keys(const Uuid& terminal, uint64_t number);
+std::string probe(const Uuid& terminal, uint64_t number);
 std::string epochs_prefix(const Uuid& terminal);
 std::string epoch(const Uuid& terminal, uint64_t number);
 std::string inbox(const Uuid& terminal, uint64_t number);

@@ -7,7 +7,7 @@ namespace tillsync {
 
 namespace {
 
-Result<std::vector<Lineage>> list_lineages(ObjectStore& store, const Uuid& terminal) {
+Result<std::vector<Lineage>> list_lineages(ObjectStore& store, const TerminalRef& terminal) {
   std::vector<Lineage> all;
   TILLSYNC_LET(auto folders, list_folders(store, keys::terminal_prefix(terminal)));
   for (auto& folder : folders) {
@@ -71,7 +71,8 @@ class Marker {
 
 }  // namespace
 
-Result<AssetPrunePlan> plan_asset_prune(ObjectStore& store, const Uuid& terminal, const AssetPruneRequest& request) {
+Result<AssetPrunePlan> plan_asset_prune(ObjectStore& store, const TerminalRef& terminal,
+                                        const AssetPruneRequest& request) {
   AssetPrunePlan plan;
   plan.terminal = terminal;
   // Listed first: what is put after it is not even looked at.

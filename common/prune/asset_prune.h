@@ -21,7 +21,7 @@ struct AssetPruneRequest {
 };
 
 struct AssetPrunePlan {
-  Uuid terminal;
+  TerminalRef terminal;
   std::set<Uuid> snapshots;    // that were looked at
   std::set<std::string> kept;  // keys
   std::vector<PruneObject> remove;
@@ -29,7 +29,8 @@ struct AssetPrunePlan {
   std::vector<std::string> problems;
 };
 
-Result<AssetPrunePlan> plan_asset_prune(ObjectStore& store, const Uuid& terminal, const AssetPruneRequest& request);
+Result<AssetPrunePlan> plan_asset_prune(ObjectStore& store, const TerminalRef& terminal,
+                                        const AssetPruneRequest& request);
 
 struct AssetPruneHooks {
   // Once, before anything is removed, if anything is. Empty: nobody here knows of asset objects.

@@ -16,7 +16,7 @@ class Planner {
   Planner(ObjectStore& store, const PruneRequest& request, SnapshotCache* cache)
       : store_(store), request_(request), cache_(cache) {}
 
-  Result<PrunePlan> run(const Uuid& terminal, const std::string& database) {
+  Result<PrunePlan> run(const TerminalRef& terminal, const std::string& database) {
     plan_.terminal = terminal;
     plan_.database = database;
     plan_.policy = request_.policy;
@@ -243,20 +243,20 @@ std::string_view to_string(PruneKind kind) {
   return "";
 }
 
-Result<std::vector<Lineage>> list_epochs(ObjectStore& store, const Uuid& terminal, const std::string& database) {
+Result<std::vector<Lineage>> list_epochs(ObjectStore& store, const TerminalRef& terminal, const std::string& database) {
   std::vector<Lineage> lineages;
   TILLSYNC_LET(auto folders, list_folders(store, keys::terminal_prefix(terminal) + keys::escaped(database) + "/"));
   for (auto& folder : folders) {
     uint64_t epoch = 0;
     const auto [end, error] = std::from_chars(folder.data(), folder.data() + folder.size(), epoch);
     if (error == std::errc() && end == folder.data() + folder.size() && epoch > 0 && std::to_string(epoch) == folder)
-      lineages.push_back({terminal, database, epoch});
+      lineages.push_back({terminal.id, database, epoch, terminal.keys});
   }
   std::sort(lineages.begin(), lineages.end());
   return lineages;
 }
 
-Result<PrunePlan> plan_prune(ObjectStore& store, const Uuid& terminal, const std::string& database,
+Result<PrunePlan> plan_prune(ObjectStore& store, const TerminalRef& terminal, const std::string& database,
                              const PruneRequest& request, SnapshotCache* cache) {
   return Planner(store, request, cache).run(terminal, database);
 }

@@ -57,7 +57,7 @@ struct LineagePrune {
 };
 
 struct PrunePlan {
-  Uuid terminal;
+  TerminalRef terminal;
   std::string database;
   RetentionPolicy policy;
   std::vector<LineagePrune> lineages;  // oldest epoch first
@@ -68,9 +68,9 @@ struct PrunePlan {
 };
 
 // All epochs of a database in the store, oldest first.
-Result<std::vector<Lineage>> list_epochs(ObjectStore& store, const Uuid& terminal, const std::string& database);
+Result<std::vector<Lineage>> list_epochs(ObjectStore& store, const TerminalRef& terminal, const std::string& database);
 
-Result<PrunePlan> plan_prune(ObjectStore& store, const Uuid& terminal, const std::string& database,
+Result<PrunePlan> plan_prune(ObjectStore& store, const TerminalRef& terminal, const std::string& database,
                              const PruneRequest& request, SnapshotCache* cache = nullptr);
 
 }  // namespace tillsync

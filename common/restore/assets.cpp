@@ -20,8 +20,9 @@ NodeAttributes attributes_of(const AssetEntry& entry, bool owners) {
 // Writes the entries of a tree into a new, empty folder of ours.
 class TreeBuilder {
  public:
-  TreeBuilder(ObjectStore& store, const Uuid& terminal, const AssetReference& asset, const AssetRestoreOptions& options)
-      : terminal_(terminal), asset_(asset), options_(options), pieces_(store) {}
+  TreeBuilder(ObjectStore& store, const TerminalRef& terminal, const AssetReference& asset,
+              const AssetRestoreOptions& options)
+      : terminal_(terminal), asset_(asset), options_(options), pieces_(store, terminal) {}
 
   // holder, name: where `root` is, so that it can get its own attributes at the end.
   Result<AssetRestored> build(AssetTreeReader& tree, Folder& holder, const std::string& name,
@@ -104,7 +105,7 @@ class TreeBuilder {
     return {};
   }
 
-  Uuid terminal_;
+  TerminalRef terminal_;
   const AssetReference& asset_;
   const AssetRestoreOptions& options_;
   PieceReader pieces_;
@@ -218,8 +219,8 @@ class Carrier {
 }  // namespace
 
 Result<StagedAsset> StagedAsset::stage(ObjectStore& store, Folders& folders, FileSystem& files, Random& random,
-                                       const Uuid& terminal, const AssetReference& asset, const std::string& target,
-                                       AssetRestoreOptions options) {
+                                       const TerminalRef& terminal, const AssetReference& asset,
+                                       const std::string& target, AssetRestoreOptions options) {
   TILLSYNC_CHECK(asset.tree.has_value());
   const auto slash = target.rfind('/');
   if (slash == target.npos || slash + 1 == target.size())
@@ -328,7 +329,7 @@ Result<AssetRestored> StagedAsset::swap() {
 }
 
 Result<AssetRestored> restore_asset(ObjectStore& store, Folders& folders, FileSystem& files, Random& random,
-                                    const Uuid& terminal, const AssetReference& asset, const std::string& target,
+                                    const TerminalRef& terminal, const AssetReference& asset, const std::string& target,
                                     AssetRestoreOptions options) {
   TILLSYNC_LET(auto staged,
                StagedAsset::stage(store, folders, files, random, terminal, asset, target, std::move(options)));

@@ -42,7 +42,7 @@ class StagedAsset {
   // target: an absolute path whose folder exists; itself a folder, not there, or else a conflict (also a link: resolve
   // it first). asset: with a tree.
   static Result<StagedAsset> stage(ObjectStore& store, Folders& folders, FileSystem& files, Random& random,
-                                   const Uuid& terminal, const AssetReference& asset, const std::string& target,
+                                   const TerminalRef& terminal, const AssetReference& asset, const std::string& target,
                                    AssetRestoreOptions options);
   StagedAsset(StagedAsset&& other) noexcept;
   StagedAsset& operator=(StagedAsset&&) = delete;
@@ -72,7 +72,7 @@ class StagedAsset {
 
 // stage() and swap().
 Result<AssetRestored> restore_asset(ObjectStore& store, Folders& folders, FileSystem& files, Random& random,
-                                    const Uuid& terminal, const AssetReference& asset, const std::string& target,
+                                    const TerminalRef& terminal, const AssetReference& asset, const std::string& target,
                                     AssetRestoreOptions options);
 
 }  // namespace tillsync

@@ -37,7 +37,7 @@ class SnapshotVerifier {
         files_(files),
         vfs_(vfs),
         staging_(std::move(staging)),
-        assets_(store, lineage_.terminal) {}
+        assets_(store, lineage_) {}
 
   Result<SnapshotVerdict> check(const Uuid& snapshot);
   Result<SnapshotVerdict> prove(const Uuid& snapshot, const Progress& progress);

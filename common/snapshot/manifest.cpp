@@ -191,8 +191,8 @@ Result<Bytes> take_section(ByteReader& in, size_t raw_size_max) {
 }
 
 Bytes Manifest::encode(Random& random) {
-  Bytes out = ObjectHeader::make(ObjectKind::manifest, lineage, random).encode();
-  put_section(out, as_bytes(body_of(*this).dump(-1, ' ', false, Json::error_handler_t::replace)));
+  Bytes body;
+  put_section(body, as_bytes(body_of(*this).dump(-1, ' ', false, Json::error_handler_t::replace)));
   Bytes entries;
   ByteWriter w(entries);
   for (auto& run : map) {
@@ -200,16 +200,16 @@ Bytes Manifest::encode(Random& random) {
     w.u32(run.block);
     w.u64(run.name_check);
   }
-  put_section(out, entries);
-  finish_object(out);
+  put_section(body, entries);
+  Bytes out = seal_object(ObjectKind::manifest, lineage, random, body);
   checksum = sha256(out);
   return out;
 }
 
 Result<Manifest> Manifest::decode(ByteView object, const std::string& key, const Lineage& lineage) {
   auto corrupt = [&](std::string why) { return Error{ErrorKind::corrupt, 0, key + ": " + why}; };
-  TILLSYNC_LET(ByteView body, object_body(object, ObjectKind::manifest, lineage).with(key));
-  ByteReader in(body);
+  TILLSYNC_LET(const OpenedObject opened, open_object(object, ObjectKind::manifest, lineage).with(key));
+  ByteReader in(opened.body);
   TILLSYNC_LET(Bytes text, take_section(in, kJsonSizeMax).with(key));
   TILLSYNC_LET(Bytes entries, take_section(in, kMapSizeMax).with(key));
   if (!in.at_end()) return corrupt("it is longer than its sections");
@@ -219,6 +219,7 @@ Result<Manifest> Manifest::decode(ByteView object, const std::string& key, const
   std::string wrong = fill(m, json);
   if (!wrong.empty()) return corrupt("its field '" + wrong + "' is missing or of another form");
   if (m.lineage != lineage) return corrupt("its body is of another terminal, database or epoch than its header");
+  m.lineage.keys = lineage.keys;
   if (keys::snapshot_of_manifest(key) != m.uuid) return corrupt("it is the manifest of snapshot " + m.uuid.str());
   uint64_t runs = m.type == SnapshotType::full ? (uint64_t{m.page_count} + kPagesPerBlock - 1) / kPagesPerBlock : 0;
   if (entries.size() != runs * 16) return corrupt("its page map does not fit its page count");
@@ -283,16 +284,21 @@ Result<std::vector<Uuid>> list_snapshots(ObjectStore& store, const Lineage& line
 Result<std::vector<Manifest>> list_manifests(ObjectStore& store, const Lineage& lineage, std::vector<Error>* bad) {
   TILLSYNC_LET(auto uuids, list_snapshots(store, lineage));
   std::vector<Manifest> out;
+  std::optional<Error> denied;
   for (auto& uuid : uuids) {
     auto manifest = read_manifest(store, lineage, uuid);
     if (manifest) {
       out.push_back(std::move(*manifest));
     } else if (manifest.error().kind == ErrorKind::corrupt || manifest.error().kind == ErrorKind::not_found) {
       if (bad) bad->push_back(std::move(manifest).error());
+    } else if (manifest.error().kind == ErrorKind::denied && lineage.keys) {
+      denied = std::move(manifest).error();
     } else {
       return std::move(manifest).error();
     }
   }
+  // A recovery key that came later opens what was sealed after it, and what is older is no damage.
+  if (out.empty() && denied) return *denied;
   return out;
 }
 

@@ -11,7 +11,7 @@
 #include "base/json.h"
 
 #include "crypto/multiset_digest.h"
-#include "crypto/object_header.h"
+#include "crypto/sealed_object.h"
 #include "ports/object_store.h"
 
 namespace tillsync {

@@ -1,6 +1,6 @@
 #include "snapshot/pack_index.h"
 
-#include "crypto/object_header.h"
+#include "crypto/hash.h"
 
 namespace tillsync {
 
@@ -31,7 +31,7 @@ Bytes PackIndex::encode() const {
   return out;
 }
 
-Result<PackIndex> PackIndex::decode(ByteView bytes, uint64_t offset) {
+Result<PackIndex> PackIndex::decode(ByteView bytes, uint64_t offset, uint64_t body_at) {
   auto corrupt = [](const char* why) { return Error{ErrorKind::corrupt, 0, std::string("its index ") + why}; };
   if (bytes.size() < 40) return corrupt("is too short");
   ByteView body = bytes.first(bytes.size() - 32);
@@ -41,7 +41,7 @@ Result<PackIndex> PackIndex::decode(ByteView bytes, uint64_t offset) {
   index.page_size = r.u32();
   if (!is_page_size(index.page_size)) return corrupt("has an impossible page size");
   uint32_t count = r.u32();
-  uint64_t expected = ObjectHeader::kSize;
+  uint64_t expected = body_at;
   // No reserve(): the count is not to be trusted with memory.
   for (uint32_t i = 0; i < count; i++) {
     PackBlock b;

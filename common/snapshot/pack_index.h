@@ -33,8 +33,9 @@ struct PackIndex {
   std::vector<PackBlock> blocks;
 
   Bytes encode() const;
-  // offset: of the index in the object. Checks that the blocks lie without a gap between the header and the index.
-  static Result<PackIndex> decode(ByteView bytes, uint64_t offset);
+  // offset: of the index in the object. Checks that the blocks lie without a gap between body_at, where the body
+  // begins, and the index.
+  static Result<PackIndex> decode(ByteView bytes, uint64_t offset, uint64_t body_at);
 };
 
 // First 8 bytes of SHA-256, as they are compared in the index and in page maps.

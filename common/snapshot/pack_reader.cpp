@@ -18,29 +18,31 @@ Result<void> read_exactly(ObjectStore& store, const std::string& key, uint64_t o
 }  // namespace
 
 Result<PackReader> PackReader::open(ObjectStore& store, const std::string& key, const Lineage& lineage, uint64_t size) {
-  PackReader pack(store, key);
   auto info = store.head(key);
   if (!info && info.error().kind == ErrorKind::not_found)
     return std::move(info).error().with(key + ": the pack is missing");
   if (!info) return std::move(info).error().with(key);
-  pack.size_ = info->size;
-  if (size != 0 && size != pack.size_)
+  if (size != 0 && size != info->size)
     return corrupt(key,
-                   "it has " + std::to_string(pack.size_) + " bytes and the manifest says " + std::to_string(size));
-  if (pack.size_ < ObjectHeader::kSize + ObjectTrailer::kSize)
-    return corrupt(key, "it is truncated: " + std::to_string(pack.size_) + " bytes are no pack");
-  Bytes header(ObjectHeader::kSize), trailer(ObjectTrailer::kSize);
-  TILLSYNC_TRY(read_exactly(store, key, 0, header));
-  TILLSYNC_TRY(ObjectHeader::decode(header, ObjectKind::pack, lineage).with(key));
-  uint64_t trailer_at = pack.size_ - ObjectTrailer::kSize;
+                   "it has " + std::to_string(info->size) + " bytes and the manifest says " + std::to_string(size));
+  size = info->size;
+  if (size < ObjectHeader::kSize + ObjectTrailer::kSize)
+    return corrupt(key, "it is truncated: " + std::to_string(size) + " bytes are no pack");
+  Bytes head(std::min<uint64_t>(ObjectOpener::head_size(lineage), size)), trailer(ObjectTrailer::kSize);
+  TILLSYNC_TRY(read_exactly(store, key, 0, head));
+  TILLSYNC_LET(ObjectOpener opener, ObjectOpener::open(head, ObjectKind::pack, lineage).with(key));
+  PackReader pack(store, key, std::move(opener));
+  pack.size_ = size;
+  uint64_t trailer_at = size - ObjectTrailer::kSize;
   TILLSYNC_TRY(read_exactly(store, key, trailer_at, trailer));
-  TILLSYNC_LET(auto t, ObjectTrailer::decode(trailer, pack.size_).with(key));
-  if (t.index_offset < ObjectHeader::kSize || t.index_offset > trailer_at ||
+  TILLSYNC_LET(auto t, pack.opener_.trailer(trailer, size).with(key));
+  if (t.index_offset < pack.opener_.body_at() || t.index_offset > trailer_at ||
       t.index_length != trailer_at - t.index_offset)
     return corrupt(key, "its index does not lie between its blocks and its trailer");
-  Bytes index(t.index_length);
-  TILLSYNC_TRY(read_exactly(store, key, t.index_offset, index));
-  TILLSYNC_LET(pack.index_, PackIndex::decode(index, t.index_offset).with(key));
+  Bytes stored(t.index_length);
+  TILLSYNC_TRY(read_exactly(store, key, t.index_offset, stored));
+  TILLSYNC_LET(const ByteView index, pack.opener_.unseal_index(t.index_offset, stored).with(key));
+  TILLSYNC_LET(pack.index_, PackIndex::decode(index, t.index_offset, pack.opener_.body_at()).with(key));
   return pack;
 }
 
@@ -51,7 +53,8 @@ Result<ByteView> PackReader::block(uint32_t number) {
   stored_.resize(block.stored_length);
   TILLSYNC_TRY(read_exactly(*store_, key_, block.offset, stored_));
   if (short_check(sha256(stored_)) != block.stored_check) return corrupt(key_, where + " is not what was stored");
-  TILLSYNC_TRY(decompress(stored_, block.raw_length, raw_).with(key_ + ": " + where));
+  TILLSYNC_LET(const ByteView packed, opener_.unseal(block.offset, stored_).with(key_));
+  TILLSYNC_TRY(decompress(packed, block.raw_length, raw_).with(key_ + ": " + where));
   if (sha256(raw_) != block.name) return corrupt(key_, where + " does not have the SHA-256 of its name");
   return ByteView(raw_);
 }

@@ -5,7 +5,7 @@
 // not_found. Threads: one at a time.
 #pragma once
 
-#include "crypto/object_header.h"
+#include "crypto/sealed_object.h"
 #include "ports/object_store.h"
 #include "snapshot/pack_index.h"
 
@@ -21,9 +21,11 @@ class PackReader {
   Result<ByteView> block(uint32_t number);
 
  private:
-  PackReader(ObjectStore& store, std::string key) : store_(&store), key_(std::move(key)) {}
+  PackReader(ObjectStore& store, std::string key, ObjectOpener opener)
+      : store_(&store), key_(std::move(key)), opener_(std::move(opener)) {}
   ObjectStore* store_;
   std::string key_;
+  ObjectOpener opener_;
   uint64_t size_ = 0;
   PackIndex index_;
   Bytes stored_, raw_;

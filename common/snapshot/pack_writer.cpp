@@ -7,11 +7,12 @@ namespace tillsync {
 Result<PackWriter> PackWriter::create(FileSystem& files, const std::string& folder, const Lineage& lineage,
                                       uint32_t page_size, Random& random) {
   TILLSYNC_CHECK(is_page_size(page_size));
-  ObjectHeader header = ObjectHeader::make(ObjectKind::pack, lineage, random);
-  std::string path = folder + "/" + to_hex(header.object_id.view()) + ".pack";
-  TILLSYNC_LET(auto file, PendingFile::create(files, path, le32(header.object_id.bytes.data())));
-  PackWriter writer(std::move(file), std::move(path), page_size);
-  TILLSYNC_TRY(writer.append(header.encode()));
+  ObjectSealer sealer(ObjectKind::pack, lineage, random);
+  const Uuid& id = sealer.header().object_id;
+  std::string path = folder + "/" + to_hex(id.view()) + ".pack";
+  TILLSYNC_LET(auto file, PendingFile::create(files, path, le32(id.bytes.data())));
+  PackWriter writer(std::move(file), std::move(path), std::move(sealer), page_size);
+  TILLSYNC_TRY(writer.append(writer.sealer_.head()));
   return writer;
 }
 
@@ -39,7 +40,7 @@ Result<uint32_t> PackWriter::add_list(ByteView raw, const std::vector<PageNo>& n
 
 Result<uint32_t> PackWriter::add(PackBlock block, ByteView raw, Compressor& compressor) {
   TILLSYNC_CHECK(!raw.empty() && raw.size() % index_.page_size == 0 && raw.size() / index_.page_size <= kPagesPerBlock);
-  ByteView stored = compressor.compress(raw);
+  ByteView stored = sealer_.seal(file_.size(), compressor.compress(raw));
   block.stored_check = short_check(sha256(stored));
   block.offset = file_.size();
   block.stored_length = static_cast<uint32_t>(stored.size());
@@ -52,9 +53,11 @@ Result<uint32_t> PackWriter::add(PackBlock block, ByteView raw, Compressor& comp
 
 Result<FinishedPack> PackWriter::finish() {
   uint64_t index_offset = file_.size();
-  Bytes index = index_.encode();
+  const Bytes plain = index_.encode();
+  const ByteView index = sealer_.seal_index(index_offset, plain);
+  const auto index_length = static_cast<uint32_t>(index.size());
   TILLSYNC_TRY(append(index));
-  Bytes trailer = ObjectTrailer::encode(content_, file_.size(), index_offset, static_cast<uint32_t>(index.size()));
+  Bytes trailer = sealer_.trailer(content_, file_.size(), index_offset, index_length);
   TILLSYNC_TRY(append(trailer));
   FinishedPack pack;
   pack.path = path_;

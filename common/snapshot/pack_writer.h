@@ -7,7 +7,7 @@
 #pragma once
 
 #include "compression/zstd.h"
-#include "crypto/object_header.h"
+#include "crypto/sealed_object.h"
 #include "ports/files.h"
 #include "snapshot/pack_index.h"
 
@@ -33,13 +33,15 @@ class PackWriter {
   Result<FinishedPack> finish();
 
  private:
-  PackWriter(PendingFile file, std::string path, uint32_t page_size) : file_(std::move(file)), path_(std::move(path)) {
+  PackWriter(PendingFile file, std::string path, ObjectSealer sealer, uint32_t page_size)
+      : file_(std::move(file)), path_(std::move(path)), sealer_(std::move(sealer)) {
     index_.page_size = page_size;
   }
   Result<void> append(ByteView bytes);
   Result<uint32_t> add(PackBlock block, ByteView raw, Compressor& compressor);
   PendingFile file_;
   std::string path_;
+  ObjectSealer sealer_;
   PackIndex index_;
   Sha256 content_, whole_;  // for the trailer, and for the name
 };

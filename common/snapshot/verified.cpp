@@ -5,21 +5,20 @@
 namespace tillsync {
 
 Bytes VerifiedMark::encode(const Lineage& lineage, Random& random) const {
-  Bytes out = ObjectHeader::make(ObjectKind::verified, lineage, random).encode();
-  Json body{{"uuid", snapshot.str()},
+  Json json{{"uuid", snapshot.str()},
             {"manifest_sha256", manifest_sha256.hex()},
             {"verified_at", to_rfc3339(verified_at)},
             {"method", method},
             {"bytes_read", bytes_read}};
-  put_section(out, as_bytes(body.dump(-1, ' ', false, Json::error_handler_t::replace)));
-  finish_object(out);
-  return out;
+  Bytes body;
+  put_section(body, as_bytes(json.dump(-1, ' ', false, Json::error_handler_t::replace)));
+  return seal_object(ObjectKind::verified, lineage, random, body);
 }
 
 Result<VerifiedMark> VerifiedMark::decode(ByteView object, const std::string& key, const Lineage& lineage) {
   auto corrupt = [&](std::string why) { return Error{ErrorKind::corrupt, 0, key + ": " + why}; };
-  TILLSYNC_LET(ByteView body, object_body(object, ObjectKind::verified, lineage).with(key));
-  ByteReader in(body);
+  TILLSYNC_LET(const OpenedObject opened, open_object(object, ObjectKind::verified, lineage).with(key));
+  ByteReader in(opened.body);
   TILLSYNC_LET(Bytes text, take_section(in, 1 << 20).with(key));
   if (!in.at_end()) return corrupt("it is longer than its section");
   Json json = Json::parse(text.begin(), text.end(), nullptr, false);

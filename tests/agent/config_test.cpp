@@ -201,6 +201,7 @@ TEST_CASE("config: sealing can't be turned off for S3, nor reading back without 
   CHECK(refuse("[store]\nurl='s3://b/p'\n[keys]\nseal=false").find("keys.seal") != std::string::npos);
   CHECK(refuse("[keys]\nwrite_only=true").find("recovery") != std::string::npos);
   CHECK_FALSE(accept("[store]\nurl='file:///b'\n[keys]\nseal=false").keys.seal);
+  CHECK(refuse("[keys]\nrecovery='/r.pub'\nwrite_only=true\nseal=false").find("seal = true") != std::string::npos);
 }
 
 TEST_CASE("config: a file that is not TOML is refused with its line") {

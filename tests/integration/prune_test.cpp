@@ -110,8 +110,10 @@ TEST_CASE("prune: from elsewhere while the agent runs, which then does not refer
   world.write_config("");
   auto again = world.cli({"--json", "prune", "--dry-run", "--store", "file://" + world.store});
   CHECK(again.json()["databases"][0]["retention"]["hourly"] == 24);
-  const std::string none = "'" + world.bin + "/tillsync' --json prune --dry-run --store 'file://" + world.store +
-                           "' > '" + world.folder / "bare.json" + "'";
+  // On another machine, which knows nothing of the terminal but what it is given.
+  const std::string none = "XDG_STATE_HOME='" + world.folder / "elsewhere" + "' '" + world.bin +
+                           "/tillsync' --json prune --dry-run --store 'file://" + world.store + "' --key '" +
+                           world.folder / "state/keys/1.sealing.pem" + "' > '" + world.folder / "bare.json" + "'";
   REQUIRE(std::system(none.c_str()) == 0);
   std::ifstream bare(world.folder / "bare.json");
   CHECK(Json::parse(bare)["databases"][0]["retention"]["hourly"] == 0);

@@ -7,6 +7,7 @@
 
 #include "actionlog/log_reader.h"
 #include "agent/cli/compare_databases.h"
+#include "agent/keys/reader_keys.h"
 #include "dbfile/record.h"
 #include "integration/world.h"
 #include "platform/linux/file_system_linux.h"
@@ -34,7 +35,9 @@ struct StoreSide {
 
   explicit StoreSide(World& world) {
     store = must(make_store("file://" + world.store, files, random));
-    lineage = {world.terminal(), "pos", 1};
+    const Uuid terminal = world.terminal();
+    const Config config = must(load_config(world.config));
+    lineage = {terminal, "pos", 1, must(keys_for_reading(*store, files, config, "", terminal))};
     staging = world.folder / "staged.db";
   }
 

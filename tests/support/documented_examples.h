@@ -19,26 +19,35 @@ struct CountingRandom : Random {
   }
 };
 
-// The hex block "```hex <name>".
-inline Bytes example(const std::string& name) {
+// The lines of the block "```<name>", joined.
+inline std::string example_block(const std::string& name) {
   std::ifstream in(TILLSYNC_SOURCE_DIR "/docs/formats.md");
-  std::string line, hex;
+  std::string line, text;
   bool inside = false;
   while (std::getline(in, line)) {
-    if (line == "```hex " + name) {
+    if (line == "```" + name) {
       inside = true;
     } else if (line.starts_with("```")) {
       inside = false;
     } else if (inside) {
-      std::erase(line, ' ');
-      hex += line;
+      text += line;
     }
   }
+  REQUIRE(!text.empty());
+  return text;
+}
+
+// The hex block "```hex <name>".
+inline Bytes example(const std::string& name) {
+  std::string hex = example_block("hex " + name);
+  std::erase(hex, ' ');
   Bytes out;
   REQUIRE(from_hex(hex, out));
-  REQUIRE(!out.empty());
   return out;
 }
+
+// The text block "```text <name>", on one line.
+inline std::string example_text(const std::string& name) { return example_block("text " + name); }
 
 // As the document shows bytes.
 inline std::string shown(ByteView bytes) {
