@@ -60,7 +60,7 @@ Result<std::unique_ptr<StoreCommands>> open_store_directly(const StoreAccess& ac
 }
 
 Result<void> DirectStore::open(const StoreAccess& access) {
-  TILLSYNC_LET(store_, make_store(access.config.store.url, files_, random_));
+  TILLSYNC_LET(store_, make_store(access.config.store, files_, clock_, random_));
   configured_ = policy_of(access.config.retention);
   TILLSYNC_LET(terminal_, find_terminal(*store_, access.terminal, access.config.terminal.name));
   return {};

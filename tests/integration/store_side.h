@@ -33,7 +33,7 @@ struct StoreSide {
   std::string staging;
 
   explicit StoreSide(World& world) {
-    store = must(make_store("file://" + world.store, files, random));
+    store = must(make_store({.url = "file://" + world.store}, files, clock, random));
     lineage = {world.terminal(), "pos", 1};
     staging = world.folder / "staged.db";
   }
