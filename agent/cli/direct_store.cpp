@@ -61,7 +61,7 @@ Result<std::unique_ptr<StoreCommands>> open_store_directly(const StoreAccess& ac
 }
 
 Result<void> DirectStore::open(const StoreAccess& access) {
-  TILLSYNC_LET(store_, make_store(access.config.store.url, files_, random_));
+  TILLSYNC_LET(store_, make_store(access.config.store, files_, clock_, random_));
   configured_ = policy_of(access.config.retention);
   TILLSYNC_LET(const Uuid terminal, find_terminal(*store_, access.terminal, access.config.terminal.name));
   TILLSYNC_LET(const Keys keys, keys_for_reading(*store_, files_, access.config, access.key, terminal));

@@ -19,7 +19,7 @@ class AgentObjects : public ObjectStore {
  public:
   AgentObjects(ControlClient& agent, std::unique_ptr<File> buffer, int fd)
       : agent_(agent), buffer_(std::move(buffer)), fd_(fd) {}
-  ObjectStoreProperties properties() const override { return {"agent", true, false, 0}; }
+  ObjectStoreProperties properties() const override { return {.name = "agent", .may_delete = false}; }
   Result<void> put(const std::string& key, ObjectSource&, const std::function<bool(uint64_t)>&) override {
     return read_only(key);
   }

@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "base/types.h"
 #include "schedule/schedule_rule.h"
+#include "store/store_settings.h"
 
 namespace tillsync {
 
@@ -49,11 +50,7 @@ struct AssetsConfig {
   std::vector<std::string> include = {"**/*"};
 };
 
-struct StoreConfig {
-  std::string url;  // file:///path or s3://bucket/prefix; empty: not configured
-  std::string endpoint, region, ca_file, credentials, proxy;
-  bool path_style = false;
-  uint64_t upload_limit = 0;
+struct StoreConfig : StoreSettings {
   std::vector<HourRange> upload_hours;  // empty: always
 };
 

@@ -124,7 +124,7 @@ Result<void> Agent::open() {
   TILLSYNC_TRY(prepare_folders());
   vfs_ = std::make_unique<FileVfs>(*ports_.files, *ports_.clock, *ports_.random);
   TILLSYNC_LET(state_, StateDb::open(config_.terminal.state_dir + "/state.db", vfs_->name(), *ports_.clock));
-  TILLSYNC_LET(store_, make_store(config_.store.url, *ports_.files, *ports_.random));
+  TILLSYNC_LET(store_, make_store(config_.store, *ports_.files, *ports_.clock, *ports_.random));
   services_ = Services{&config_,         ports_.files,     ports_.clock, ports_.random,
                        ports_.notifiers, vfs_.get(),       state_.get(), store_.get(),
                        ports_.folders,   ports_.who_holds, {},           1,

@@ -6,6 +6,7 @@
 // Effect: TILLSYNC_TRY(expr) and TILLSYNC_LET(decl, expr) return the error of a failed expression to the caller.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -42,6 +43,11 @@ struct Error {
   ErrorKind kind = ErrorKind::internal;
   int code = 0;         // errno, SQLITE_*, HTTP status; 0 when there is none
   std::string context;  // what failed and what to do, in words, without a final full stop
+  // throttled: the other side asks not to come back before; 0: it did not say.
+  std::chrono::milliseconds retry_after{0};
+  // For programs, where the kind alone does not say which problem to show: "clock", "certificate", "credentials",
+  // "permission", "bucket", "region"; "" else. Static.
+  const char* cause = "";
 
   // Puts what was being done in front: with("open state.db") → "open state.db: permission denied".
   Error with(std::string_view doing) && {

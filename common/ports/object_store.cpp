@@ -11,6 +11,13 @@ Result<size_t> BytesSource::read(uint64_t offset, MutableBytes out) {
   return n;
 }
 
+Result<void> ObjectStore::abandon_unfinished(const std::string& prefix, Timestamp before, UploadJournal& journal) {
+  TILLSYNC_LET(const auto uploads, journal.list(prefix));
+  for (const auto& upload : uploads)
+    if (upload.began_at < before) TILLSYNC_TRY(abandon(upload.key, journal));
+  return {};
+}
+
 Result<void> check_key(const std::string& key) {
   Error bad{ErrorKind::usage, 0, "'" + key + "' is not a valid object key"};
   if (key.empty() || key.size() > 1000) return bad;

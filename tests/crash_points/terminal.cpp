@@ -42,7 +42,7 @@ Result<void> AgentProcess::open() {
   TILLSYNC_LET(lock_, files.open(folder + "/lock", OpenMode::create));
   TILLSYNC_TRY(lock_->lock());
   TILLSYNC_LET(state_, StateDb::open(folder + "/state.db", vfs_.name(), terminal_.clock));
-  TILLSYNC_LET(store_, make_store(terminal_.config.store.url, files, terminal_.random));
+  TILLSYNC_LET(store_, make_store(terminal_.config.store, files, terminal_.clock, terminal_.random));
   services_.config = &terminal_.config;
   services_.files = &files;
   services_.clock = &terminal_.clock;

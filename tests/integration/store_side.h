@@ -34,7 +34,7 @@ struct StoreSide {
   std::string staging;
 
   explicit StoreSide(World& world) {
-    store = must(make_store("file://" + world.store, files, random));
+    store = must(make_store({.url = "file://" + world.store}, files, clock, random));
     const Uuid terminal = world.terminal();
     const Config config = must(load_config(world.config));
     lineage = {terminal, "pos", 1, must(keys_for_reading(*store, files, config, "", terminal))};

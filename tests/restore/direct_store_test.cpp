@@ -27,7 +27,7 @@ struct Shop : RestoreWorld {
     snapshot(SnapshotType::incremental);
     must(files.make_directories(folder.path() + "/store"));
     url = "file://" + folder.path() + "/store";
-    auto out = must(make_store(url, files, random));
+    auto out = must(make_store({.url = url}, files, clock, random));
     for (auto& key : store.keys()) copy(*out, key, *store.content(key));
     copy(*out, keys::terminal_json(lineage.terminal),
          to_bytes(as_bytes(R"({"id": "00112233-4455-6677-8899-aabbccddeeff", "name": "till-3"})")));
@@ -109,7 +109,7 @@ TEST_CASE("store: a terminal is found by id, by name, or as the only one; of sev
   }
   shop.access.terminal = "nobody";
   CHECK(kind_of(open_store_directly(shop.access)) == ErrorKind::not_found);
-  auto out = must(make_store(shop.url, shop.files, shop.random));
+  auto out = must(make_store({.url = shop.url}, shop.files, shop.clock, shop.random));
   const Uuid other = must(Uuid::parse("10112233-4455-6677-8899-aabbccddeeff"));
   Shop::copy(*out, keys::terminal_json(other), to_bytes(as_bytes(R"({"name": "till-4"})")));
   shop.access.terminal = "";
@@ -124,7 +124,7 @@ TEST_CASE("store: a terminal is found by id, by name, or as the only one; of sev
 TEST_CASE("store: a snapshot that is pruned while verify runs is no damage; one that lost only its pack is") {
   Shop shop;
   auto commands = must(open_store_directly(shop.access));
-  auto folder = must(make_store(shop.url, shop.files, shop.random));
+  auto folder = must(make_store({.url = shop.url}, shop.files, shop.clock, shop.random));
   const auto snapshots = must(commands->snapshots({}));
   REQUIRE(snapshots.size() == 2);
   const std::string prefix = prefix_of(shop.lineage);

@@ -1,51 +1,38 @@
-// What every object store must do, run over each of them.
+// What every object store must do. Included by a test program that has defined STORES: the list of its stores, each a
+// type with a member `store` that is empty at first.
+#pragma once
+
 #include <doctest/doctest.h>
 
-#include "platform/linux/file_system_linux.h"
-#include "store/directory_store.h"
-#include "support/memory_file_system.h"
+#include "support/faulty_upload_journal.h"
 #include "support/memory_object_store.h"
 #include "support/results.h"
-#include "support/temporary_directory.h"
+#include "support/seeded_random.h"
 
-using namespace tillsync;
-using namespace tillsync::test;
+#ifndef STORES
+#error "define STORES first"
+#endif
 
-namespace {
-struct DirectoryOnDisk {
-  TemporaryDirectory folder;
-  LinuxFileSystem files;
-  SeededRandom random{1};
-  DirectoryStore store{files, random, folder.path()};
-};
-struct DirectoryInMemory {
-  MemoryFileSystem files;
-  SeededRandom random{1};
-  DirectoryStore store{files, random, "/store/"};
-  DirectoryInMemory() { files.add_directory("/store"); }
-};
-struct InMemory {
-  MemoryObjectStore store;
-};
+namespace tillsync::test::contract {
 
-Result<void> put(ObjectStore& store, const std::string& key, std::string_view text) {
+inline Result<void> put(ObjectStore& store, const std::string& key, std::string_view text) {
   BytesSource source(as_bytes(text));
   return store.put(key, source);
 }
-std::string get(ObjectStore& store, const std::string& key) {
+inline std::string get(ObjectStore& store, const std::string& key) {
   return std::string(as_text(must(read_object(store, key, 1 << 20))));
 }
-std::vector<std::string> keys(const ObjectPage& page) {
+inline std::vector<std::string> keys(const ObjectPage& page) {
   std::vector<std::string> out;
   for (auto& object : page.objects) out.push_back(object.key);
   return out;
 }
-}  // namespace
 
-TYPE_TO_STRING(DirectoryOnDisk);
-TYPE_TO_STRING(DirectoryInMemory);
-TYPE_TO_STRING(InMemory);
-#define STORES DirectoryOnDisk, DirectoryInMemory, InMemory
+// More than one part where there are parts.
+inline size_t large_size(const ObjectStore& store) {
+  const auto properties = store.properties();
+  return properties.resumable ? 2 * properties.part_size_bytes + 12'345 : 1'000'001;
+}
 
 TEST_SUITE("store") {
   TEST_CASE_TEMPLATE("object store: what was put is read back, whole and in ranges", Store, STORES) {
@@ -84,7 +71,7 @@ TEST_SUITE("store") {
     BytesSource source(large);
     uint64_t last = 0;
     must(s.store.put("large", source, [&](uint64_t sent) {
-      CHECK(sent > last);
+      CHECK(sent >= last);
       last = sent;
       return true;
     }));
@@ -110,7 +97,7 @@ TEST_SUITE("store") {
     struct Broken : ObjectSource {
       uint64_t size() const override { return 600'000; }
       Result<size_t> read(uint64_t offset, MutableBytes out) override {
-        if (offset > 0) return Error{ErrorKind::transient, 0, "spool"};
+        if (offset + out.size() > 300'000) return Error{ErrorKind::transient, 0, "spool"};
         return out.size();
       }
     } broken;
@@ -197,4 +184,82 @@ TEST_SUITE("store") {
     must(for_each_object(s.store, "a", [&](auto&) -> Result<void> { return count++, Result<void>(); }));
     CHECK(count == 8);
   }
+
+  TEST_CASE_TEMPLATE("object store: a resumable put arrives whole, is create-only, and leaves nothing in its journal",
+                     Store, STORES) {
+    Store s;
+    MemoryUploadJournal journal;
+    for (const size_t size : {size_t{0}, size_t{10}, large_size(s.store)}) {
+      CAPTURE(size);
+      const std::string key = "packs/" + std::to_string(size);
+      Bytes bytes(size);
+      SeededRandom(size + 1).fill(bytes);
+      BytesSource source(bytes);
+      uint64_t last = 0;
+      must(s.store.put_resumable(key, source, journal, [&](uint64_t sent) {
+        CHECK(sent >= last);
+        last = sent;
+        return true;
+      }));
+      CHECK(last == size);
+      CHECK(must(read_object(s.store, key, 64 << 20)) == bytes);
+      CHECK(must(journal.list("")).empty());
+      CHECK(kind_of(s.store.put_resumable(key, source, journal)) == ErrorKind::conflict);
+      CHECK(must(journal.list("")).empty());
+    }
+  }
+
+  TEST_CASE_TEMPLATE("object store: a resumable put that was cancelled goes on, and may be given up", Store, STORES) {
+    Store s;
+    MemoryUploadJournal journal;
+    Bytes bytes(large_size(s.store));
+    SeededRandom(7).fill(bytes);
+    BytesSource source(bytes);
+    for (int i = 0; i < 2; i++) {
+      CHECK(kind_of(s.store.put_resumable(
+                "k", source, journal, [&](uint64_t sent) { return sent < bytes.size() / 2; })) == ErrorKind::cancelled);
+      CHECK(kind_of(s.store.head("k")) == ErrorKind::not_found);
+    }
+    must(s.store.put_resumable("k", source, journal));
+    CHECK(must(read_object(s.store, "k", 64 << 20)) == bytes);
+
+    CHECK(kind_of(s.store.put_resumable("other", source, journal, [&](uint64_t sent) {
+            return sent < bytes.size() / 2;
+          })) == ErrorKind::cancelled);
+    must(s.store.abandon("other", journal));
+    must(s.store.abandon("other", journal));
+    CHECK(must(journal.list("")).empty());
+    CHECK(kind_of(s.store.head("other")) == ErrorKind::not_found);
+    must(s.store.put_resumable("other", source, journal));
+  }
+
+  TEST_CASE_TEMPLATE("object store: a resumable put whose journal fails at any call fails, and succeeds afterwards",
+                     Store, STORES) {
+    Store s;
+    Bytes bytes(large_size(s.store));
+    SeededRandom(8).fill(bytes);
+    BytesSource source(bytes);
+    int failures = 0;
+    for (uint64_t n = 1;; n++) {
+      CAPTURE(n);
+      const std::string key = "k" + std::to_string(n);
+      MemoryUploadJournal memory;
+      FaultyUploadJournal journal(memory);
+      journal.fail_at(n);
+      auto done = s.store.put_resumable(key, source, journal);
+      if (!done) {
+        CHECK(done.error().kind == ErrorKind::no_space);
+        failures++;
+        done = s.store.put_resumable(key, source, journal);
+        // The object was there before its upload was to be forgotten.
+        if (!done) CHECK(done.error().kind == ErrorKind::conflict);
+      }
+      CHECK(must(read_object(s.store, key, 64 << 20)) == bytes);
+      CHECK(must(memory.list("")).empty());
+      if (journal.calls() < n) break;
+    }
+    CHECK((failures > 0) == s.store.properties().resumable);
+  }
 }
+
+}  // namespace tillsync::test::contract

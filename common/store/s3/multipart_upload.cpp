@@ -1,0 +1,332 @@
+#include "store/s3/multipart_upload.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+
+#include "crypto/hash.h"
+#include "store/s3/part_source.h"
+#include "store/s3/s3_answers.h"
+
+namespace tillsync::s3 {
+
+namespace {
+
+constexpr uint64_t kMiB = 1 << 20;
+constexpr auto kPartGoesWell = std::chrono::seconds(60);
+// S3 ends a request after 15 minutes or so: a part must be through well before, on the worst link.
+constexpr auto kPartIsSlow = std::chrono::seconds(150);
+
+}  // namespace
+
+struct MultipartUpload::Sent {
+  struct Slot {
+    Bytes buffer;
+    uint32_t number = 0;
+    uint64_t size = 0;
+    Digest digest;
+    bool is_busy = false, is_once_more = false;
+    std::chrono::steady_clock::time_point started_at;
+    std::shared_ptr<std::atomic<uint64_t>> sent;
+  };
+  std::deque<Slot> slots;  // stay where they are
+  std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
+  // Handlers may still run while run() returns with an exception: they hold this, not the Sent.
+  struct Ended {
+    std::mutex mutex;
+    std::condition_variable any;
+    std::deque<std::pair<Slot*, S3Outcome>> outcomes;
+  };
+  std::shared_ptr<Ended> ended = std::make_shared<Ended>();
+  size_t under_way = 0;
+};
+
+MultipartUpload::MultipartUpload(S3Store& store, const std::string& key, ObjectSource& source, UploadJournal& journal,
+                                 const std::function<bool(uint64_t)>& progress)
+    : store_(store), key_(key), source_(source), journal_(journal), progress_(progress) {}
+
+Error MultipartUpload::error(const Failure& failure, const std::string& doing) const {
+  return store_.error(failure, "put " + key_ + (doing.empty() ? "" : ": " + doing));
+}
+
+uint32_t MultipartUpload::part_count() const {
+  return static_cast<uint32_t>((upload_.object_size + upload_.part_size - 1) / upload_.part_size);
+}
+
+uint64_t MultipartUpload::size_of(uint32_t number) const {
+  return std::min(upload_.part_size, upload_.object_size - offset_of(number));
+}
+
+bool MultipartUpload::report(uint64_t sent) {
+  told_ = std::max(told_, std::min(sent, upload_.object_size));
+  return !progress_ || progress_(told_);
+}
+
+// Parts at a time: as memory allows, as went well so far, and so few that each is through in time under the limit.
+uint32_t MultipartUpload::window() const {
+  uint64_t most = std::max<uint64_t>(1, store_.options_.memory_max / upload_.part_size);
+  if (const uint64_t limit = store_.upload_limit_; limit != 0)
+    most = std::clamp<uint64_t>(limit * kPartIsSlow.count() / upload_.part_size, 1, most);
+  return static_cast<uint32_t>(std::min<uint64_t>(most, store_.parts_at_a_time_));
+}
+
+Result<void> MultipartUpload::run() {
+  if (source_.size() > object_size_max(store_.options_.memory_max))
+    return error(Failure{.what = FailureClass::permanent, .words = "the object is too large for 10,000 parts"}, "");
+  // A second round where the upload turns out to be gone at its very end.
+  for (int round = 0; round < 2; round++) {
+    TILLSYNC_LET(const bool is_resumed, resume());
+    if (!is_resumed) {
+      upload_ = Upload{};
+      TILLSYNC_LET(const auto there, store_.look(key_));
+      if (there) return store_.exists(key_);
+      TILLSYNC_TRY(begin());
+    }
+    TILLSYNC_LET(const bool is_done, [&]() -> Result<bool> {
+      if (is_resumed) {
+        TILLSYNC_LET(const Presence there, presence());
+        if (there == Presence::ours) return true;
+        if (there == Presence::other) {
+          TILLSYNC_TRY(store_.abandon(key_, journal_));
+          return store_.exists(key_);
+        }
+        TILLSYNC_LET(const auto listed, listed_parts());
+        if (!listed) return false;
+        TILLSYNC_TRY(keep_what_is_there(*listed));
+      }
+      TILLSYNC_TRY(send_missing());
+      return complete();
+    }());
+    TILLSYNC_TRY(journal_.forget(key_));
+    if (is_done) {
+      report(upload_.object_size);
+      return {};
+    }
+  }
+  return error(Failure{.what = FailureClass::gone, .words = "the store gave up the upload, twice"}, "");
+}
+
+Result<bool> MultipartUpload::resume() {
+  TILLSYNC_LET(auto known, journal_.load(key_));
+  if (!known) return false;
+  // Another content under the same key, or another idea of parts: nothing of it can be used.
+  if (known->object_size != source_.size() || known->part_size == 0 || known->part_size > store_.options_.memory_max ||
+      known->id.empty()) {
+    TILLSYNC_TRY(store_.abandon(key_, journal_));
+    return false;
+  }
+  upload_ = std::move(*known);
+  return true;
+}
+
+Result<void> MultipartUpload::begin() {
+  upload_.key = key_;
+  upload_.object_size = source_.size();
+  const uint64_t needed = (upload_.object_size + kPartsMax - 1) / kPartsMax;
+  upload_.part_size = std::max(store_.options_.part_size, (needed + kMiB - 1) / kMiB * kMiB);
+  upload_.token = store_.new_token();
+  upload_.began_at = store_.clock_.now();
+  S3Request request{.method = "POST", .key = store_.path_of(key_), .stall_timeout = store_.options_.stall_timeout};
+  request.query = {{"uploads", ""}};
+  request.headers = {{"x-amz-meta-tillsync-token", upload_.token}};
+  const S3Outcome outcome = store_.client_.perform(std::move(request));
+  if (outcome.failure) return error(*outcome.failure, "begin an upload");
+  auto id = parse_upload_id(as_text(outcome.response.body));
+  if (!id) return std::move(id).error().with("put " + key_ + ": begin an upload");
+  upload_.id = std::move(*id);
+  auto written = journal_.begin(upload_);
+  if (written) return {};
+  // Nobody would ever come back to it.
+  MemoryUploadJournal ours;
+  (void)ours.begin(upload_);
+  (void)store_.abandon(key_, ours);
+  return std::move(written).error().with("put " + key_ + ": write down the upload");
+}
+
+Result<MultipartUpload::Presence> MultipartUpload::presence() {
+  TILLSYNC_LET(const auto there, store_.look(key_));
+  if (!there) return Presence::none;
+  return there->token == upload_.token && there->info.size == upload_.object_size ? Presence::ours : Presence::other;
+}
+
+Result<std::optional<std::vector<UploadPart>>> MultipartUpload::listed_parts() {
+  std::vector<UploadPart> all;
+  uint32_t marker = 0;
+  while (true) {
+    S3Request request{.method = "GET", .key = store_.path_of(key_), .stall_timeout = store_.options_.stall_timeout};
+    request.query = {{"uploadId", upload_.id}, {"max-parts", "1000"}};
+    if (marker != 0) request.query.emplace_back("part-number-marker", std::to_string(marker));
+    const S3Outcome outcome = store_.client_.perform(std::move(request));
+    // Ceph says NoSuchKey.
+    if (outcome.failure &&
+        (outcome.failure->what == FailureClass::gone || outcome.failure->what == FailureClass::missing))
+      return std::optional<std::vector<UploadPart>>();
+    if (outcome.failure) return error(*outcome.failure, "list its parts");
+    auto page = parse_parts(as_text(outcome.response.body));
+    if (!page) return std::move(page).error().with("put " + key_ + ": list its parts");
+    all.insert(all.end(), page->parts.begin(), page->parts.end());
+    if (!page->is_truncated || page->next_marker <= marker) return std::optional(std::move(all));
+    marker = page->next_marker;
+  }
+}
+
+Result<void> MultipartUpload::keep_what_is_there(const std::vector<UploadPart>& listed) {
+  std::vector<UploadPart> kept;
+  Bytes buffer;
+  for (const UploadPart& part : upload_.parts) {
+    const bool is_there = std::any_of(listed.begin(), listed.end(), [&](const UploadPart& other) {
+      return other.number == part.number && other.size == part.size && other.etag == part.etag;
+    });
+    if (!is_there || part.number < 1 || part.number > part_count() || part.size != size_of(part.number)) continue;
+    buffer.resize(part.size);
+    if (auto read = read_whole(source_, offset_of(part.number), buffer); !read)
+      return std::move(read).error().with("put " + key_);
+    if (sha256(buffer) == part.sha256) kept.push_back(part);
+  }
+  upload_.parts = std::move(kept);
+  return {};
+}
+
+S3Request MultipartUpload::part_request(uint32_t number, ByteView bytes, const Digest& digest) const {
+  S3Request request{.method = "PUT", .key = store_.path_of(key_), .body = bytes, .body_sha256 = digest};
+  request.query = {{"partNumber", std::to_string(number)}, {"uploadId", upload_.id}};
+  if (const std::string md5 = content_md5(bytes); !md5.empty()) request.headers = {{"Content-MD5", md5}};
+  request.stall_timeout = store_.options_.stall_timeout;
+  return request;
+}
+
+Result<void> MultipartUpload::send_missing() {
+  Sent sent;
+  uint64_t done_bytes = 0;
+  std::vector<bool> is_there(part_count() + 1);
+  for (const auto& part : upload_.parts) {
+    is_there[part.number] = true;
+    done_bytes += part.size;
+  }
+  const Error stopped = error(Failure{.what = FailureClass::cancelled, .words = "cancelled"}, "");
+  if (!report(done_bytes)) return stopped;
+  std::optional<Error> failed;
+  const auto start = [&](Sent::Slot& slot) -> Result<void> {
+    if (auto read = read_whole(source_, offset_of(slot.number), MutableBytes(slot.buffer).first(slot.size)); !read)
+      return std::move(read).error().with("put " + key_);
+    const ByteView bytes = ByteView(slot.buffer).first(slot.size);
+    slot.digest = sha256(bytes);
+    slot.started_at = std::chrono::steady_clock::now();
+    slot.is_busy = true;
+    slot.sent = std::make_shared<std::atomic<uint64_t>>(0);
+    S3Request request = part_request(slot.number, bytes, slot.digest);
+    request.sent = slot.sent;
+    request.cancelled = sent.cancelled;
+    sent.under_way++;
+    store_.client_.start(std::move(request), [ended = sent.ended, &slot](S3Outcome outcome) {
+      std::lock_guard lock(ended->mutex);
+      ended->outcomes.emplace_back(&slot, std::move(outcome));
+      ended->any.notify_all();
+    });
+    return {};
+  };
+  const auto came_back = [&](Sent::Slot& slot, const S3Outcome& outcome) -> Result<void> {
+    slot.is_busy = false;
+    sent.under_way--;
+    const auto took = std::chrono::steady_clock::now() - slot.started_at;
+    if (!outcome.failure) {
+      UploadPart part{slot.number, slot.size, slot.digest, std::string(outcome.response.header("etag"))};
+      if (auto written = journal_.part_done(key_, upload_.id, part); !written)
+        return std::move(written).error().with("put " + key_ + ": write down part " + std::to_string(slot.number));
+      upload_.parts.push_back(std::move(part));
+      done_bytes += slot.size;
+      const uint32_t now = store_.parts_at_a_time_;
+      if (took < kPartGoesWell) store_.parts_at_a_time_ = std::min<uint32_t>(now + 1, 64);
+      if (took > kPartIsSlow) store_.parts_at_a_time_ = std::max<uint32_t>(now / 2, 1);
+      return {};
+    }
+    const Failure& failure = *outcome.failure;
+    if (failure.what == FailureClass::throttled)
+      store_.parts_at_a_time_ = std::max<uint32_t>(store_.parts_at_a_time_ / 2, 1);
+    if (failure.what == FailureClass::integrity && !slot.is_once_more) {
+      slot.is_once_more = true;
+      return start(slot);
+    }
+    // Gone is found out for certain by the next call, with HEAD and ListParts.
+    Failure told = failure;
+    if (told.what == FailureClass::gone || told.what == FailureClass::missing) told.what = FailureClass::busy;
+    return error(told, "part " + std::to_string(slot.number));
+  };
+
+  uint32_t next = 1;
+  while (true) {
+    while (next <= part_count() && is_there[next]) next++;
+    if (!failed && next <= part_count() && sent.under_way < window()) {
+      auto slot = std::find_if(sent.slots.begin(), sent.slots.end(), [](auto& s) { return !s.is_busy; });
+      if (slot == sent.slots.end()) {
+        sent.slots.emplace_back().buffer.resize(upload_.part_size);
+        slot = std::prev(sent.slots.end());
+      }
+      slot->number = next++;
+      slot->size = size_of(slot->number);
+      slot->is_once_more = false;
+      if (auto started = start(*slot); !started) failed = std::move(started).error();
+      continue;
+    }
+    if (sent.under_way == 0) break;
+    std::deque<std::pair<Sent::Slot*, S3Outcome>> outcomes;
+    {
+      std::unique_lock lock(sent.ended->mutex);
+      sent.ended->any.wait_for(lock, std::chrono::milliseconds(100), [&] { return !sent.ended->outcomes.empty(); });
+      outcomes.swap(sent.ended->outcomes);
+    }
+    for (auto& [slot, outcome] : outcomes)
+      if (auto handled = came_back(*slot, outcome); !handled && !failed) failed = std::move(handled).error();
+    uint64_t moving = done_bytes;
+    for (const auto& slot : sent.slots)
+      if (slot.is_busy) moving += *slot.sent;
+    if (!*sent.cancelled && !report(moving)) {
+      *sent.cancelled = true;
+      failed = stopped;
+    }
+    // A source or journal that fails will not take the others' results either; the network might.
+    if (failed && (failed->kind == ErrorKind::denied || failed->kind == ErrorKind::cancelled)) *sent.cancelled = true;
+  }
+  if (failed) return std::move(*failed);
+  std::sort(upload_.parts.begin(), upload_.parts.end(),
+            [](const UploadPart& a, const UploadPart& b) { return a.number < b.number; });
+  return {};
+}
+
+Result<bool> MultipartUpload::complete() {
+  const std::string body = complete_document(upload_.parts);
+  S3Request request{.method = "POST", .key = store_.path_of(key_), .body = as_bytes(body)};
+  request.query = {{"uploadId", upload_.id}};
+  request.stall_timeout = store_.options_.complete_timeout;
+  if (store_.create_only_ == S3Store::CreateOnly::works) request.headers = {{"If-None-Match", "*"}};
+  const S3Outcome outcome = store_.client_.perform(std::move(request), [&] { return report(told_); });
+  std::optional<Error> refused;
+  if (outcome.failure)
+    refused = error(*outcome.failure, "complete it");
+  else if (auto is_complete = check_completed(as_text(outcome.response.body)); !is_complete)
+    refused = Error{ErrorKind::transient, outcome.response.status,
+                    "put " + key_ + ": complete it: " + is_complete.error().context};
+  if (outcome.failure && outcome.failure->what == FailureClass::cancelled) return std::move(*refused);
+  // Whatever was answered: only what HEAD shows is true.
+  TILLSYNC_LET(const Presence there, presence());
+  if (there == Presence::ours) return true;
+  if (there == Presence::other) {
+    TILLSYNC_TRY(store_.abandon(key_, journal_));
+    return store_.exists(key_);
+  }
+  if (!refused)
+    return Error{ErrorKind::transient, 0, "put " + key_ + ": the store says it is complete, and does not show it"};
+  switch (outcome.failure ? outcome.failure->what : FailureClass::transient) {
+    case FailureClass::gone:
+    case FailureClass::missing: return false;
+    case FailureClass::busy:
+    case FailureClass::integrity:
+      // Its parts are not what we think they are: all of them again.
+      TILLSYNC_TRY(store_.abandon(key_, journal_));
+      break;
+    default: break;
+  }
+  return std::move(*refused);
+}
+
+}  // namespace tillsync::s3

@@ -1,0 +1,115 @@
+#include "s3/s3_server.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <map>
+
+namespace tillsync::test {
+
+namespace {
+
+S3Server* running_server = nullptr;
+
+std::string in_quotes(const std::string& text) { return "'" + text + "'"; }
+std::string script(const std::string& kind) {
+  return in_quotes(std::string(TILLSYNC_SOURCE_DIR) + "/tests/support/s3/" + kind + ".sh");
+}
+
+}  // namespace
+
+uint16_t free_port() {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  const bool found = bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
+                     getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
+  close(fd);
+  if (!found) throw std::runtime_error("no free port");
+  return ntohs(address.sin_port);
+}
+
+S3Server::S3Server(std::string kind) : kind_(std::move(kind)) {
+  folder_ = std::string(TILLSYNC_BINARY_DIR) + "/s3-servers/" + kind_ + "-" + std::to_string(getpid());
+  std::filesystem::create_directories(folder_);
+  // Also when this process is killed: its servers would run for ever.
+  const std::string guard = "while kill -0 " + std::to_string(getpid()) + "; do sleep 0.3; done; " + script(kind_) +
+                            " stop " + in_quotes(folder_) + "; rm -rf " + in_quotes(folder_);
+  const std::string detached = "setsid sh -c \"" + guard + "\" </dev/null >/dev/null 2>&1 &";
+  if (std::system(detached.c_str()) != 0) throw std::runtime_error("no guard for the S3 server");
+}
+
+bool S3Server::launch() {
+  port_ = free_port();
+  const std::string out = folder_ + "/started";
+  const std::string command = "S3_TLS_PORT=" + std::to_string(free_port()) + " " + script(kind_) + " start " +
+                              in_quotes(folder_) + " " + std::to_string(port_) + " >" + in_quotes(out) + " </dev/null";
+  if (std::system(command.c_str()) != 0) return false;
+  std::ifstream in(out);
+  std::map<std::string, std::string> said;
+  for (std::string line; std::getline(in, line);)
+    if (const auto equals = line.find('='); equals != line.npos) said[line.substr(0, equals)] = line.substr(equals + 1);
+  endpoint_ = said["endpoint"];
+  tls_endpoint_ = said["tls_endpoint"];
+  ca_file_ = said["ca_file"];
+  region_ = said["region"];
+  credentials_file_ = folder_ + "/s3.credentials";
+  std::ofstream(credentials_file_) << "[default]\naws_access_key_id = " << said["access_key"]
+                                   << "\naws_secret_access_key = " << said["secret_key"] << "\n";
+  std::filesystem::permissions(credentials_file_, std::filesystem::perms(0600));
+  return !endpoint_.empty();
+}
+
+std::unique_ptr<S3Server> S3Server::start(const std::string& kind) {
+  const std::string program = kind == "ceph_rgw" ? "radosgw" : "swift-proxy-server";
+  if (std::system(("command -v " + program + " >/dev/null").c_str()) != 0) return nullptr;
+  std::unique_ptr<S3Server> server(new S3Server(kind));
+  // Someone else may have taken the port meanwhile.
+  for (int i = 0; i < 3; i++) {
+    if (!server->launch()) continue;
+    running_server = server.get();
+    server->make_bucket(kBucket);
+    return server;
+  }
+  throw std::runtime_error(kind + " did not start");
+}
+
+S3Server& S3Server::running() { return *running_server; }
+
+S3Server::~S3Server() {
+  running_server = nullptr;
+  (void)!std::system((script(kind_) + " stop " + in_quotes(folder_)).c_str());
+  std::error_code ignored;
+  std::filesystem::remove_all(folder_, ignored);
+}
+
+s3::S3Store::Options S3Server::options() const {
+  SystemRandom random;
+  std::array<uint8_t, 6> bytes;
+  random.fill(bytes);
+  s3::S3Store::Options options;
+  options.address = {kBucket, endpoint_, region_, true};
+  options.prefix = "t/" + to_hex(bytes);
+  options.credentials_file = credentials_file_;
+  options.part_size = 5 << 20;
+  return options;
+}
+
+void S3Server::make_bucket(const std::string& name) const {
+  LinuxFileSystem files;
+  SystemClock clock;
+  s3::S3Client client({name, endpoint_, region_, true}, {}, files, credentials_file_, clock);
+  const auto outcome = client.perform({.method = "PUT"});
+  if (outcome.failure && outcome.failure->code != "BucketAlreadyOwnedByYou")
+    throw std::runtime_error("make a bucket: " + to_error(*outcome.failure, name, "make").context);
+}
+
+}  // namespace tillsync::test
