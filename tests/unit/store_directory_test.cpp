@@ -149,7 +149,7 @@ TEST_SUITE("store") {
       auto error = refused(make_store({.url = url}, files, clock, random));
       CHECK(error.kind == ErrorKind::usage);
     }
-    CHECK(contains(refused(make_store("s3://bucket", files, random)).context, "file:///"));
+    CHECK(contains(refused(make_store({.url = "ftp://bucket"}, files, clock, random)).context, "file:///"));
   }
 
   TEST_CASE("memory object store: errors come when they were asked for, also after the effect") {
