@@ -2,6 +2,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
+#include <csignal>
 #include <iostream>
 
 #include "s3/s3_server.h"
@@ -12,6 +13,7 @@ int main(int argc, char** argv) {
     std::cerr << "which server: ceph_rgw or swift_s3api?\n";
     return 2;
   }
+  std::signal(SIGPIPE, SIG_IGN);  // the proxy's side of a connection that the other one has closed
   const auto server = tillsync::test::S3Server::start(argv[1]);
   if (!server) {
     std::cerr << argv[1] << " is not installed: tests/support/s3/install.sh does it\n";

@@ -154,7 +154,7 @@ Result<std::optional<std::vector<UploadPart>>> MultipartUpload::listed_parts() {
   uint32_t marker = 0;
   while (true) {
     S3Request request{.method = "GET", .key = store_.path_of(key_), .stall_timeout = store_.options_.stall_timeout};
-    request.query = {{"uploadId", upload_.id}, {"max-parts", "1000"}};
+    request.query = {{"uploadId", upload_.id}, {"max-parts", std::to_string(store_.options_.parts_a_page)}};
     if (marker != 0) request.query.emplace_back("part-number-marker", std::to_string(marker));
     const S3Outcome outcome = store_.client_.perform(std::move(request));
     // Ceph says NoSuchKey.

@@ -31,6 +31,7 @@ class S3Store : public ObjectStore {
     uint64_t memory_max = 32 << 20;  // of all parts of one put that are under way
     std::chrono::milliseconds stall_timeout{30'000};
     std::chrono::milliseconds complete_timeout{300'000};  // S3 puts the parts together meanwhile
+    uint32_t parts_a_page = 1000;                         // of ListParts
   };
 
   S3Store(Options options, FileSystem& files, Clock& clock, Random& random);

@@ -1,0 +1,166 @@
+// Uploads in parts that break, and go on.
+#include <doctest/doctest.h>
+
+#include "s3/behind_proxy.h"
+#include "support/faulty_upload_journal.h"
+#include "support/seeded_random.h"
+
+using namespace tillsync;
+using namespace tillsync::test;
+using namespace std::chrono_literals;
+using Kind = Fault::Kind;
+
+namespace {
+
+constexpr uint64_t kPart = 5 << 20;
+
+struct Large : BehindProxy {
+  Bytes bytes;
+  BytesSource source;
+  MemoryUploadJournal journal;
+
+  explicit Large(uint64_t parts) : bytes(make(parts)), source(bytes) { must(this->put("first", "x")); }
+  static Bytes make(uint64_t parts) {
+    Bytes out((parts - 1) * kPart + 1000);
+    SeededRandom(parts).fill(out);
+    return out;
+  }
+  Result<void> upload(const std::string& key = "k") { return store->put_resumable(key, source, journal); }
+  uint64_t part_bytes() const {
+    uint64_t sum = 0;
+    for (const auto& request : proxy.requests())
+      if (request.is_part()) sum += request.body_bytes;
+    return sum;
+  }
+  void check_whole(const std::string& key = "k") {
+    CHECK(must(read_object(*store, key, 64 << 20)) == bytes);
+    CHECK(must(journal.list("")).empty());
+    CHECK(proxy.overwritten().empty());
+  }
+};
+
+}  // namespace
+
+TEST_SUITE_BEGIN("s3");
+
+TEST_CASE(
+    "s3 upload: after a break and a restart only what is missing is sent, by ListParts in pages and the journal") {
+  Large s(4);
+  s.options.parts_a_page = 1;
+  s.options.memory_max = kPart;  // one at a time: it is certain which are through
+  s.reopen();
+  s.proxy.add(Fault::error(500, "InternalError").on("PUT", "partNumber=3"));
+  CHECK(kind_of(s.upload()) == ErrorKind::transient);
+  CHECK(must(s.journal.load("k"))->parts.size() == 2);
+  s.reopen();
+  s.proxy.forget_requests();
+  must(s.upload());
+  CHECK(s.part_bytes() == s.bytes.size() - 2 * kPart);
+  CHECK(s.proxy.count("GET", "max-parts=1") >= 2);
+  s.check_whole();
+}
+
+TEST_CASE("s3 upload: a part that the journal does not know, or whose bytes changed since, is sent again") {
+  Large s(3);
+  FaultyUploadJournal forgetful(s.journal);
+  forgetful.forget_parts(true);
+  s.proxy.add(Fault::error(500, "InternalError").on("POST", "uploadId="));
+  CHECK(kind_of(s.store->put_resumable("k", s.source, forgetful)) == ErrorKind::transient);
+  s.proxy.forget_requests();
+  s.proxy.add(Fault::error(500, "InternalError").on("POST", "uploadId="));
+  CHECK(kind_of(s.upload()) == ErrorKind::transient);
+  CHECK(s.part_bytes() == s.bytes.size());
+  s.bytes[kPart + 7] ^= 1;
+  s.proxy.forget_requests();
+  must(s.upload());
+  CHECK(s.part_bytes() == kPart);
+  s.check_whole();
+}
+
+TEST_CASE("s3 upload: Complete that fails, fails inside a 200, or whose answer is lost, is told from what HEAD shows") {
+  Large s(2);
+  auto inside = Fault::error(200, "InternalError").on("POST", "uploadId=");
+  s.proxy.add(inside);
+  CHECK(kind_of(s.upload()) == ErrorKind::transient);
+  s.proxy.add(Fault::error(503, "SlowDown").on("POST", "uploadId="));
+  CHECK(kind_of(s.upload()) == ErrorKind::throttled);
+  s.proxy.add(Fault::error(200, "").on("POST", "uploadId="));
+  CHECK(kind_of(s.upload()) == ErrorKind::transient);
+  s.proxy.forget_requests();
+  s.proxy.add(Fault{.kind = Kind::lose_answer, .method = "POST", .target = "uploadId="});
+  must(s.upload());
+  CHECK(s.part_bytes() == 0);
+  s.check_whole();
+  // It was carried out, and the HEAD after it was lost as well: known from the journal's token.
+  s.proxy.add(Fault{.kind = Kind::lose_answer, .method = "POST", .target = "uploadId="});
+  s.proxy.add(Fault::error(500, "").on("HEAD").letting(1).so_often(2));
+  CHECK(kind_of(s.upload("other")) == ErrorKind::transient);
+  s.proxy.clear_faults();
+  s.reopen();
+  s.proxy.forget_requests();
+  must(s.upload("other"));
+  CHECK(s.part_bytes() == 0);
+  s.check_whole("other");
+}
+
+TEST_CASE("s3 upload: one that the server gave up begins anew; one that another won is a conflict and leaves nothing") {
+  Large s(2);
+  s.proxy.add(Fault::error(500, "InternalError").on("POST", "uploadId="));
+  CHECK(kind_of(s.upload()) == ErrorKind::transient);
+  MemoryUploadJournal copy;
+  must(copy.begin(*must(s.journal.load("k"))));
+  must(s.store->abandon("k", copy));  // behind the journal's back
+  must(s.upload());
+  s.check_whole();
+
+  s.proxy.add(Fault::error(500, "InternalError").on("POST", "uploadId="));
+  CHECK(kind_of(s.upload("other")) == ErrorKind::transient);
+  must(s.put("other", "another's"));
+  CHECK(kind_of(s.upload("other")) == ErrorKind::conflict);
+  CHECK(s.get("other") == "another's");
+  CHECK(must(s.journal.list("")).empty());
+  CHECK(s.proxy.overwritten().empty());
+}
+
+TEST_CASE("s3 upload: a corrupted part is sent once more; a throttled one halves the parts at a time") {
+  Large s(4);
+  s.proxy.add(Fault{.kind = Kind::corrupt_body, .method = "PUT", .target = "partNumber=2"});
+  must(s.upload());
+  CHECK(s.part_bytes() == s.bytes.size() + kPart);
+  s.check_whole();
+  s.proxy.add(Fault{.kind = Kind::corrupt_body, .method = "PUT", .target = "partNumber=2", .times = 2});
+  CHECK(kind_of(s.upload("twice")) == ErrorKind::corrupt);
+  CHECK(kind_of(s.store->head("twice")) == ErrorKind::not_found);
+  s.proxy.add(Fault::error(503, "SlowDown").on("PUT", "partNumber=1"));
+  CHECK(kind_of(s.upload("slow")) == ErrorKind::throttled);
+  must(s.upload("slow"));
+}
+
+TEST_CASE("s3 upload: a connection that dies within a part costs that part") {
+  Large s(3);
+  s.options.memory_max = kPart;
+  s.reopen();
+  s.proxy.add(Fault{.kind = Kind::drop, .method = "PUT", .target = "partNumber=2", .times = 9, .at_byte = 1 << 20});
+  CHECK(kind_of(s.upload()) == ErrorKind::transient);
+  s.proxy.clear_faults();
+  s.proxy.forget_requests();
+  must(s.upload());
+  CHECK(s.part_bytes() == s.bytes.size() - kPart);
+  s.check_whole();
+}
+
+TEST_CASE("s3 upload: what was begun long ago is given up, by the journal and by nothing else") {
+  Large s(2);
+  s.proxy.add(Fault::error(500, "InternalError").on("POST", "uploadId=").so_often(2));
+  CHECK(kind_of(s.upload("old/k")) == ErrorKind::transient);
+  CHECK(kind_of(s.upload("other")) == ErrorKind::transient);
+  const auto upload = *must(s.journal.load("old/k"));
+  must(s.store->abandon_unfinished("old/", upload.began_at, s.journal));
+  CHECK(must(s.journal.list("")).size() == 2);
+  must(s.store->abandon_unfinished("old/", upload.began_at + 1ms, s.journal));
+  CHECK(must(s.journal.list("")).size() == 1);
+  CHECK(s.proxy.count("DELETE", "uploadId=") == 1);
+  CHECK(s.proxy.count("GET", "uploads") == 0);
+}
+
+TEST_SUITE_END();
