@@ -54,6 +54,7 @@ struct Transfer {
   uint64_t position = 0;  // in request.body
   uint64_t received = 0;  // of the body of the answer
   size_t header_bytes = 0;
+  bool headers_ended = false;
   bool is_paused = false;   // for the upload limit
   bool has_enough = false;  // the sink is full
   bool is_too_large = false;
@@ -224,8 +225,10 @@ class HttpClient::Loop {
       auto& transfer = *static_cast<Transfer*>(pointer);
       const CURLcode code = message->data.result;
       const char* words = transfer.error[0] != 0 ? transfer.error : curl_easy_strerror(code);
-      if (code == CURLE_WRITE_ERROR && transfer.has_enough)
-        end(transfer.number, CURLE_OK, "");
+      if (code == CURLE_WRITE_ERROR && transfer.has_enough) end(transfer.number, CURLE_OK, "");
+      // libcurl takes an answer that is cut inside its headers for one with an empty body.
+      else if (code == CURLE_OK && !transfer.headers_ended)
+        end(transfer.number, CURLE_RECV_ERROR, "the answer ends inside its headers");
       else
         end(transfer.number, code, transfer.is_too_large ? "the answer is larger than any should be" : words);
     }
@@ -310,7 +313,11 @@ class HttpClient::Loop {
       return 0;
     }
     // "100 Continue" and a proxy's answer have headers of their own: only the last ones count.
-    if (line.starts_with("HTTP/")) transfer.response.headers.clear();
+    if (line.starts_with("HTTP/")) {
+      transfer.response.headers.clear();
+      transfer.headers_ended = false;
+    }
+    if (line == "\r\n" || line == "\n") transfer.headers_ended = true;
     const size_t colon = line.find(':');
     if (colon == line.npos) return line.size();
     const size_t first = line.find_first_not_of(" \t", colon + 1);
