@@ -61,7 +61,6 @@ Result<void> Staging::set_journal_mode_bytes(uint8_t value) {
 }
 
 Result<void> Staging::fill(const RestorePlan& plan, const Progress& progress) {
-  TILLSYNC_TRY(forget_state());
   // The rest of an interrupted replay would be rolled into the new content.
   TILLSYNC_TRY(remove_staged(files_, path_));
   TILLSYNC_LET(auto file, files_.open(path_, OpenMode::create_new));
@@ -286,11 +285,13 @@ Result<std::optional<Staging::TakenUp>> Staging::take_up(const RestorePlan& plan
 }
 
 Result<void> remove_staged(FileSystem& files, const std::string& path) {
+  bool any = false;
   for (const char* suffix : {".state", ".state.tmp", "-journal", "-wal", ""}) {
     auto removed = files.remove(path + suffix);
     if (!removed && removed.error().kind != ErrorKind::not_found) return removed;
+    any = any || removed;
   }
-  return {};
+  return any ? files.sync_directory(directory_of(path)) : Result<void>();
 }
 
 Result<void> Staging::apply_log(Connection& db, std::shared_ptr<const Schema> schema, const RestorePlan& plan,

@@ -95,7 +95,7 @@ class Staging {
   RestoreOutcome outcome_;
 };
 
-// The file and what lies beside it; fine if it is gone already.
+// The file and what lies beside it, so that a power cut does not bring them back; fine if they are gone already.
 Result<void> remove_staged(FileSystem& files, const std::string& path);
 
 // Rows and digest of every table of the database file at `path`, by its pages.
