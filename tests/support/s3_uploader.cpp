@@ -8,7 +8,6 @@
 #include "platform/linux/system_random_linux.h"
 #include "store/open_store.h"
 #include "support/file_upload_journal.h"
-#include "support/process_figures.h"
 
 using namespace tillsync;
 
@@ -46,6 +45,5 @@ int main(int argc, char** argv) {
     std::cerr << to_string(done.error().kind) << ": " << done.error().context << "\n";
     return 1;
   }
-  std::cout << static_cast<int>(test::memory_kib(getpid(), "VmHWM")) << "\n";
   return 0;
 }
