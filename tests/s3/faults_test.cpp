@@ -30,6 +30,12 @@ TEST_CASE(
   s.proxy.add(Fault{.kind = Kind::truncate, .method = "GET", .times = 2, .at_byte = 40});
   CHECK(kind_of(s.store->read("k500", 0, out)) == ErrorKind::transient);
   CHECK(must(s.store->read("k500", 0, out)) == 5);
+  // Cut inside its body.
+  must(s.put("large", std::string(100'000, 'x')));
+  out.resize(100'000);
+  s.proxy.add(Fault{.kind = Kind::truncate, .method = "GET", .at_byte = 50'000});
+  CHECK(kind_of(s.store->read("large", 0, out)) == ErrorKind::transient);
+  CHECK(must(s.store->read("large", 0, out)) == out.size());
   CHECK(s.proxy.overwritten().empty());
 }
 
