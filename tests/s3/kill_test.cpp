@@ -41,7 +41,7 @@ int status_of(pid_t pid) {
 TEST_SUITE_BEGIN("s3");
 
 TEST_CASE(
-    "s3 upload: the process is killed again and again; in the end no part went up more than once, but those under "
+    "s3 upload: the process is killed again and again, in the end no part went up more than once, but those under "
     "way") {
   BehindProxy s;
   TemporaryDirectory folder;
