@@ -117,7 +117,7 @@ TEST_CASE("cli: Ctrl-C ends a wait with 130") {
   }
 }
 
-TEST_CASE("cli: backup prints the snapshot's uuid; with --wait it ends with the snapshot's document") {
+TEST_CASE("cli: backup prints the snapshot's uuid, with --wait it ends with the snapshot's document") {
   CliFixture cli;
   TestServer server(cli.socket);
   Json asked;
@@ -142,7 +142,7 @@ TEST_CASE("cli: backup prints the snapshot's uuid; with --wait it ends with the 
   CHECK(json.err.empty());
 }
 
-TEST_CASE("cli: a workflow that failed ends the command with its error; a wait that is over with 1") {
+TEST_CASE("cli: a workflow that failed ends the command with its error, a wait that is over with 1") {
   CliFixture cli;
   std::vector<Responder> waiting;
   TestServer server(cli.socket);
@@ -246,7 +246,7 @@ TEST_CASE("cli: with --store, or without an agent, the store is read directly") 
   CHECK(cli.run({"snapshots", "--store", "ftp://s"}).status == 2);
 }
 
-TEST_CASE("cli: restore --assets asks for those of the restored snapshot; a folder with content is refused first") {
+TEST_CASE("cli: restore --assets asks for those of the restored snapshot, a folder with content is refused first") {
   CliFixture cli;
   cli.store.restored["snapshot_uuid"] = kUuid;
   const std::string target = cli.folder / "out.db", assets = cli.folder / "assets";

@@ -31,7 +31,7 @@ void change(const std::string& path, const char* sql) {
 
 TEST_SUITE_BEGIN("demo");
 
-TEST_CASE("demo: one seed makes one shop, also when it is closed in between; another seed another") {
+TEST_CASE("demo: one seed makes one shop, also when it is closed in between, another seed another") {
   TemporaryFolder folder;
   sell(folder / "a.db", 300);
   sell(folder / "b.db", 120);

@@ -251,7 +251,7 @@ TEST_CASE("capture: an asset whose folder is not there is a note, and has no tre
   CHECK(world.store.keys().empty());
 }
 
-TEST_CASE("capture: pipes, sockets and devices are left out and named; a pipe does not hold it up") {
+TEST_CASE("capture: pipes, sockets and devices are left out and named, a pipe does not hold it up") {
   AssetWorld world;
   world.write("a", "a");
   REQUIRE(::mkfifo((world.media + "/pipe").c_str(), 0600) == 0);

@@ -41,7 +41,7 @@ TEST_CASE("verify: a damaged or missing chunk is named, by reading and by lookin
   CHECK(contains(refused(check()).context, tree));
 }
 
-TEST_CASE("verify: what snapshots share is read once; an offline store is no verdict") {
+TEST_CASE("verify: what snapshots share is read once, an offline store is no verdict") {
   AssetWorld world;
   world.write("a", world.noise(300'000));
   const auto first = world.manifest(world.back_up());

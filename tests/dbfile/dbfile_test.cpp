@@ -283,7 +283,7 @@ TEST_CASE("btree: cells of every page size around the overflow thresholds") {
   }
 }
 
-TEST_CASE("btree: the freelist as SQLite keeps it; one that goes round is refused") {
+TEST_CASE("btree: the freelist as SQLite keeps it, one that goes round is refused") {
   auto db = must(Connection::open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
   must(db.execute("PRAGMA page_size=512; CREATE TABLE t(v); CREATE TABLE u(v)"));
   must(

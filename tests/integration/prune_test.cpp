@@ -38,7 +38,7 @@ std::set<std::string> objects(const World& world, const std::string& suffix) {
 
 TEST_SUITE_BEGIN("integration");
 
-TEST_CASE("prune: through the agent, dry first; what stays is proven, and the next backups go on from it") {
+TEST_CASE("prune: through the agent, dry first, what stays is proven, and the next backups go on from it") {
   World world(kShort);
   Shelf shelf(world);
   world.start_agent();

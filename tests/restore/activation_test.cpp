@@ -80,7 +80,7 @@ constexpr const char* kShop =
 
 TEST_SUITE_BEGIN("restore");
 
-TEST_CASE("activation: an attached application sees the old content, then the new, and goes on; the log has it") {
+TEST_CASE("activation: an attached application sees the old content, then the new, and goes on, the log has it") {
   std::string pragmas = "PRAGMA page_size=1024; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;";
   SUBCASE("WAL") {}
   SUBCASE("a rollback journal") { pragmas = "PRAGMA page_size=1024; PRAGMA journal_mode=DELETE;"; }

@@ -101,7 +101,7 @@ TEST_CASE("store: snapshots, log, restore, verify and log verify from a folder")
   CHECK(contains(broken["segments"][1]["error"], shop.segments[2]));
 }
 
-TEST_CASE("store: a terminal is found by id, by name, or as the only one; of several one has to be chosen") {
+TEST_CASE("store: a terminal is found by id, by name, or as the only one, of several one has to be chosen") {
   Shop shop;
   for (const char* name : {"", "00112233-4455-6677-8899-aabbccddeeff", "shop/till-3", "till-3"}) {
     shop.access.terminal = name;
@@ -121,7 +121,7 @@ TEST_CASE("store: a terminal is found by id, by name, or as the only one; of sev
   must(open_store_directly(shop.access));
 }
 
-TEST_CASE("store: a snapshot that is pruned while verify runs is no damage; one that lost only its pack is") {
+TEST_CASE("store: a snapshot that is pruned while verify runs is no damage, one that lost only its pack is") {
   Shop shop;
   auto commands = must(open_store_directly(shop.access));
   auto folder = must(make_store({.url = shop.url}, shop.files, shop.clock, shop.random));

@@ -114,7 +114,7 @@ TEST_CASE("migrations: a snapshot that is too new, or too old for the steps, is 
   CHECK(steps.version() == 2);
 }
 
-TEST_CASE("migrations: a step that fails leaves nothing, names file, line and statement; those before it stay") {
+TEST_CASE("migrations: a step that fails leaves nothing, names file, line and statement, those before it stay") {
   Steps steps;
   steps.write("003_good.sql", "CREATE TABLE good(x)");
   steps.write("004_bad.sql", "CREATE TABLE half(x);\n-- then\nINSERT INTO sale\n  VALUES(1, 9);\nSELECT 2");
@@ -171,7 +171,7 @@ TEST_CASE("migrations: where another query gives the version, the SQL has to mak
   CHECK_FALSE(SchemaVersionQuery{"PRAGMA application_id"}.is_user_version());
 }
 
-TEST_CASE("migrations: a table may be made anew; rows that then refer to nothing are refused, old ones are not") {
+TEST_CASE("migrations: a table may be made anew, rows that then refer to nothing are refused, old ones are not") {
   Steps steps;
   must(
       steps.db.execute("PRAGMA foreign_keys = ON; CREATE TABLE line(sale REFERENCES sale(id)); "

@@ -50,7 +50,7 @@ TEST_CASE("replay: twice is once, and done transactions are skipped") {
 }
 
 TEST_CASE(
-    "replay: another row than the log knows is a conflict with both images; keep-going leaves it and its dependants "
+    "replay: another row than the log knows is a conflict with both images, keep-going leaves it and its dependants "
     "out") {
   Shop shop;
   auto plan = must(plan_restore(shop.store, shop.lineage, {}));

@@ -14,7 +14,7 @@ using Kind = Fault::Kind;
 TEST_SUITE_BEGIN("s3");
 
 TEST_CASE(
-    "s3 transient: an error of the server, a lost connection, a cut answer are told; the same call succeeds after") {
+    "s3 transient: an error of the server, a lost connection, a cut answer are told, the same call succeeds after") {
   BehindProxy s;
   must(s.put("first", "x"));
   for (const int status : {500, 502, 504, 408}) {
@@ -30,10 +30,16 @@ TEST_CASE(
   s.proxy.add(Fault{.kind = Kind::truncate, .method = "GET", .times = 2, .at_byte = 40});
   CHECK(kind_of(s.store->read("k500", 0, out)) == ErrorKind::transient);
   CHECK(must(s.store->read("k500", 0, out)) == 5);
+  // Cut inside its body.
+  must(s.put("large", std::string(100'000, 'x')));
+  out.resize(100'000);
+  s.proxy.add(Fault{.kind = Kind::truncate, .method = "GET", .at_byte = 50'000});
+  CHECK(kind_of(s.store->read("large", 0, out)) == ErrorKind::transient);
+  CHECK(must(s.store->read("large", 0, out)) == out.size());
   CHECK(s.proxy.overwritten().empty());
 }
 
-TEST_CASE("s3 transient: a kept connection that died is replaced at once; a second death is told") {
+TEST_CASE("s3 transient: a kept connection that died is replaced at once, a second death is told") {
   BehindProxy s;
   must(s.put("first", "x"));
   s.proxy.forget_requests();
@@ -116,7 +122,7 @@ TEST_CASE("s3 clock: a wrong clock is corrected from the server's, and said when
   CHECK(std::string(error.cause) == "clock");
 }
 
-TEST_CASE("s3 denied: changed credentials are taken at once; else it is told, without the secret") {
+TEST_CASE("s3 denied: changed credentials are taken at once, else it is told, without the secret") {
   BehindProxy s;
   TemporaryDirectory folder;
   const std::string file = folder / "keys";
@@ -167,7 +173,7 @@ TEST_CASE("s3 denied: a session token is sent and signed") {
   CHECK(contains(request.headers.at("authorization"), ";x-amz-security-token,"));
 }
 
-TEST_CASE("s3 redirect: the region that the server names is learned; without one it is told what to set") {
+TEST_CASE("s3 redirect: the region that the server names is learned, without one it is told what to set") {
   BehindProxy s;
   s.options.address.region = "mars-1";
   s.reopen();
@@ -185,7 +191,7 @@ TEST_CASE("s3 redirect: the region that the server names is learned; without one
 }
 
 TEST_CASE(
-    "s3 integrity: bytes that changed on the way are sent once more; changed again, nothing is stored and it is told") {
+    "s3 integrity: bytes that changed on the way are sent once more, changed again, nothing is stored and it is told") {
   BehindProxy s;
   must(s.put("first", "x"));
   s.proxy.add(Fault{.kind = Kind::corrupt_body, .method = "PUT"});

@@ -103,7 +103,7 @@ TEST_CASE("s3 upload: Complete that fails, fails inside a 200, or whose answer i
   s.check_whole("other");
 }
 
-TEST_CASE("s3 upload: one that the server gave up begins anew; one that another won is a conflict and leaves nothing") {
+TEST_CASE("s3 upload: one that the server gave up begins anew, one that another won is a conflict and leaves nothing") {
   Large s(2);
   s.proxy.add(Fault::error(500, "InternalError").on("POST", "uploadId="));
   CHECK(kind_of(s.upload()) == ErrorKind::transient);
@@ -122,7 +122,7 @@ TEST_CASE("s3 upload: one that the server gave up begins anew; one that another 
   CHECK(s.proxy.overwritten().empty());
 }
 
-TEST_CASE("s3 upload: a corrupted part is sent once more; a throttled one halves the parts at a time") {
+TEST_CASE("s3 upload: a corrupted part is sent once more, a throttled one halves the parts at a time") {
   Large s(4);
   s.proxy.add(Fault{.kind = Kind::corrupt_body, .method = "PUT", .target = "partNumber=2"});
   must(s.upload());

@@ -106,7 +106,7 @@ TEST_CASE("s3 errors: each code and status is of the class that says what to do"
   CHECK(!failure_of(answer(200, "<ListBucketResult><Name>&lt;Error</Name></ListBucketResult>")));
 }
 
-TEST_CASE("s3 errors: the words say what failed, what the server said, and what to do; never more than is printable") {
+TEST_CASE("s3 errors: the words say what failed, what the server said, and what to do, never more than is printable") {
   const Error error = to_error(of(403, "RequestTimeTooSkewed"), "s3://bucket", "put a/b");
   CHECK(error.code == 403);
   CHECK(std::string(error.cause) == "clock");

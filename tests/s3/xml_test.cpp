@@ -10,7 +10,7 @@ using namespace tillsync::test;
 
 TEST_SUITE_BEGIN("s3");
 
-TEST_CASE("xml: elements, text, entities, CDATA and comments are read; prefixes and attributes are dropped") {
+TEST_CASE("xml: elements, text, entities, CDATA and comments are read, prefixes and attributes are dropped") {
   const auto root = must(parse_xml(
       "\xef\xbb\xbf<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!-- a comment -->\n"
       "<s3:Error xmlns:s3=\"http://s3.amazonaws.com/doc/2006-03-01/\" a = 'b>c'>\n  "

@@ -310,7 +310,7 @@ TEST_CASE("prune: a snapshot that a backup under way goes on from stays, with it
   CHECK_FALSE(world.is_there(full));
 }
 
-TEST_CASE("prune: several epochs share the windows; what does not belong to a database is left alone") {
+TEST_CASE("prune: several epochs share the windows, what does not belong to a database is left alone") {
   PruneWorld world(2);
   fill(world);
   world.lineage.epoch = 4;

@@ -13,6 +13,7 @@ namespace tillsync::s3 {
 namespace {
 
 constexpr uint64_t kMiB = 1 << 20;
+constexpr uint64_t kPartSizeMin = 5 * kMiB;  // S3's, of all parts but the last
 constexpr auto kPartGoesWell = std::chrono::seconds(60);
 // S3 ends a request after 15 minutes or so: a part must be through well before, on the worst link.
 constexpr auto kPartIsSlow = std::chrono::seconds(150);
@@ -31,7 +32,6 @@ struct MultipartUpload::Sent {
   };
   std::deque<Slot> slots;  // stay where they are
   std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
-  // Handlers may still run while run() returns with an exception: they hold this, not the Sent.
   struct Ended {
     std::mutex mutex;
     std::condition_variable any;
@@ -39,6 +39,13 @@ struct MultipartUpload::Sent {
   };
   std::shared_ptr<Ended> ended = std::make_shared<Ended>();
   size_t under_way = 0;
+
+  // Requests read the buffers until they end, also when a source or a progress throws.
+  ~Sent() {
+    *cancelled = true;
+    std::unique_lock lock(ended->mutex);
+    while (ended->outcomes.size() < under_way) ended->any.wait(lock);
+  }
 };
 
 MultipartUpload::MultipartUpload(S3Store& store, const std::string& key, ObjectSource& source, UploadJournal& journal,
@@ -123,7 +130,10 @@ Result<void> MultipartUpload::begin() {
   upload_.key = key_;
   upload_.object_size = source_.size();
   const uint64_t needed = (upload_.object_size + kPartsMax - 1) / kPartsMax;
-  upload_.part_size = std::max(store_.options_.part_size, (needed + kMiB - 1) / kMiB * kMiB);
+  uint64_t usual = store_.options_.part_size;
+  if (const uint64_t limit = store_.upload_limit_; limit != 0 && limit * kPartIsSlow.count() < usual)
+    usual = std::min(usual, kPartSizeMin);
+  upload_.part_size = std::max(usual, (needed + kMiB - 1) / kMiB * kMiB);
   upload_.token = store_.new_token();
   upload_.began_at = store_.clock_.now();
   S3Request request{.method = "POST", .key = store_.path_of(key_), .stall_timeout = store_.options_.stall_timeout};
@@ -165,6 +175,8 @@ Result<std::optional<std::vector<UploadPart>>> MultipartUpload::listed_parts() {
     auto page = parse_parts(as_text(outcome.response.body));
     if (!page) return std::move(page).error().with("put " + key_ + ": list its parts");
     all.insert(all.end(), page->parts.begin(), page->parts.end());
+    if (all.size() > kPartsMax)
+      return Error{ErrorKind::corrupt, 0, "put " + key_ + ": the store lists more parts than there can be"};
     if (!page->is_truncated || page->next_marker <= marker) return std::optional(std::move(all));
     marker = page->next_marker;
   }

@@ -199,7 +199,15 @@ S3Outcome S3Client::perform(S3Request request, const std::function<bool()>& mean
     waiting->ended.wait_for(lock, std::chrono::milliseconds(100));
     if (waiting->outcome || !meanwhile) continue;
     lock.unlock();
-    if (!meanwhile()) *cancelled = true;
+    try {
+      if (!meanwhile()) *cancelled = true;
+    } catch (...) {
+      // The request reads the caller's bytes until it ends.
+      *cancelled = true;
+      lock.lock();
+      waiting->ended.wait(lock, [&] { return waiting->outcome.has_value(); });
+      throw;
+    }
     lock.lock();
   }
   return std::move(*waiting->outcome);

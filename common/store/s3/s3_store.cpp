@@ -13,6 +13,7 @@ namespace {
 
 constexpr size_t kKeyBytesMax = 1024;  // of S3, our prefix included
 constexpr uint64_t kProofBytesMax = 64 << 10;
+constexpr int kPagesMax = 10'000;  // of one listing without anything of ours in them
 constexpr size_t kUncertainMax = 10'000;
 constexpr const char* kToken = "x-amz-meta-tillsync-token";
 constexpr const char* kSha256 = "x-amz-meta-tillsync-sha256";
@@ -227,7 +228,7 @@ Result<ObjectPage> S3Store::list(const std::string& prefix, const std::string& s
   limit = std::clamp<size_t>(limit, 1, 1000);
   ObjectPage page;
   std::string token, last = start_after;
-  while (true) {
+  for (int pages = 0; pages < kPagesMax; pages++) {
     S3Request request{.method = "GET", .key = "", .stall_timeout = options_.stall_timeout};
     request.query = {{"list-type", "2"},
                      {"encoding-type", "url"},
@@ -255,6 +256,7 @@ Result<ObjectPage> S3Store::list(const std::string& prefix, const std::string& s
     if (!page.more || page.objects.size() >= limit) return page;
     token = answer->next_token;
   }
+  return Error{ErrorKind::corrupt, 0, client_.where() + ": list " + prefix + ": the store's pages never end"};
 }
 
 Result<void> S3Store::remove(const std::string& key) {

@@ -29,7 +29,7 @@ class S3Store : public ObjectStore {
     uint64_t upload_limit = 0;
     uint64_t part_size = 8 << 20;    // at least 5 MiB; larger for objects of more than 10,000 parts
     uint64_t memory_max = 32 << 20;  // of all parts of one put that are under way
-    std::chrono::milliseconds stall_timeout{30'000};
+    std::chrono::milliseconds stall_timeout{60'000};
     std::chrono::milliseconds complete_timeout{300'000};  // S3 puts the parts together meanwhile
     uint32_t parts_a_page = 1000;                         // of ListParts
   };

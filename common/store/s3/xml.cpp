@@ -168,7 +168,10 @@ class Parser {
       } else if (take("<![CDATA[")) {
         const size_t end = in_.find("]]>", at_);
         if (end == in_.npos) return error("CDATA without an end");
-        out.text += in_.substr(at_, end - at_);
+        const std::string_view whole = in_.substr(at_, end - at_);
+        if (!std::all_of(whole.begin(), whole.end(), [](unsigned char byte) { return is_character(byte); }))
+          return error("a control character");
+        out.text += whole;
         at_ = end + 3;
       } else if (c == '<') {
         TILLSYNC_TRY(element(out.children.emplace_back(), depth + 1));

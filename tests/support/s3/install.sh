@@ -7,9 +7,10 @@ set -euo pipefail
 readonly -a packages=(radosgw ceph-mon ceph-osd swift-proxy swift-account swift-container swift-object memcached openssl)
 readonly policy=/usr/sbin/policy-rc.d
 
+installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true)
 missing=()
 for package in "${packages[@]}"; do
-  [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
+  grep -qx "installed $package" <<<"$installed" || missing+=("$package")
 done
 [[ ${#missing[@]} -eq 0 ]] && exit 0
 
