@@ -334,6 +334,7 @@ void Agent::run() {
   pruner_->stop();
   schedule_->stop();
   runner_->stop();
+  store_->stop();
   for (auto& database : databases_) database->stop();
   shipper_->stop();
   workers_->stop();

@@ -80,16 +80,26 @@ Result<void> SealedStore::prepare() {
   return {};
 }
 
+Result<void> SealedStore::check_sealed(const std::string& key, ObjectSource& source) {
+  TILLSYNC_TRY(prepare());
+  if (is_document(key)) return {};
+  Bytes header(ObjectHeader::kSize);
+  TILLSYNC_LET(const size_t got, source.read(0, header));
+  if (got != header.size() || !looks_sealed(header, terminal_))
+    return Error{ErrorKind::internal, 0, key + ": it is not sealed by this terminal's key, and was not sent"};
+  return {};
+}
+
 Result<void> SealedStore::put(const std::string& key, ObjectSource& source,
                               const std::function<bool(uint64_t)>& progress) {
-  TILLSYNC_TRY(prepare());
-  if (!is_document(key)) {
-    Bytes header(ObjectHeader::kSize);
-    TILLSYNC_LET(const size_t got, source.read(0, header));
-    if (got != header.size() || !looks_sealed(header, terminal_))
-      return Error{ErrorKind::internal, 0, key + ": it is not sealed by this terminal's key, and was not sent"};
-  }
+  TILLSYNC_TRY(check_sealed(key, source));
   return store_->put(key, source, progress);
+}
+
+Result<void> SealedStore::put_resumable(const std::string& key, ObjectSource& source, UploadJournal& journal,
+                                        const std::function<bool(uint64_t)>& progress) {
+  TILLSYNC_TRY(check_sealed(key, source));
+  return store_->put_resumable(key, source, journal, progress);
 }
 
 Result<void> SealedStore::replace(const std::string& key, ByteView bytes) {

@@ -26,6 +26,11 @@ class SealedStore : public ObjectStore {
   ObjectStoreProperties properties() const override { return store_->properties(); }
   Result<void> put(const std::string& key, ObjectSource& source,
                    const std::function<bool(uint64_t)>& progress = nullptr) override;
+  Result<void> put_resumable(const std::string& key, ObjectSource& source, UploadJournal& journal,
+                             const std::function<bool(uint64_t)>& progress = nullptr) override;
+  Result<void> abandon(const std::string& key, UploadJournal& journal) override {
+    return store_->abandon(key, journal);
+  }
   Result<void> replace(const std::string& key, ByteView bytes) override;
   Result<size_t> read(const std::string& key, uint64_t offset, MutableBytes out) override {
     return store_->read(key, offset, out);
@@ -38,8 +43,11 @@ class SealedStore : public ObjectStore {
   Result<void> remove_unfinished(const std::string& prefix, Timestamp before) override {
     return store_->remove_unfinished(prefix, before);
   }
+  void set_upload_limit(uint64_t bytes_per_second) override { store_->set_upload_limit(bytes_per_second); }
+  void stop() override { store_->stop(); }
 
  private:
+  Result<void> check_sealed(const std::string& key, ObjectSource& source);
   Result<void> put_statements();
   Result<void> probe();
   std::unique_ptr<ObjectStore> store_;

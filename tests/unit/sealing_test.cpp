@@ -6,6 +6,7 @@
 #include "crypto/sealed_store.h"
 #include "crypto/words.h"
 #include "ports/object_keys.h"
+#include "ports/upload_journal.h"
 #include "snapshot/pack_reader.h"
 #include "snapshot/pack_writer.h"
 #include "support/documented_examples.h"
@@ -312,7 +313,16 @@ TEST_SUITE("sealing") {
   TEST_CASE("sealed store: statements and a probe come first, and nothing passes that is not sealed") {
     // A store that opens what it is given, as one with a mistaken decorator would.
     struct Transparent : MemoryObjectStore {
-      bool opens = false;
+      bool opens = false, stopped = false;
+      int resumable = 0;
+      uint64_t limit = 0;
+      Result<void> put_resumable(const std::string& key, ObjectSource& source, UploadJournal&,
+                                 const std::function<bool(uint64_t)>& progress) override {
+        resumable++;
+        return put(key, source, progress);
+      }
+      void set_upload_limit(uint64_t bytes_per_second) override { limit = bytes_per_second; }
+      void stop() override { stopped = true; }
       Result<size_t> read(const std::string& key, uint64_t offset, MutableBytes out) override {
         TILLSYNC_LET(size_t got, MemoryObjectStore::read(key, offset, out));
         const std::string_view text = "tillsync probe: whoever can read this in the store must not go on";
@@ -341,6 +351,17 @@ TEST_SUITE("sealing") {
       must(store.put(key, good));
       CHECK(seen.content(keys::terminal_json(terminal)) == own.statements[0]);
       CHECK(seen.keys().size() == 3);  // and the probe
+    }
+    SUBCASE("what a store can do beyond a put is not lost, and guarded as well") {
+      MemoryUploadJournal journal;
+      CHECK(kind_of(store.put_resumable(key, bad, journal)) == ErrorKind::internal);
+      CHECK(seen.resumable == 0);
+      must(store.put_resumable(key, good, journal));
+      CHECK(seen.resumable == 1);
+      store.set_upload_limit(7);
+      CHECK(seen.limit == 7);
+      store.stop();
+      CHECK(seen.stopped);
     }
     SUBCASE("what arrives is not ciphertext") {
       seen.opens = true;
