@@ -102,7 +102,7 @@ void cpu(double seconds) {
 
 // A shop with a history of so many MB, which nothing compresses.
 void fill(World& world, int64_t megabytes) {
-  auto db = must(Connection::open(world.db, SQLITE_OPEN_READWRITE));
+  auto db = world.application();
   must(db.execute(
       "PRAGMA busy_timeout=60000; PRAGMA synchronous=OFF; CREATE TABLE history(id INTEGER PRIMARY KEY, body)"));
   auto insert =

@@ -200,7 +200,7 @@ class WorkflowKills {
       "[retention]\nlast = 4\nhourly = 1\ndaily = 1\nweekly = 1\nmonthly = 1\nlog = \"1h\"\n";
 
   void fill(int megabytes) {
-    auto db = must(Connection::open(world.db, SQLITE_OPEN_READWRITE));
+    auto db = world.application();
     must(
         db.execute("PRAGMA busy_timeout=60000; PRAGMA synchronous=OFF; "
                    "CREATE TABLE history(id INTEGER PRIMARY KEY, body)"));
@@ -214,7 +214,7 @@ class WorkflowKills {
 
   // Some of the large table changes, so that snapshots have something to hold.
   void change_history() {
-    auto db = must(Connection::open(world.db, SQLITE_OPEN_READWRITE));
+    auto db = world.application();
     must(db.execute("PRAGMA busy_timeout=60000; PRAGMA synchronous=OFF"));
     const auto rows = static_cast<uint64_t>(must(db.query_integer("SELECT max(id) FROM history")));
     const uint64_t from = random_.below(rows);

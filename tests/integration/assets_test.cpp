@@ -12,7 +12,7 @@ using namespace tillsync::test;
 namespace {
 
 void run(World& world, const std::string& sql) {
-  auto connection = must(Connection::open(world.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+  auto connection = world.application();
   must(connection.execute("PRAGMA busy_timeout = 60000; PRAGMA journal_mode = WAL"));
   must(connection.execute(sql));
 }

@@ -68,7 +68,7 @@ TEST_SUITE_BEGIN("integration");
 TEST_CASE("restore in place: to a moment with an application attached, undone, and undone again") {
   InPlace world;
   world.trade();
-  auto app = must(Connection::open(world.db, SQLITE_OPEN_READWRITE));
+  auto app = world.application();
   auto count = must(app.prepare("SELECT count(*) FROM orders"));
   REQUIRE(must(count.step()));
   const int64_t orders_now = count.integer(0);
@@ -133,7 +133,7 @@ TEST_CASE("restore in place: a till that does not let go is named, and nothing i
   InPlace world;
   world.trade();
   {
-    auto app = must(Connection::open(world.db, SQLITE_OPEN_READWRITE));
+    auto app = world.application();
     must(app.execute("BEGIN IMMEDIATE; UPDATE sale_counter SET n=n"));
     Json begun = world.call("restore", {{"in_place", true}, {"transaction", world.transaction}});
     world.until("it waits", [&] {
@@ -167,7 +167,7 @@ TEST_CASE("restore in place: what does not hold what was proven, after the commi
   world.trade();
   Json begun;
   {
-    auto app = must(Connection::open(world.db, SQLITE_OPEN_READWRITE));
+    auto app = world.application();
     must(app.execute("BEGIN IMMEDIATE"));
     begun = world.call("restore", {{"in_place", true}, {"transaction", world.transaction}});
     world.until("it is proven and waits", [&] {
@@ -253,7 +253,7 @@ TEST_CASE("restore in place: an agent that is stopped while the log is replayed 
 
 TEST_CASE("restore in place: an older schema is brought forward by the steps of IT, a newer one is refused") {
   InPlace world;
-  auto app = must(Connection::open(world.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+  auto app = world.application();
   must(
       app.execute("PRAGMA journal_mode=WAL; PRAGMA user_version=1; CREATE TABLE t(id INTEGER PRIMARY KEY, name);"
                   "INSERT INTO t VALUES(1, 'tea'), (2, 'milk')"));

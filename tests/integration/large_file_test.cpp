@@ -17,7 +17,7 @@ TEST_CASE("rows on both sides of the page that holds the lock bytes: captured, i
   make_lock_byte_database(world.db, kPageSize);
   world.start_agent();
   world.back_up("full");
-  auto app = must(Connection::open(world.db, SQLITE_OPEN_READWRITE));
+  auto app = world.application();
   must(app.execute("PRAGMA busy_timeout = 5000; PRAGMA synchronous = OFF"));
   auto change = [&](int round) {
     std::string n = std::to_string(round);
@@ -43,7 +43,7 @@ TEST_CASE("1,000,000 rows in one transaction: captured within the memory a small
   const char* given = std::getenv("ASAN_OPTIONS");
   REQUIRE(::setenv("ASAN_OPTIONS", (std::string(given ? given : "") + ":quarantine_size_mb=1").c_str(), 1) == 0);
   World world;
-  auto app = must(Connection::open(world.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+  auto app = world.application();
   must(
       app.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA busy_timeout=5000;"
                   "CREATE TABLE t(id INTEGER PRIMARY KEY, v)"));

@@ -8,7 +8,7 @@ namespace {
 
 // As another program of the till writes.
 void run(World& world, const std::string& sql) {
-  auto connection = must(Connection::open(world.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+  auto connection = world.application();
   must(connection.execute("PRAGMA busy_timeout = 60000; PRAGMA journal_mode = WAL"));
   must(connection.execute(sql));
 }
@@ -69,7 +69,7 @@ TEST_CASE("a transaction over ATTACHed databases names the other one in both log
   const std::string stock = world.folder / "stock.db";
   world.write_config("", "[[database]]\nname = \"stock\"\npath = \"" + stock + "\"\n");
   run(world, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
-  auto app = must(Connection::open(world.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+  auto app = world.application();
   must(app.execute("PRAGMA busy_timeout = 60000; ATTACH '" + stock +
                    "' AS stock; PRAGMA stock.journal_mode = WAL; "
                    "CREATE TABLE stock.s(id INTEGER PRIMARY KEY, v)"));

@@ -15,7 +15,7 @@ struct Shelf {
   World& world;
   Connection app;
   explicit Shelf(World& w) : world(w) {
-    app = must(Connection::open(world.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+    app = world.application();
     must(
         app.execute("PRAGMA page_size=1024; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
                     "CREATE TABLE shelf(id INTEGER PRIMARY KEY, v TEXT);"

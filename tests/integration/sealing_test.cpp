@@ -30,7 +30,7 @@ struct SealedTill : World {
   }
   void keys(const std::string& more) { write_config("[keys]\nrecovery = \"" + recovery + ".pub\"\n" + more); }
   void run(const std::string& sql) {
-    auto connection = must(Connection::open(db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+    auto connection = application();
     must(connection.execute(sql));
   }
   void sell() {

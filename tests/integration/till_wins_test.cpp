@@ -10,7 +10,7 @@ using Steady = std::chrono::steady_clock;
 
 // An application of its own kind: one connection, patient as SQLite's documentation says.
 Connection application(World& world) {
-  auto connection = must(Connection::open(world.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+  auto connection = world.application();
   must(connection.execute("PRAGMA busy_timeout = 5000"));
   return connection;
 }

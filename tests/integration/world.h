@@ -135,6 +135,13 @@ struct World {
   }
 
   Uuid terminal() { return must(Uuid::parse(call("store.info")["terminal_id"].get<std::string>())); }
+  // As the till's application opens it. Like every database that more than one process opens, it needs a busy timeout:
+  // whoever opens it first, an agent that starts too, holds it for an instant while it makes the wal-index.
+  Connection application() {
+    auto connection = must(Connection::open(db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+    must(connection.execute("PRAGMA busy_timeout = 60000"));
+    return connection;
+  }
   // As another program of the till reads: patient while the application opens, closes or changes the journal mode.
   Connection reader() {
     auto connection = must(Connection::open(db, SQLITE_OPEN_READONLY));
