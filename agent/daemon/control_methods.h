@@ -32,6 +32,7 @@ class ControlMethods {
   Json database_status(FollowedDatabase& database, Json& problems);
   Json drill_status(Json& problems);
   Result<Json> last_verified(Json& problems);
+  Result<void> workflow_problems(Json& problems);
   Agent& agent_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -7,6 +7,9 @@
 namespace tillsync {
 
 namespace {
+// A restore is asked for by a person, who was told; a day later it is history.
+constexpr std::chrono::hours kFailedRestoreShown{24};
+
 Json time_or_null(const std::optional<Timestamp>& t) { return t ? Json(to_rfc3339(*t)) : Json(nullptr); }
 Json problem(const std::string& code, const std::string& what, const std::string& remedy) {
   return {{"code", code}, {"text", what}, {"remedy", remedy}};
@@ -120,6 +123,42 @@ Result<Json> ControlMethods::last_verified(Json& problems) {
               {"sequence", newest.integer(2)}};
 }
 
+// What failed and was not made good since, and what waits for its next try. A drill has its own problem, and a part is
+// said by its whole.
+Result<void> ControlMethods::workflow_problems(Json& problems) {
+  auto db = agent_.state_->lease();
+  // The newest of its kind that ended by itself: one that a person cancelled says nothing.
+  TILLSYNC_LET(
+      auto rows,
+      db->prepare("WITH w AS (SELECT *, data->>'$.database' AS db, max(id) FILTER (WHERE status IN ('COMPLETED', "
+                  "'FAILED')) OVER (PARTITION BY type, data->>'$.database') AS newest FROM workflows WHERE type IN "
+                  "('BACKUP', 'RESTORE') AND NOT coalesce(data->>'$.drill', 0)) SELECT uuid, type, status, db, error, "
+                  "completed_at, not_before FROM w WHERE (status='FAILED' AND id=newest AND (type='BACKUP' OR "
+                  "completed_at>?)) OR (status IN ('PENDING', 'IN_PROGRESS') AND error IS NOT NULL) ORDER BY id"));
+  const Timestamp now = agent_.ports_.clock->now();
+  rows.bind(1, to_ms(now - kFailedRestoreShown));
+  while (true) {
+    TILLSYNC_LET(bool row, rows.step());
+    if (!row) break;
+    const bool is_backup = rows.text(1) == "BACKUP";
+    const std::string what = rows.text(3) + ": " + (is_backup ? "the backup" : "the restore");
+    const std::string why = rows.is_null(4) ? "no reason was kept" : rows.text(4);
+    if (rows.text(2) != "FAILED") {
+      const Timestamp again = from_ms(rows.integer(6));
+      problems.push_back(problem(
+          is_backup ? "backup" : "restore",
+          what + " waits and tries again" + (again > now ? " at " + to_rfc3339(again) : "") + ": " + why,
+          "it goes on by itself as soon as that is mended; 'tillsync cancel " + rows.text(0) + "' gives it up"));
+    } else {
+      problems.push_back(problem(is_backup ? "backup" : "restore",
+                                 what + " of " + to_rfc3339(from_ms(rows.integer(5))) + " failed: " + why,
+                                 is_backup ? "mend that, then make another: 'tillsync backup --wait'"
+                                           : "mend that, then ask for it again; 'tillsync workflows' shows each step"));
+    }
+  }
+  return {};
+}
+
 Result<Json> ControlMethods::status() {
   Json problems = Json::array(), databases = Json::array();
   for (auto& database : agent_.databases_) databases.push_back(database_status(*database, problems));
@@ -172,6 +211,7 @@ Result<Json> ControlMethods::status() {
   }
   Json drill = drill_status(problems);
   TILLSYNC_LET(snapshots["last_verified"], last_verified(problems));
+  TILLSYNC_TRY(workflow_problems(problems));
   Json workflow = nullptr;
   if (auto p = agent_.engine_->progress())
     workflow = {{"uuid", p->workflow.str()},
