@@ -234,6 +234,18 @@ void Terminal::arm(uint64_t n, Crash how) {
   if (how == Crash::kill) files.fail_at(n, ErrorKind::internal, true);
 }
 
+void Terminal::arm_at(std::function<bool(const std::string& call)> is_last, Crash how) {
+  files.reset();
+  crashed_ = false;
+  files.on_call([this, is_last = std::move(is_last), how](const std::string& now) -> std::optional<ErrorKind> {
+    if (!crashed_ && is_last(now)) {
+      crashed_ = true;
+      if (how != Crash::kill) memory.cut_power();
+    }
+    return crashed_ && how == Crash::kill ? std::optional(ErrorKind::internal) : std::nullopt;
+  });
+}
+
 void Terminal::after_crash(Crash how, SeededRandom& loss) {
   // A computer without power has no application either.
   if (how != Crash::kill) app.close();

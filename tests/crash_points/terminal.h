@@ -42,6 +42,7 @@ class AgentProcess {
   WorkflowEngine& engine() { return *engine_; }
   RestoreWorkflow& restores() { return *restores_; }
   Pruner& pruner() { return *pruner_; }
+  const Services& services() const { return services_; }
   const FileVfs& vfs() const { return vfs_; }
   FollowedDatabase& database() { return *database_; }
   Lineage lineage() const { return database_->lineage(); }
@@ -95,6 +96,8 @@ class Terminal {
 
   // From here on calls are counted; call n is the last one of the agent, or of the machine.
   void arm(uint64_t n, Crash how);
+  // The first call of which that is true is the last one: "remove /till/agent/spool/...".
+  void arm_at(std::function<bool(const std::string& call)> is_last, Crash how);
   bool crashed() const { return crashed_; }
   // Takes down what is left and lets the next start begin.
   void after_crash(Crash how, SeededRandom& random);
