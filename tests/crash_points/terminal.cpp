@@ -61,6 +61,7 @@ Result<void> AgentProcess::open() {
   restores_ = std::make_unique<RestoreWorkflow>(services_, all, *shipper_);
   pruner_ =
       std::make_unique<Pruner>(services_, std::vector<Pruner::Database>{{database_->id(), database_->config().name}});
+  pruner_->pin_also([this](const std::string& database) { return restores_->pinned(database); });
   engine_ = std::make_unique<WorkflowEngine>(*state_, terminal_.clock, terminal_.random);
   backups_->define(*engine_);
   restores_->define(*engine_);
