@@ -103,6 +103,10 @@ void FaultyFileSystem::on_call(Watcher watcher) {
   plan_->watcher = std::move(watcher);
 }
 
+Result<void> FaultyFileSystem::call(const std::string& what, const std::string& path) {
+  return plan_->call(what, path);
+}
+
 void FaultyFileSystem::reset() {
   std::lock_guard lock(plan_->mutex);
   plan_->calls = plan_->fail_at = plan_->hook_at = 0;

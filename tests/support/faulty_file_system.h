@@ -26,6 +26,8 @@ class FaultyFileSystem : public FileSystem {
   // Asked before every call, in its words ("sync /state/state.db-wal"): an error it gives is the call's.
   using Watcher = std::function<std::optional<ErrorKind>(const std::string& call)>;
   void on_call(Watcher watcher);
+  // A call of another port, counted with these and failed like them.
+  Result<void> call(const std::string& what, const std::string& path);
   void reset();
   uint64_t calls() const;
   // What call n was, to say it when a test fails: "sync /state/state.db-wal". Empty before any failed.
