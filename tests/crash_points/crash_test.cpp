@@ -17,7 +17,8 @@ constexpr uint64_t kSample = 20;
 
 class Crashes {
  public:
-  explicit Crashes(const std::string& name) : story_(story(name)) {
+  explicit Crashes(const std::string& name, bool names_can_change_places = true)
+      : story_(story(name)), names_can_change_places_(names_can_change_places) {
     spdlog::set_level(spdlog::level::off);
     seed_ = SeededRandom::seed_of_this_run();
     story_->prepare(base_);
@@ -71,6 +72,7 @@ class Crashes {
     made->copy_from(base_);
     made->open_application();
     made->count_folders();
+    made->names_can_change_places = names_can_change_places_;
     return made;
   }
 
@@ -163,6 +165,7 @@ class Crashes {
   }
 
   std::unique_ptr<Story> story_;
+  bool names_can_change_places_;
   Terminal base_{1234};
   uint64_t seed_ = 0, calls_ = 0, twice_ = 0, new_at_crash_ = 0;
   std::vector<uint64_t> asset_calls_;
@@ -182,7 +185,10 @@ TEST_CASE("crash points: a restore in place goes on from any call, and leaves ol
 }
 TEST_CASE(
     "crash points: the file assets of a restore in place are put back from any call, and what is not of them stays") {
-  Crashes("restore in place").all_of_assets();
+  bool names_can_change_places = true;
+  SUBCASE("in one step") {}
+  SUBCASE("in two, where the file system can't exchange names") { names_can_change_places = false; }
+  Crashes("restore in place", names_can_change_places).all_of_assets();
 }
 TEST_CASE("crash points: an undo goes on from any call, and leaves old or new") { Crashes("undo").all(); }
 TEST_CASE("crash points: a prune that was ended at any call is finished by the next") { Crashes("prune").all(); }

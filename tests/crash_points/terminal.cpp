@@ -235,6 +235,7 @@ void Terminal::count_folders() {
   folders.before = [this](const std::string& call, const std::string& name) -> Result<void> {
     TILLSYNC_TRY(files.call("assets: " + call, name));
     if (crashed_) return Error{ErrorKind::internal, 0, "the power is gone"};
+    if (call == "exchange" && !names_can_change_places) return Error{ErrorKind::usage, 0, "it can't exchange names"};
     return {};
   };
 }

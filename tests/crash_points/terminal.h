@@ -97,6 +97,7 @@ class Terminal {
 
   // Calls of the folders of assets count as those of the file port do.
   void count_folders();
+  bool names_can_change_places = true;  // of the file system of the assets
   // From here on calls are counted; call n is the last one of the agent, or of the machine.
   void arm(uint64_t n, Crash how);
   // The first call of which that is true is the last one: "remove /till/agent/spool/...".
