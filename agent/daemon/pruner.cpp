@@ -164,7 +164,7 @@ bool Pruner::may_go_on() const { return !stopping_ && (!services_.plans || servi
 
 // Of a backup that was not packed yet nothing but where it goes on from is decided.
 Result<void> Pruner::add_pins(const Database& database, PruneRequest& request) {
-  if (pinned_) request.pinned_snapshots.merge(pinned_(database.name));
+  if (pinned_) request.replayed_snapshots = pinned_(database.name);
   auto db = services_.state->lease();
   TILLSYNC_LET(auto steps, db->prepare("SELECT s.step_type, s.data FROM workflow_steps s JOIN workflows w ON "
                                        "w.id=s.workflow_id JOIN backup_sessions b ON b.workflow_uuid=w.uuid WHERE "

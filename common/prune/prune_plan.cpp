@@ -33,6 +33,8 @@ class Planner {
     rules.apply_windows(request_.policy);
     for (auto& uuid : request_.pinned_snapshots)
       if (find(uuid)) rules.keep(uuid, "a backup under way goes on from it");
+    for (auto& uuid : request_.replayed_snapshots)
+      if (find(uuid)) rules.keep(uuid, "a restore under way goes by it");
     for (auto& one : plan_.lineages) TILLSYNC_TRY(plan_log(one, rules));
     auto closed = rules.close_chains();
     if (!closed) {
@@ -135,6 +137,7 @@ class Planner {
           TILLSYNC_LET(barriers, log.barriers(keep_from));
           rules.keep_for_log(one.lineage.epoch, since, barriers);
         }
+        keep_from = std::min(keep_from, first_replayed(one.lineage.epoch, log));
       }
       return cut(one, log, keep_from);
     }();
@@ -148,6 +151,17 @@ class Planner {
         if (p.epoch == one.lineage.epoch) rules.keep(p.uuid, "its log can't be read");
     }
     return {};
+  }
+
+  // Up to which moment is not asked: a restore does not last, and the next prune comes.
+  size_t first_replayed(uint64_t epoch, const LogWindow& log) const {
+    size_t first = log.segments().size();
+    for (auto& uuid : request_.replayed_snapshots) {
+      const KnownSnapshot* snapshot = find(uuid);
+      if (snapshot && snapshot->point.epoch == epoch)
+        first = std::min(first, log.first_reaching(snapshot->point.sequence + 1));
+    }
+    return first;
   }
 
   Result<void> cut(LineagePrune& one, LogWindow& log, size_t keep_from) {

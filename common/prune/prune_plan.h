@@ -32,6 +32,8 @@ struct PruneRequest {
   // What backups under way count on: snapshots they go on from, packs they refer to.
   std::set<Uuid> pinned_snapshots;
   std::set<std::string> pinned_packs;
+  // What restores under way go by: it stays, and the log that follows it.
+  std::set<Uuid> replayed_snapshots;
   std::function<bool()> is_wanted;  // asked now and then; false: stop with cancelled
 };
 

@@ -10,6 +10,9 @@ namespace tillsync {
 namespace {
 
 constexpr size_t kNotesMax = 20;
+// Beside the target: <name>.<digits>.tillsync-new
+constexpr size_t kTagDigits = 8;
+constexpr std::string_view kNew = ".tillsync-new", kOld = ".tillsync-old";
 
 NodeAttributes attributes_of(const AssetEntry& entry, bool owners) {
   NodeAttributes attributes{entry.mode, entry.mtime_ns, {}};
@@ -216,6 +219,20 @@ class Carrier {
   std::vector<std::string>& notes_;
 };
 
+// Where two names can't change places, an end between the renames of swap() left the content before under its other
+// name and nothing under its own: it goes back, for what is to stay of it. Of several nobody knows which it was.
+Result<void> take_back(Folder& parent, const std::string& name) {
+  auto there = parent.stat(name);
+  if (there || there.error().kind != ErrorKind::not_found) return {};
+  TILLSYNC_LET(auto names, parent.names());
+  std::vector<std::string> old;
+  for (auto& one : names)
+    if (one.starts_with(name + ".") && one.ends_with(kOld) && one.size() == name.size() + 1 + kTagDigits + kOld.size())
+      old.push_back(one);
+  if (old.size() != 1) return {};
+  return parent.rename(old[0], parent, name, Folder::Rename::to_free_name);
+}
+
 }  // namespace
 
 Result<StagedAsset> StagedAsset::stage(ObjectStore& store, Folders& folders, FileSystem& files, Random& random,
@@ -227,6 +244,7 @@ Result<StagedAsset> StagedAsset::stage(ObjectStore& store, Folders& folders, Fil
     return Error{ErrorKind::usage, 0, target + ": an absolute path of a folder was expected"};
   const std::string name = target.substr(slash + 1), holder = slash == 0 ? "/" : target.substr(0, slash);
   TILLSYNC_LET(auto parent, folders.open(holder));
+  if (options.keep_others) TILLSYNC_TRY(take_back(*parent, name));
   auto there = parent->stat(name);
   if (there && there->type != FileType::directory)
     return Error{ErrorKind::conflict, 0, target + ": it is no folder, so no asset is put in its place"};
@@ -235,11 +253,11 @@ Result<StagedAsset> StagedAsset::stage(ObjectStore& store, Folders& folders, Fil
     return Error{ErrorKind::no_space, 0,
                  holder + ": asset '" + asset.name + "' needs " + std::to_string(asset.bytes) + " bytes, " +
                      std::to_string(free) + " are free"};
-  std::array<uint8_t, 4> bits;
+  std::array<uint8_t, kTagDigits / 2> bits;
   random.fill(bits);
-  const std::string beside = name + "." + to_hex(bits) + ".tillsync-";
-  StagedAsset staged(std::move(parent), name, beside + "new", beside + "old", asset, options.keep_others,
-                     options.off_limits);
+  const std::string beside = name + "." + to_hex(bits);
+  StagedAsset staged(std::move(parent), name, beside + std::string(kNew), beside + std::string(kOld), asset,
+                     options.keep_others, options.off_limits);
   auto build = [&]() -> Result<void> {
     TILLSYNC_TRY(check_tree_object(store, terminal, asset.tree->sha256, asset.tree->size));
     TILLSYNC_LET(auto tree, AssetTreeReader::open(store, terminal, asset.tree->sha256, asset.tree->size));

@@ -11,105 +11,17 @@
 #include "assets/asset_capture.h"
 #include "assets/asset_verifier.h"
 #include "platform/linux/file_system_linux.h"
-#include "platform/linux/folder_linux.h"
 #include "ports/object_keys.h"
 #include "restore/assets.h"
 #include "sqlite/file_vfs.h"
 #include "support/fake_clock.h"
+#include "support/hooked_folders.h"
 #include "support/memory_object_store.h"
 #include "support/results.h"
 #include "support/seeded_random.h"
 #include "support/temporary_directory.h"
 
 namespace tillsync::test {
-
-// Real folders in which something happens at a call: `before(call, name)` runs first, and its error is the answer.
-// Calls: "stat", "open", "read" (each time bytes of the file are asked for), "folder", "names"; "exchange" and "rename"
-// with the new name.
-class HookedFolders : public Folders {
- public:
-  using Hook = std::function<Result<void>(const std::string& call, const std::string& name)>;
-  Hook before = [](const std::string&, const std::string&) -> Result<void> { return {}; };
-  Result<std::unique_ptr<Folder>> open(const std::string& path) override;
-
- private:
-  LinuxFolders inner_;
-};
-
-class HookedFile : public File {
- public:
-  HookedFile(std::unique_ptr<File> inner, HookedFolders& hooks, std::string name)
-      : inner_(std::move(inner)), hooks_(hooks), name_(std::move(name)) {}
-  Result<size_t> read(uint64_t offset, MutableBytes out) override {
-    TILLSYNC_TRY(hooks_.before("read", name_));
-    return inner_->read(offset, out);
-  }
-  Result<void> write(uint64_t offset, ByteView bytes) override { return inner_->write(offset, bytes); }
-  Result<void> truncate(uint64_t size) override { return inner_->truncate(size); }
-  Result<void> sync() override { return inner_->sync(); }
-  Result<uint64_t> size() override { return inner_->size(); }
-  Result<void> lock() override { return inner_->lock(); }
-
- private:
-  std::unique_ptr<File> inner_;
-  HookedFolders& hooks_;
-  std::string name_;
-};
-
-class HookedFolder : public Folder {
- public:
-  HookedFolder(std::unique_ptr<Folder> inner, HookedFolders& hooks, std::string name)
-      : inner_(std::move(inner)), hooks_(hooks), name_(std::move(name)) {}
-  Result<NodeInfo> info() override { return inner_->info(); }
-  Result<std::vector<std::string>> names() override {
-    TILLSYNC_TRY(hooks_.before("names", name_));
-    return inner_->names();
-  }
-  Result<NodeInfo> stat(const std::string& name) override {
-    TILLSYNC_TRY(hooks_.before("stat", name));
-    return inner_->stat(name);
-  }
-  Result<OpenedFile> open_file(const std::string& name) override {
-    TILLSYNC_TRY(hooks_.before("open", name));
-    TILLSYNC_LET(auto opened, inner_->open_file(name));
-    opened.file = std::make_unique<HookedFile>(std::move(opened.file), hooks_, name);
-    return opened;
-  }
-  Result<std::unique_ptr<Folder>> open_folder(const std::string& name) override {
-    TILLSYNC_TRY(hooks_.before("folder", name));
-    TILLSYNC_LET(auto folder, inner_->open_folder(name));
-    return std::unique_ptr<Folder>(std::make_unique<HookedFolder>(std::move(folder), hooks_, name));
-  }
-  Result<std::string> read_link(const std::string& name) override { return inner_->read_link(name); }
-  Result<std::unique_ptr<File>> make_file(const std::string& name) override { return inner_->make_file(name); }
-  Result<std::unique_ptr<Folder>> make_folder(const std::string& name) override { return inner_->make_folder(name); }
-  Result<void> make_link(const std::string& name, const std::string& target) override {
-    return inner_->make_link(name, target);
-  }
-  Result<void> set_attributes(const std::string& name, const NodeAttributes& attributes) override {
-    return inner_->set_attributes(name, attributes);
-  }
-  Result<void> rename(const std::string& name, Folder& to, const std::string& to_name, Rename how) override {
-    TILLSYNC_TRY(hooks_.before(how == Rename::exchange ? "exchange" : "rename", to_name));
-    return inner_->rename(name, *dynamic_cast<HookedFolder&>(to).inner_, to_name, how);
-  }
-  Result<void> add_name(const std::string& name, Folder& to, const std::string& to_name) override {
-    return inner_->add_name(name, *dynamic_cast<HookedFolder&>(to).inner_, to_name);
-  }
-  Result<void> remove(const std::string& name) override { return inner_->remove(name); }
-  Result<void> sync() override { return inner_->sync(); }
-  Result<void> sync_all() override { return inner_->sync_all(); }
-
- private:
-  std::unique_ptr<Folder> inner_;
-  HookedFolders& hooks_;
-  std::string name_;
-};
-
-inline Result<std::unique_ptr<Folder>> HookedFolders::open(const std::string& path) {
-  TILLSYNC_LET(auto folder, inner_.open(path));
-  return std::unique_ptr<Folder>(std::make_unique<HookedFolder>(std::move(folder), *this, path));
-}
 
 // Everything below a folder that a restore has to bring back, a line each: what it is, mode, owner, time, content.
 inline std::vector<std::string> described(const std::string& root) {

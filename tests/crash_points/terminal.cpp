@@ -61,6 +61,7 @@ Result<void> AgentProcess::open() {
   restores_ = std::make_unique<RestoreWorkflow>(services_, all, *shipper_);
   pruner_ =
       std::make_unique<Pruner>(services_, std::vector<Pruner::Database>{{database_->id(), database_->config().name}});
+  pruner_->pin_also([this](const std::string& database) { return restores_->pinned(database); });
   engine_ = std::make_unique<WorkflowEngine>(*state_, terminal_.clock, terminal_.random);
   backups_->define(*engine_);
   restores_->define(*engine_);
@@ -146,11 +147,11 @@ Terminal::Terminal(uint64_t seed) : random(seed) {
   database.path = kDatabase;
   database.migrations = kMigrations;
   config.databases.push_back(database);
-  config.assets.push_back({.name = "receipts", .path = asset_folder.path()});
+  config.assets.push_back({.name = "receipts", .path = asset_folder, .include = {"**/*.txt", "*.png"}});
   config.store.url = std::string("file://") + kStore;
   config.limits.min_free = 0;
   // Its free space is asked for through the file port.
-  memory.add_directory(directory_of(asset_folder.path()));
+  memory.add_directory(asset_parent.path());
 }
 
 Terminal::~Terminal() {
@@ -175,13 +176,17 @@ void Terminal::install() {
   run(numbers(200) + "INSERT INTO sale SELECT 'old-' || n, n, n, hex(zeroblob(60 + n % 9)) FROM g");
   write_asset("first.txt", "receipt 1");
   write_asset("logo.png", std::string(3000, 'x'));
+  write_asset("old/receipt.txt", "receipt 0");
+  // Not of the asset: they stay whatever is restored.
+  write_asset("printer.conf", "front");
+  write_asset("old/notes", "of the owner");
 }
 
 void Terminal::copy_from(const Terminal& other) {
   memory.copy_from(other.memory);
-  memory.add_directory(directory_of(asset_folder.path()));
+  memory.add_directory(asset_parent.path());
   clock.jump_to(const_cast<FakeClock&>(other.clock).now());
-  for (auto& entry : std::filesystem::directory_iterator(asset_folder.path())) std::filesystem::remove_all(entry);
+  for (auto& entry : std::filesystem::directory_iterator(asset_parent.path())) std::filesystem::remove_all(entry);
   for (auto& [name, text] : other.assets()) write_asset(name, text);
   config.retention = other.config.retention;
 }
@@ -200,7 +205,8 @@ void Terminal::sell(int number) {
 }
 
 void Terminal::write_asset(const std::string& name, const std::string& text) {
-  const std::string path = asset_folder / name;
+  const std::string path = asset_folder + "/" + name;
+  std::filesystem::create_directories(directory_of(path));
   std::ofstream(path, std::ios::binary) << text;
   // Older than two seconds by the agent's clock: what was read is remembered.
   std::filesystem::last_write_time(path, std::filesystem::file_time_type::clock::now() - std::chrono::days(800));
@@ -208,9 +214,10 @@ void Terminal::write_asset(const std::string& name, const std::string& text) {
 
 std::map<std::string, std::string> Terminal::assets() const {
   std::map<std::string, std::string> all;
-  for (auto& entry : std::filesystem::directory_iterator(asset_folder.path())) {
+  for (auto& entry : std::filesystem::recursive_directory_iterator(asset_folder)) {
+    if (!entry.is_regular_file()) continue;
     std::ifstream in(entry.path(), std::ios::binary);
-    all[entry.path().filename()] = std::string(std::istreambuf_iterator<char>(in), {});
+    all[entry.path().lexically_relative(asset_folder)] = std::string(std::istreambuf_iterator<char>(in), {});
   }
   return all;
 }
@@ -224,6 +231,15 @@ Content Terminal::live() {
   return content;
 }
 
+void Terminal::count_folders() {
+  folders.before = [this](const std::string& call, const std::string& name) -> Result<void> {
+    TILLSYNC_TRY(files.call("assets: " + call, name));
+    if (crashed_) return Error{ErrorKind::internal, 0, "the power is gone"};
+    if (call == "exchange" && !names_can_change_places) return Error{ErrorKind::usage, 0, "it can't exchange names"};
+    return {};
+  };
+}
+
 void Terminal::arm(uint64_t n, Crash how) {
   files.reset();
   crashed_ = false;
@@ -232,6 +248,18 @@ void Terminal::arm(uint64_t n, Crash how) {
     if (how != Crash::kill) memory.cut_power();
   });
   if (how == Crash::kill) files.fail_at(n, ErrorKind::internal, true);
+}
+
+void Terminal::arm_at(std::function<bool(const std::string& call)> is_last, Crash how) {
+  files.reset();
+  crashed_ = false;
+  files.on_call([this, is_last = std::move(is_last), how](const std::string& now) -> std::optional<ErrorKind> {
+    if (!crashed_ && is_last(now)) {
+      crashed_ = true;
+      if (how != Crash::kill) memory.cut_power();
+    }
+    return crashed_ && how == Crash::kill ? std::optional(ErrorKind::internal) : std::nullopt;
+  });
 }
 
 void Terminal::after_crash(Crash how, SeededRandom& loss) {

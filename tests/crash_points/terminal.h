@@ -2,7 +2,8 @@
 //
 // Purpose: the agent's own classes, put together as agent/daemon/agent.cpp does it, over a file system that counts
 // calls. The followed database is in the same file system, and its application is a process of its own: it lives on
-// when the agent is killed, and not when the power goes. File assets are read from, and put back into, a real folder.
+// when the agent is killed, and not when the power goes. File assets are read from, and put back into, a real folder,
+// which loses nothing with the power.
 // Fault model: a kill is every call from the Nth on failing, the Nth half done if it is a write; a loss of power is
 // what MemoryFileSystem says. Threads: one.
 #pragma once
@@ -10,9 +11,9 @@
 #include "agent/daemon/backup_workflow.h"
 #include "agent/daemon/pruner.h"
 #include "agent/daemon/restore_workflow.h"
-#include "platform/linux/folder_linux.h"
 #include "restore/restore_fixture.h"
 #include "support/faulty_file_system.h"
+#include "support/hooked_folders.h"
 #include "support/memory_file_system.h"
 #include "support/shared_vfs.h"
 
@@ -42,6 +43,7 @@ class AgentProcess {
   WorkflowEngine& engine() { return *engine_; }
   RestoreWorkflow& restores() { return *restores_; }
   Pruner& pruner() { return *pruner_; }
+  const Services& services() const { return services_; }
   const FileVfs& vfs() const { return vfs_; }
   FollowedDatabase& database() { return *database_; }
   Lineage lineage() const { return database_->lineage(); }
@@ -93,8 +95,13 @@ class Terminal {
   void stop() { agent.reset(); }
   void close_application() { app.close(); }
 
+  // Calls of the folders of assets count as those of the file port do.
+  void count_folders();
+  bool names_can_change_places = true;  // of the file system of the assets
   // From here on calls are counted; call n is the last one of the agent, or of the machine.
   void arm(uint64_t n, Crash how);
+  // The first call of which that is true is the last one: "remove /till/agent/spool/...".
+  void arm_at(std::function<bool(const std::string& call)> is_last, Crash how);
   bool crashed() const { return crashed_; }
   // Takes down what is left and lets the next start begin.
   void after_crash(Crash how, SeededRandom& random);
@@ -106,8 +113,9 @@ class Terminal {
   Computer computer;
   FileVfs application_files{memory, clock, random};
   SharedVfs application_vfs{application_files, memory, computer, false};
-  LinuxFolders folders;
-  TemporaryDirectory asset_folder;
+  HookedFolders folders;
+  TemporaryDirectory asset_parent;  // what a restore stages lies beside the assets
+  std::string asset_folder = asset_parent / "receipts";
   Config config;
   Connection app;
   std::unique_ptr<AgentProcess> agent;

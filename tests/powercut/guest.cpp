@@ -8,7 +8,8 @@
 //   sold UUID          a sale that the application reported after its commit, synchronous=FULL
 //   durable UUID       a snapshot that was reported durable
 //   last               nothing follows: the whole log is replayed as well, and the machine is switched off
-// Events, lines on standard output: up, recovered (and what was seen), begin WHAT, end WHAT, durable UUID, well.
+// Events, lines on standard output: up, step WHAT (of what is looked at), recovered (and what was seen), begin WHAT,
+// end WHAT, durable UUID, well. Each is a sign of life: run.sh waits as long as they come.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "integration/store_side.h"
 
@@ -19,6 +20,7 @@ namespace {
 
 const char* const kFolder = "/srv/till";
 const char* const kSales = "/dev/ttyS2";
+constexpr std::chrono::seconds kPatience(120);
 constexpr size_t kOlderSnapshots = 3;  // of those that an earlier start restored already
 
 void say(const std::string& line) {
@@ -63,30 +65,43 @@ struct Till : World {
   void begin_trading() {
     start_shop({"--sales", "1", "--synchronous", "FULL"});
     wait_for_shop();
+    say("step the shop was opened");
     start_agent();
+    say("step the agent was started");
     flush();
     back_up("full");
+    say("step first backup");
   }
 
-  // What was under way when the power went ends by itself, and well.
+  // What was under way when the power went ends by itself, and well. On a busy host that takes long; without any
+  // progress it may not: tries that fail again are none.
   size_t wait_for_workflows() {
     size_t were_unfinished = 0;
     bool first = true;
+    std::string seen;
+    auto last_progress = std::chrono::steady_clock::now();
     until(
         "the workflows end",
         [&] {
           size_t open = 0;
+          std::string now;
           for (auto& workflow : call("workflows")) {
             const std::string status = workflow["status"];
             INFO(workflow.dump());
             CHECK(status != "FAILED");
             CHECK(status != "CANCELLED");
             open += status == "PENDING" || status == "IN_PROGRESS";
+            now += status + " " + workflow["step"].dump() + " " + workflow["percent"].dump() + "; ";
           }
           if (std::exchange(first, false)) were_unfinished = open;
+          if (std::exchange(seen, now) != now) {
+            last_progress = std::chrono::steady_clock::now();
+            if (open > 0) say("step workflows: " + std::to_string(open) + " are open");
+          }
+          if (std::chrono::steady_clock::now() - last_progress > kPatience) FAIL("no progress: " << now);
           return open == 0;
         },
-        std::chrono::seconds(120));
+        std::chrono::hours(1));
     return were_unfinished;
   }
 
@@ -133,6 +148,7 @@ struct Till : World {
       RestoreMoment moment;
       moment.snapshot = must(Uuid::parse(uuid));
       CHECK(side.restore(moment).proven);
+      say("step snapshot " + uuid);
     }
   }
 
@@ -148,15 +164,18 @@ struct Till : World {
 
   void check_all(size_t already_restored) {
     start_agent();
+    say("step the agent answers");
     const size_t unfinished = wait_for_workflows();
     const Json at_start = database();
     back_up("incremental");
+    say("step backed up");
     flush();
     wait_for_workflows();
     for (auto words : {std::vector<std::string>{"verify", "--data"}, {"log", "verify"}}) {
       auto ran = cli(words);
       INFO(words[0] << ": " << ran.out << ran.err);
       CHECK(ran.status == 0);
+      say("step " + words[0]);
     }
     const std::string restored = folder / "restored.db";
     std::filesystem::remove(restored);
@@ -165,12 +184,15 @@ struct Till : World {
     REQUIRE(ran.status == 0);
     CHECK(ran.json()["proven"] == true);
     check_equal_to(db, restored);
+    say("step restored");
     StoreSide side(*this);
     const size_t actions = check_log_has_sales(side);
+    say("step the log has the sales");
     check_snapshots(side, already_restored);
     wait_for_workflows();
     stop_agent();
     start_agent();
+    say("step started again");
     check_files();
     if (facts.last) replay_whole_log(side);
     const std::string log = log_text();
@@ -195,6 +217,7 @@ struct Till : World {
         must(plan_between(*side.store, side.lineage, must(resolve_chain(*side.store, side.lineage, from.uuid)), to));
     REQUIRE(plan);
     CHECK(side.carry_out(*plan).proven);
+    say("step replayed");
     check_equal_to(db, side.staging);
   }
 

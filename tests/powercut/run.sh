@@ -18,7 +18,10 @@ readonly work=$PWD/build/powercut
 readonly programs=$PWD/build/release/bin
 readonly seed=${POWERCUT_SEED:-$((RANDOM << 15 | RANDOM))}
 readonly packages=linux-image-cloud-amd64,initramfs-tools,iproute2,libstdc++6
-readonly patience_seconds=400
+# Without any sign of life: a machine on a busy host may be slow for as long as it gets on.
+readonly patience_seconds=120
+readonly boot_seconds=180
+readonly boots_max=4
 
 say() { printf '%s\n' "powercut: $*"; }
 machine=
@@ -87,21 +90,37 @@ switch_on() {
   machine=$!
 }
 
-# wait_for REGEX SECONDS: 0 when a line of the events has it; 1 when the time is over.
+# has_begun: the till's first line is there. A busy host starves the kernel of its first ticks, and it stops before there
+# is a till: then the machine is switched off and on, a few times.
+has_begun() {
+  if grep -q '^up' "$work/events"; then return 0; fi
+  ((SECONDS - on > boot_seconds)) || return 1
+  ((boots < boots_max)) || fail "the machine did not start, $boots times"
+  say "the machine did not start in $boot_seconds s: switched off and on"
+  end_machine
+  switch_on
+  boots=$((boots + 1))
+  on=$SECONDS
+  return 1
+}
+
+# wait_for REGEX [SECONDS]: 0 when a line of the events has it; 1 when the time is over. Without a time it is waited for as
+# long as the till gets on, and a till that does not is a failure.
 wait_for() {
-  local end=$((SECONDS + $2))
-  local on=$SECONDS
+  local on=$SECONDS boots=1 last=$SECONDS seen='' now
+  local began=$SECONDS
   while ! grep -Eq "$1" "$work/events"; do
-    # A busy host starves the kernel of its first ticks, and it stops before there is a till.
-    if ((SECONDS - on > 180)) && ! grep -q '^up' "$work/events"; then
-      say "the machine did not start in 180 s: switched off and on"
-      end_machine
-      switch_on
-      on=$SECONDS
+    now=$(stat -c %s "$work/events")
+    if [[ $now != "$seen" ]]; then
+      seen=$now
+      last=$SECONDS
+    fi
+    if has_begun && [[ -z ${2:-} ]] && ((SECONDS - last > patience_seconds)); then
+      fail "no $1, and nothing new for $patience_seconds s, after: $(tail -n 1 "$work/events")"
     fi
     if grep -q '^ended [1-9]' "$work/events"; then wait_for '^off' 60 || true; fail "the till is not well"; fi
     kill -0 "$machine" 2>/dev/null || fail "the machine ended: $(tail -n 3 "$work/qemu.log" "$work/console")"
-    ((SECONDS < end)) || return 1
+    if [[ -n ${2:-} ]] && ((SECONDS - began >= $2)); then return 1; fi
     sleep 0.1
   done
 }
@@ -142,7 +161,7 @@ for ((cut = 1; cut <= times; cut++)); do
     wait_for '^recovered' $((RANDOM % start_seconds)) || true
     pause_ms $((RANDOM % 1000))
   else
-    wait_for '^recovered' "$patience_seconds" || fail "the agent did not recover in $patience_seconds s"
+    wait_for '^recovered'
     start_seconds=$((SECONDS - began + 1))
     pause_ms $((RANDOM % 20000))
   fi
@@ -158,7 +177,7 @@ for ((cut = 1; cut <= times; cut++)); do
 done
 facts last
 switch_on
-wait_for '^well' "$patience_seconds" || fail "the agent did not recover in $patience_seconds s"
-wait_for '^off' 60 || fail "the machine was not switched off"
+wait_for '^well'
+wait_for '^off'
 grep '^recovered' "$work/events"
 say "all is well after $times cuts: ${hits[backup]} in a backup, ${hits[restore]} in a restore in place, ${hits[idle]} while the agent only followed, ${hits[recovery]} while it recovered, ${hits[start]} while the machine started; $(wc -l <"$work/sold") sales and $(wc -l <"$work/durable") snapshots had been reported; seed $seed"

@@ -10,6 +10,7 @@ struct FaultyFileSystem::Plan {
   ErrorKind kind = ErrorKind::internal;
   bool for_good = false;
   std::function<void()> hook;
+  Watcher watcher;
   std::string failed_call, prefix;
   std::map<std::string, uint64_t> written;
 
@@ -19,6 +20,7 @@ struct FaultyFileSystem::Plan {
   }
   Result<void> call(std::string_view what, const std::string& path) {
     std::function<void()> due;
+    Watcher asked;
     bool fails;
     ErrorKind with;
     uint64_t n;
@@ -26,11 +28,15 @@ struct FaultyFileSystem::Plan {
       std::lock_guard lock(mutex);
       n = ++calls;
       if (n == hook_at) due = hook;
+      asked = watcher;
       fails = fail_at != 0 && (n == fail_at || (for_good && n > fail_at)) && path.starts_with(prefix);
       with = kind;
       if (n == fail_at || n == hook_at) failed_call = std::string(what) + " " + path;
     }
     if (due) due();
+    if (asked) {
+      if (auto refused = asked(std::string(what) + " " + path)) fails = true, with = *refused;
+    }
     if (!fails) return {};
     return Error{with, 0, std::string(what) + " " + path + ": made to fail (call " + std::to_string(n) + ")"};
   }
@@ -92,10 +98,20 @@ void FaultyFileSystem::at_call(uint64_t n, std::function<void()> hook) {
   plan_->hook = std::move(hook);
 }
 
+void FaultyFileSystem::on_call(Watcher watcher) {
+  std::lock_guard lock(plan_->mutex);
+  plan_->watcher = std::move(watcher);
+}
+
+Result<void> FaultyFileSystem::call(const std::string& what, const std::string& path) {
+  return plan_->call(what, path);
+}
+
 void FaultyFileSystem::reset() {
   std::lock_guard lock(plan_->mutex);
   plan_->calls = plan_->fail_at = plan_->hook_at = 0;
   plan_->hook = nullptr;
+  plan_->watcher = nullptr;
   plan_->failed_call.clear();
   plan_->prefix.clear();
   plan_->written.clear();

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "ports/files.h"
 
@@ -22,6 +23,11 @@ class FaultyFileSystem : public FileSystem {
   void fail_at(uint64_t n, ErrorKind kind, bool for_good = false);
   // Runs before call n; what it does to the inner file system the call then meets.
   void at_call(uint64_t n, std::function<void()> hook);
+  // Asked before every call, in its words ("sync /state/state.db-wal"): an error it gives is the call's.
+  using Watcher = std::function<std::optional<ErrorKind>(const std::string& call)>;
+  void on_call(Watcher watcher);
+  // A call of another port, counted with these and failed like them.
+  Result<void> call(const std::string& what, const std::string& path);
   void reset();
   uint64_t calls() const;
   // What call n was, to say it when a test fails: "sync /state/state.db-wal". Empty before any failed.
