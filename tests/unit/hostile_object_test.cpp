@@ -4,7 +4,10 @@
 
 #include "actionlog/segment.h"
 #include "compression/zstd.h"
+#include "crypto/statement.h"
 #include "dbfile/record.h"
+#include "ports/object_keys.h"
+#include "snapshot/verified.h"
 #include "support/documented_examples.h"
 #include "support/results.h"
 
@@ -114,6 +117,62 @@ TEST_SUITE("hostile objects") {
     std::memcpy(body.data() + 128, &raw, 4);
     CountingRandom random;
     CHECK(has(refusal(seal_object(ObjectKind::segment, kLineage, random, body)), "too short for the stated size"));
+  }
+
+  // Copies and writers of JSON recurse: a manifest with 100,000 brackets ended the process of whoever listed snapshots.
+  TEST_CASE("json: nested too deep is refused, by every reader of what is in the store") {
+    auto nested = [](size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+    CHECK(parse_json(nested(kJsonNestingMax)).is_array());
+    CHECK(parse_json(nested(kJsonNestingMax + 1)).is_discarded());
+    CHECK(parse_json("[" + nested(kJsonNestingMax)).is_discarded());
+    CHECK(parse_json(R"(["[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"[[[[[[[["])").is_array());
+    const std::string deep = R"({"id":)" + nested(30000) + "}";
+    KeyHistory history;
+    const auto statement = history.add(as_bytes(deep), "terminal.json", kLineage.terminal);
+    REQUIRE(!statement);
+    CHECK(statement.error().kind == ErrorKind::corrupt);
+    CountingRandom random;
+    const std::string prefix = prefix_of(kLineage);
+    for (bool mark : {false, true}) {
+      Bytes body;
+      put_section(body, as_bytes(R"({"configuration":{"a":)" + nested(100000) + "}}"));
+      if (!mark) put_section(body, {});
+      const std::string key =
+          mark ? keys::verified(prefix, kLineage.terminal) : keys::manifest(prefix, kLineage.terminal);
+      const Bytes object = seal_object(mark ? ObjectKind::verified : ObjectKind::manifest, kLineage, random, body);
+      const auto error =
+          mark ? VerifiedMark::decode(object, key, kLineage).error() : Manifest::decode(object, key, kLineage).error();
+      CHECK(error.kind == ErrorKind::corrupt);
+    }
+  }
+
+  // Each new member is looked up among all before it.
+  TEST_CASE("json: an object of more members than any of ours is refused, an array is not") {
+    auto members = [](size_t count) {
+      std::string text = "{";
+      for (size_t i = 0; i < count; i++) text += (i ? ",\"" : "\"") + std::to_string(i) + "\":0";
+      return text + "}";
+    };
+    CHECK(parse_json(members(kJsonMembersMax)).size() == kJsonMembersMax);
+    CHECK(parse_json(members(kJsonMembersMax + 1)).is_discarded());
+    std::string items = "[0";
+    for (size_t i = 0; i < kJsonMembersMax; i++) items += ",0";
+    CHECK(parse_json(items + "]").size() == kJsonMembersMax + 1);
+  }
+
+  TEST_CASE("verified mark: a field that does not parse is damage, with the key in front") {
+    CountingRandom random;
+    const std::string key = keys::verified(prefix_of(kLineage), kLineage.terminal);
+    for (const char* uuid : {"00112233-4455-6677-8899-aabbccddeeff", "no"}) {
+      Bytes body;
+      const Json json{
+          {"uuid", uuid}, {"manifest_sha256", std::string(64, 'a')}, {"verified_at", "soon"}, {"method", "replay"}};
+      put_section(body, as_bytes(json.dump()));
+      const auto mark = VerifiedMark::decode(seal_object(ObjectKind::verified, kLineage, random, body), key, kLineage);
+      REQUIRE(!mark);
+      CHECK(mark.error().kind == ErrorKind::corrupt);
+      CHECK(mark.error().context.starts_with(key + ": "));
+    }
   }
 
   TEST_CASE("zstd: a frame is not believed that it holds more than its bytes can") {
