@@ -6,6 +6,7 @@
 
 #include "assets/asset_reference.h"
 #include "compression/zstd.h"
+#include "fuzz/json_mutator.h"
 #include "fuzz/stored_object.h"
 #include "ports/object_keys.h"
 #include "snapshot/pack_index.h"
@@ -13,8 +14,6 @@
 
 using namespace tillsync;
 using namespace tillsync::fuzz;
-
-extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
 
 namespace {
 
@@ -48,6 +47,7 @@ Bytes object_from(const Form& form, ByteView input) {
 }
 
 void must_be_refused_well(const Error& error, const std::string& key, const Form& form) {
+  tell(error);
   FUZZ_HOLDS(error.kind == ErrorKind::corrupt || (form.repair <= 1 && error.kind == ErrorKind::denied));
   FUZZ_HOLDS(error.context.starts_with(key + ": "));
 }
@@ -185,58 +185,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 }
 
 #ifdef TILLSYNC_FUZZ
-namespace {
-
-void values_in(Json& value, std::vector<Json*>& out) {
-  out.push_back(&value);
-  if (value.is_structured())
-    for (auto& each : value) values_in(each, out);
-}
-
-// One value becomes another of the document, one that readers trip over, or its text is changed.
-void change(Json& document, std::minstd_rand& random) {
-  static const Json kOdd = Json::parse(
-      R"([null, true, 0, -1, 1, 64, 65536, 4294967295, 4294967296, 18446744073709551615, -9223372036854775808, 1.5, 1e300, "",
-          "x", [], {}, [[]], "FULL", "INCREMENTAL", "DIFFERENTIAL", "9999-12-31T23:59:59-01:00", "-001-01-01T00:00:00Z"])");
-  std::vector<Json*> values;
-  values_in(document, values);
-  Json& value = *values[random() % values.size()];
-  switch (random() % 5) {
-    case 0: value = kOdd[random() % kOdd.size()]; return;
-    case 1: value = Json(*values[random() % values.size()]); return;
-    case 2:
-      if (value.is_array() && !value.empty()) value.push_back(Json(value[random() % value.size()]));
-      return;
-    case 3:
-      if (value.is_structured() && !value.empty()) {
-        auto at = value.begin();
-        std::advance(at, static_cast<std::ptrdiff_t>(random() % value.size()));
-        value.erase(at);
-      }
-      return;
-    default:
-      if (!value.is_string()) return;
-      auto text = value.get<std::string>();
-      const size_t n = text.size();
-      text.resize(n + 8);
-      text.resize(LLVMFuzzerMutate(reinterpret_cast<uint8_t*>(text.data()), n, text.size()));
-      value = text;
-  }
-}
-
-}  // namespace
-
 // Two of three changes leave the JSON sound.
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
   std::minstd_rand random(seed);
   if (size < 3 || Form({data, size}).repair <= 1 || random() % 3 == 0) return LLVMFuzzerMutate(data, size, max_size);
   const size_t at = json_at(Form({data, size}), {data, size});
-  Json document = parse_json(as_text({data + at, size - at}));
-  if (document.is_discarded()) return LLVMFuzzerMutate(data, size, max_size);
-  change(document, random);
-  const std::string text = document.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (at + text.size() > max_size) return size;
-  std::copy(text.begin(), text.end(), data + at);
-  return at + text.size();
+  return change_json(data, at, size, max_size, random);
 }
 #endif

@@ -127,6 +127,7 @@ void must_be_written_again(const PackIndex& index, uint64_t offset) {
 }
 
 void must_be_refused_well(const Error& error, const Form& form) {
+  tell(error);
   FUZZ_HOLDS(error.kind == ErrorKind::corrupt || (form.repair <= 1 && error.kind == ErrorKind::denied));
   FUZZ_HOLDS(error.context.starts_with(kKey + ": "));
 }

@@ -7,10 +7,10 @@
 // Of what is not signed anew, nothing may even be taken for the terminal's.
 #include <algorithm>
 
-#include "base/json.h"
 #include "crypto/envelope.h"
 #include "crypto/hash.h"
 #include "crypto/statement.h"
+#include "fuzz/json_mutator.h"
 #include "fuzz/stored_object.h"
 
 using namespace tillsync;
@@ -92,6 +92,7 @@ void sign_object(Bytes& object) {
 
 // corrupt; denied where its list of keys has none of ours: that is looked at before the signature.
 bool refused(const Error& error, bool may_be_denied) {
+  tell(error);
   FUZZ_HOLDS(error.kind == ErrorKind::corrupt || (may_be_denied && error.kind == ErrorKind::denied));
   FUZZ_HOLDS(!error.context.empty() && error.context.size() < 2000);
   return false;
@@ -232,3 +233,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size >= 1) run({data, size});
   return 0;
 }
+
+#ifdef TILLSYNC_FUZZ
+// Two of three changes of a statement leave it one.
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
+  std::minstd_rand random(seed);
+  if (size < 2 || (data[0] & 3) != 2 || random() % 3 == 0) return LLVMFuzzerMutate(data, size, max_size);
+  return change_json(data, 1, size, max_size, random);
+}
+#endif

@@ -173,6 +173,7 @@ bool run(ByteView input) {
   FUZZ_HOLDS(MemoryMeter::asked_bytes() <=
              (uint64_t{1} << 20) + object.view().size() * (form.repair <= 1 ? 33000u : 600u));
   if (!segment) {
+    tell(segment.error());
     // denied: it says that it is sealed.
     FUZZ_HOLDS(segment.error().kind == ErrorKind::corrupt ||
                (form.repair <= 1 && segment.error().kind == ErrorKind::denied));

@@ -116,6 +116,11 @@ void MemoryMeter::start() {
 
 uint64_t MemoryMeter::asked_bytes() { return asked; }
 
+void tell(const Error& error) {
+  static const bool told = std::getenv("TILLSYNC_FUZZ_TELL") != nullptr;
+  if (told) std::printf("refused: %s\n", error.context.c_str());
+}
+
 void run_sound_inputs(const std::vector<Bytes>& inputs, const std::function<void(ByteView)>& run) {
   const char* folder = std::getenv("TILLSYNC_SOUND_INPUTS");
   is_sound = true;

@@ -49,6 +49,9 @@ class MemoryMeter {
   static uint64_t asked_bytes();
 };
 
+// With TILLSYNC_FUZZ_TELL, prints why an input was refused: over a corpus it shows how deep the inputs come.
+void tell(const Error& error);
+
 // What a sound writer made must be accepted: run(input) for each input, once, when the target begins. With
 // TILLSYNC_SOUND_INPUTS=FOLDER they are written there too, for the corpus.
 void run_sound_inputs(const std::vector<Bytes>& inputs, const std::function<void(ByteView)>& run);
