@@ -160,6 +160,16 @@ TEST_SUITE("hostile objects") {
     CHECK(parse_json(items + "]").size() == kJsonMembersMax + 1);
   }
 
+  // A statement of 23:59 on the last day of 9999, an hour west, was accepted, and could not be read once stated again.
+  TEST_CASE("time: what is parsed can be written and parsed again, and what can't be is written as the nearest") {
+    for (const char* text : {"0000-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"})
+      CHECK(to_rfc3339(must(parse_rfc3339(text))) == text);
+    for (const char* text : {"9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+00:01", "-001-01-01T00:00:00Z"})
+      CHECK(!parse_rfc3339(text));
+    CHECK(to_rfc3339(from_ms(INT64_MIN)) == "0000-01-01T00:00:00.000Z");
+    CHECK(to_rfc3339(from_ms(INT64_MAX)) == "9999-12-31T23:59:59.999Z");
+  }
+
   TEST_CASE("verified mark: a field that does not parse is damage, with the key in front") {
     CountingRandom random;
     const std::string key = keys::verified(prefix_of(kLineage), kLineage.terminal);
