@@ -114,7 +114,7 @@ Result<void> DirectStore::log(const Json& params, const Sink& sink) {
     auto schema = reader.schema_of(segment, all);
     if (!schema) return std::move(schema).error().with(object.key);
     context.schema = *schema;
-    context.user_columns = Json::parse(segment.user_columns.empty() ? "{}" : segment.user_columns, nullptr, false);
+    context.user_columns = parse_json(segment.user_columns.empty() ? "{}" : segment.user_columns);
     if (!context.user_columns.is_object())
       return Error{ErrorKind::corrupt, 0, object.key + ": its user columns are not a JSON object"};
     Result<void> told;

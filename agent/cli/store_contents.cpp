@@ -24,7 +24,7 @@ Result<std::optional<Json>> read_document(ObjectStore& store, const std::string&
   auto bytes = read_object(store, key, kSmallObjectMax);
   if (!bytes && bytes.error().kind == ErrorKind::not_found) return std::optional<Json>();
   if (!bytes) return std::move(bytes).error();
-  Json document = Json::parse(bytes->begin(), bytes->end(), nullptr, false);
+  Json document = parse_json(as_text(*bytes));
   if (!document.is_object()) return Error{ErrorKind::corrupt, 0, key + ": it is not a JSON object"};
   return std::optional<Json>(std::move(document));
 }

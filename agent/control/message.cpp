@@ -6,31 +6,8 @@ namespace {
 
 constexpr int kApplicationError = -32000;
 
-// Brackets outside of text; enough to bound the depth before anything is built.
-bool is_nested_too_deep(std::string_view line) {
-  int depth = 0;
-  bool in_text = false;
-  for (size_t i = 0; i < line.size(); ++i) {
-    const char c = line[i];
-    if (in_text) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_text = false;
-    } else if (c == '"') {
-      in_text = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kNestingMax) return true;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return false;
-}
-
 std::optional<Json> parse_object(std::string_view line) {
-  if (is_nested_too_deep(line)) return std::nullopt;
-  Json document = Json::parse(line, nullptr, false);
+  Json document = parse_json(line);
   if (!document.is_object()) return std::nullopt;
   return document;
 }

@@ -16,8 +16,6 @@
 
 namespace tillsync {
 
-inline constexpr int kNestingMax = 64;  // deeper documents are refused: copies of JSON recurse
-
 struct RequestMessage {
   Json id;  // number or text
   std::string method;

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/checks.h"
+#include "compression/zstd.h"
 #include "dbfile/record.h"
 
 namespace tillsync {
@@ -16,6 +17,8 @@ constexpr int kCompressionLevel = 3;
 constexpr size_t kHeadSize = 160;
 constexpr uint32_t kCoincidentFollows = 8;  // among a transaction's flags
 constexpr uint64_t kBodyBytesMax = uint64_t{2} << 30;
+
+bool is_kind(ActionKind kind) { return kind >= ActionKind::create && kind <= ActionKind::restore; }
 
 Error damaged(const char* why) {
   return Error{ErrorKind::corrupt, 0, std::string("a segment that does not parse: ") + why};
@@ -95,6 +98,11 @@ class ColumnReader {
     }
     writer.finish(record);
     return true;
+  }
+  bool at_end() const {
+    auto ended = [](auto& reader) { return reader.at_end(); };
+    return shapes_.at_end() && raw_.at_end() && std::all_of(types_.begin(), types_.end(), ended) &&
+           std::all_of(bodies_.begin(), bodies_.end(), ended);
   }
 
  private:
@@ -196,7 +204,7 @@ Bytes encode_segment(const Segment& s, const Lineage& lineage, Random& random) {
   TransactionNo last_number = 0;
   for (auto& t : s.transactions) {
     w.uvar(t.number - last_number);
-    w.svar(to_ms(t.captured_at) - last_time);
+    w.svar(static_cast<int64_t>(static_cast<uint64_t>(to_ms(t.captured_at)) - static_cast<uint64_t>(last_time)));
     w.uvar(t.session_index);
     w.uvar(t.flags | (t.coincident.empty() ? 0u : kCoincidentFollows));
     if (!t.coincident.empty()) {
@@ -275,9 +283,8 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage) {
   uint64_t raw, stored;
   Segment s;
   TILLSYNC_LET(s.head, parse_head(stored_body, raw, stored));
-  Bytes body(raw);
-  size_t n = ZSTD_decompress(body.data(), body.size(), stored_body.data() + kHeadSize, stored);
-  if (ZSTD_isError(n) || n != raw) return damaged("its content can't be unpacked");
+  Bytes body;
+  TILLSYNC_TRY(decompress(stored_body.last(stored), raw, body).with("a segment that does not parse"));
 
   ByteReader r(body);
   s.schema = to_bytes(r.sized());
@@ -294,10 +301,16 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage) {
   TransactionNo last_number = 0;
   for (uint64_t i = 0, count = r.uvar(); i < count && r.ok(); i++) {
     SegmentTransaction t;
-    t.number = last_number += r.uvar();
-    t.captured_at = from_ms(last_time += r.svar());
-    t.session_index = static_cast<uint32_t>(r.uvar());
-    t.flags = static_cast<uint32_t>(r.uvar());
+    t.number = last_number + r.uvar();
+    if (t.number <= last_number) return damaged("its transactions run backwards");
+    last_number = t.number;
+    last_time = static_cast<int64_t>(static_cast<uint64_t>(last_time) + static_cast<uint64_t>(r.svar()));
+    t.captured_at = from_ms(last_time);
+    const uint64_t session = r.uvar(), flags = r.uvar();
+    if (session >= s.sessions.size()) return damaged("a session that is not there");
+    if (flags > UINT32_MAX) return damaged("flags of a transaction");
+    t.session_index = static_cast<uint32_t>(session);
+    t.flags = static_cast<uint32_t>(flags);
     if (t.flags & kCoincidentFollows) {
       t.flags &= ~kCoincidentFollows;
       for (uint64_t k = 0, others = r.uvar(); k < others && r.ok(); k++) {
@@ -305,7 +318,6 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage) {
         t.coincident.push_back({std::move(database), r.uvar()});
       }
     }
-    if (t.session_index >= s.sessions.size()) return damaged("a session that is not there");
     s.transactions.push_back(t);
   }
   uint64_t actions = r.uvar();
@@ -319,21 +331,30 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage) {
   };
   std::vector<GroupReader> groups;
   for (uint64_t i = 0, count = r.uvar(); i < count && r.ok(); i++) {
-    uint32_t table = static_cast<uint32_t>(r.uvar());
+    const uint64_t table = r.uvar();
     auto kind = static_cast<ActionKind>(r.u8());
     ByteReader rowids(r.sized()), entities(r.sized()), dependencies(r.sized());
     ColumnReader before(r), after(r);
-    if (!r.ok() || table >= s.tables.size() || kind < ActionKind::create || kind > ActionKind::restore)
-      return damaged("a group of actions");
-    groups.push_back({table, kind, rowids, entities, dependencies, 0, std::move(before), std::move(after)});
+    if (!r.ok() || table >= s.tables.size() || !is_kind(kind)) return damaged("a group of actions");
+    groups.push_back(
+        {static_cast<uint32_t>(table), kind, rowids, entities, dependencies, 0, std::move(before), std::move(after)});
   }
   if (!r.ok() || actions != s.head.last_sequence - s.head.first_sequence + 1)
     return damaged("it does not hold the actions its head names");
+  // What is chosen by heads alone must be what is there.
+  if (s.transactions.empty() || s.head.first_transaction != s.transactions.front().number ||
+      s.head.last_transaction != s.transactions.back().number ||
+      s.head.first_captured_at != s.transactions.front().captured_at ||
+      s.head.last_captured_at != s.transactions.back().captured_at)
+    return damaged("it does not hold the transactions its head names");
   uint64_t transaction = 0;
   for (uint64_t i = 0; i < actions; i++) {
     uint64_t group = order.uvar();
-    transaction += steps.uvar();
-    if (!order.ok() || !steps.ok() || group >= groups.size() || transaction >= s.transactions.size())
+    const uint64_t step = steps.uvar();
+    // Each transaction has actions: who takes them one after the other looks for the last action of each. And one
+    // without would be taken for done when the next segment still holds them.
+    if (!order.ok() || !steps.ok() || group >= groups.size() || step > (i == 0 ? 0 : 1) ||
+        (transaction += step) >= s.transactions.size())
       return damaged("the order of its actions");
     GroupReader& g = groups[group];
     SegmentAction a;
@@ -343,32 +364,39 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage) {
     a.kind = g.kind;
     get_rowids(g.rowids, a.rowid, a.previous_rowid, g.last_rowid);
     uint64_t age = g.entities.uvar();
+    if (age > a.sequence) return damaged("an entity that was made before the log began");
     a.entity_created = age ? a.sequence - (age - 1) : 0;
     a.version = g.entities.uvar();
     uint8_t images = g.entities.u8();
     uint64_t dependencies = g.dependencies.uvar();
-    for (uint64_t d = 0; d < dependencies && g.dependencies.ok(); d++)
-      a.dependencies.push_back(a.sequence - g.dependencies.uvar());
+    for (uint64_t d = 0; d < dependencies && g.dependencies.ok(); d++) {
+      const uint64_t distance = g.dependencies.uvar();
+      if (distance >= a.sequence) return damaged("a dependency on what was before the log began");
+      a.dependencies.push_back(a.sequence - distance);
+    }
     if (!g.rowids.ok() || !g.entities.ok() || !g.dependencies.ok()) return damaged("an action");
     if ((images & 1) && !g.before.next(a.before)) return damaged("a record before");
     if ((images & 2) && !g.after.next(a.after)) return damaged("a record after");
     s.actions.push_back(std::move(a));
   }
-  // Each transaction has actions: one without them would be taken for done when the next segment still holds them.
   if (!order.at_end() || !steps.at_end() || transaction + 1 != s.transactions.size())
     return damaged("it names transactions whose actions it does not hold");
+  for (auto& g : groups)
+    if (!g.rowids.at_end() || !g.entities.at_end() || !g.dependencies.at_end() || !g.before.at_end() ||
+        !g.after.at_end())
+      return damaged("a group of actions has bytes left over");
   for (uint64_t i = 0, count = r.uvar(); i < count && r.ok(); i++) {
     HiddenRow h;
-    h.transaction_index = static_cast<uint32_t>(r.uvar());
-    h.table_index = static_cast<uint32_t>(r.uvar());
+    const uint64_t at = r.uvar(), table = r.uvar();
     h.kind = static_cast<ActionKind>(r.u8());
+    if (at >= s.transactions.size() || table >= s.tables.size() || !is_kind(h.kind)) return damaged("a hidden row");
+    h.transaction_index = static_cast<uint32_t>(at);
+    h.table_index = static_cast<uint32_t>(table);
     int64_t zero = 0;
     std::optional<int64_t> none;
     get_rowids(r, h.rowid, none, zero);
     h.before = to_bytes(r.sized());
     h.after = to_bytes(r.sized());
-    if (h.transaction_index >= s.transactions.size() || h.table_index >= s.tables.size())
-      return damaged("a hidden row");
     s.hidden.push_back(std::move(h));
   }
   if (!r.at_end()) return damaged("bytes are missing or left over");

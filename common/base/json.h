@@ -4,8 +4,18 @@
 
 #include <nlohmann/json.hpp>
 
+#include <string_view>
+
 namespace tillsync {
 
 using Json = nlohmann::ordered_json;
+
+// Copies and writers of Json recurse, and an object looks each new member up among all it has: both are bounded before
+// anything is built.
+inline constexpr size_t kJsonNestingMax = 64;
+inline constexpr size_t kJsonMembersMax = 10000;  // of one object; arrays have no bound
+
+// For what others may have written. Discarded (it is of no type) when it is no JSON or beyond these bounds.
+Json parse_json(std::string_view text);
 
 }  // namespace tillsync

@@ -1,11 +1,19 @@
 #include "base/types.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
 namespace tillsync {
 
+namespace {
+// Years of four digits in UTC (RFC 3339 §5.6): another time is not parsed, and written as the nearest of these.
+constexpr Timestamp kFirst{std::chrono::sys_days(std::chrono::year(0) / 1 / 1)};
+constexpr Timestamp kLast{std::chrono::sys_days(std::chrono::year(10000) / 1 / 1) - Milliseconds(1)};
+}  // namespace
+
 std::string to_rfc3339(Timestamp t) {
+  t = std::clamp(t, kFirst, kLast);
   auto day = std::chrono::floor<std::chrono::days>(t);
   std::chrono::year_month_day date(day);
   std::chrono::hh_mm_ss time(t - day);
@@ -46,7 +54,10 @@ Result<Timestamp> parse_rfc3339(std::string_view text) {
   }
   if (*rest) return bad;
   auto days = std::chrono::sys_days(date).time_since_epoch().count();
-  return from_ms(((days * 24 + hour) * 60 + minute - offset_minutes) * 60000 + int64_t{second} * 1000 + ms);
+  const Timestamp t =
+      from_ms(((days * 24 + hour) * 60 + minute - offset_minutes) * 60000 + int64_t{second} * 1000 + ms);
+  if (t < kFirst || t > kLast) return bad;
+  return t;
 }
 
 }  // namespace tillsync

@@ -30,6 +30,9 @@ ByteView Compressor::compress(ByteView raw) {
 }
 
 namespace {
+// A block has 3 bytes of header and at least one more, and holds 128 KiB at most (RFC 8878 §3.1.1.2).
+constexpr size_t kBytesOfOneMax = (128 << 10) / 4;
+
 ZSTD_DCtx* thread_context() {
   struct Free {
     void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
@@ -41,6 +44,9 @@ ZSTD_DCtx* thread_context() {
 }  // namespace
 
 Result<void> decompress(ByteView stored, size_t raw_size, Bytes& out) {
+  // The content size in a frame is no more to be trusted than the caller's: of so few bytes it can't come.
+  if (raw_size / kBytesOfOneMax > stored.size())
+    return Error{ErrorKind::corrupt, 0, "compressed data is too short for the stated size"};
   if (ZSTD_getFrameContentSize(stored.data(), stored.size()) != raw_size)
     return Error{ErrorKind::corrupt, 0, "compressed data does not have the stated size"};
   if (ZSTD_findFrameCompressedSize(stored.data(), stored.size()) != stored.size())

@@ -67,7 +67,7 @@ std::vector<PublicSigningKey> KeyHistory::signers() const {
 
 Result<void> KeyHistory::add(ByteView bytes, const std::string& key, const Uuid& terminal) {
   auto corrupt = [&](const std::string& why) { return Error{ErrorKind::corrupt, 0, key + ": " + why}; };
-  const Json document = Json::parse(bytes.begin(), bytes.end(), nullptr, false);
+  const Json document = parse_json(as_text(bytes));
   if (!document.is_object()) return corrupt("it is not a JSON object");
   KeyStatement statement;
   const auto id = Uuid::parse(text_of(document, "id"));
@@ -107,7 +107,7 @@ Result<std::optional<KeyHistory>> read_key_history(ObjectStore& store, const Uui
     if (!bytes && bytes.error().kind == ErrorKind::not_found) break;
     if (!bytes) return std::move(bytes).error();
     if (number == 1) {
-      const Json document = Json::parse(bytes->begin(), bytes->end(), nullptr, false);
+      const Json document = parse_json(as_text(*bytes));
       // A terminal that is not sealed has no keys to state.
       if (document.is_object() && !document.contains("signing_key") && !document.contains("signatures"))
         return std::optional<KeyHistory>();

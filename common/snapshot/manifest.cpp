@@ -213,7 +213,7 @@ Result<Manifest> Manifest::decode(ByteView object, const std::string& key, const
   TILLSYNC_LET(Bytes text, take_section(in, kJsonSizeMax).with(key));
   TILLSYNC_LET(Bytes entries, take_section(in, kMapSizeMax).with(key));
   if (!in.at_end()) return corrupt("it is longer than its sections");
-  Json json = Json::parse(text.begin(), text.end(), nullptr, false);
+  Json json = parse_json(as_text(text));
   if (!json.is_object()) return corrupt("its body is not a JSON object");
   Manifest m;
   std::string wrong = fill(m, json);

@@ -21,14 +21,19 @@ Result<VerifiedMark> VerifiedMark::decode(ByteView object, const std::string& ke
   ByteReader in(opened.body);
   TILLSYNC_LET(Bytes text, take_section(in, 1 << 20).with(key));
   if (!in.at_end()) return corrupt("it is longer than its section");
-  Json json = Json::parse(text.begin(), text.end(), nullptr, false);
+  Json json = parse_json(as_text(text));
   for (auto* field : {"uuid", "manifest_sha256", "verified_at", "method"})
     if (!json.is_object() || !json.contains(field) || !json[field].is_string())
       return corrupt(std::string("its field '") + field + "' is missing");
   VerifiedMark mark;
-  TILLSYNC_LET(mark.snapshot, Uuid::parse(json["uuid"].get<std::string>()).with(key));
-  TILLSYNC_LET(mark.manifest_sha256, Digest::parse(json["manifest_sha256"].get<std::string>()).with(key));
-  TILLSYNC_LET(mark.verified_at, parse_rfc3339(json["verified_at"].get<std::string>()).with(key));
+  const auto uuid = Uuid::parse(json["uuid"].get<std::string>());
+  const auto manifest_sha256 = Digest::parse(json["manifest_sha256"].get<std::string>());
+  const auto verified_at = parse_rfc3339(json["verified_at"].get<std::string>());
+  // What these say is for people who typed it: of kind usage.
+  if (!uuid || !manifest_sha256 || !verified_at) return corrupt("a field of it is of another form");
+  mark.snapshot = *uuid;
+  mark.manifest_sha256 = *manifest_sha256;
+  mark.verified_at = *verified_at;
   mark.method = json["method"].get<std::string>();
   if (json.contains("bytes_read") && json["bytes_read"].is_number_unsigned())
     mark.bytes_read = json["bytes_read"].get<uint64_t>();

@@ -73,6 +73,8 @@ TEST_CASE("damage: a segment that was sealed anew with another content breaks th
   const Bytes original = *shop.store.content(shop.segments[1]);
   Segment segment = must(decode_segment(original, shop.lineage));
   segment.transactions[0].captured_at += Milliseconds(1);
+  segment.head.first_captured_at = segment.transactions.front().captured_at;
+  segment.head.last_captured_at = segment.transactions.back().captured_at;
   shop.store.set(shop.segments[1], encode_segment(segment, shop.lineage, shop.random));
   shop.check_refused(shop.segments[2]);
   CHECK(shop.verdict().segments[2].error);
