@@ -17,20 +17,17 @@
 
 #include "base/result.h"
 #include "base/types.h"
+#include "schedule/hour_range.h"
 #include "schedule/schedule_rule.h"
 #include "store/store_settings.h"
 
 namespace tillsync {
 
-struct HourRange {  // from 22:00 to 06:00 goes over midnight
-  std::chrono::minutes from{0}, to{0};
-  bool operator==(const HourRange&) const = default;
-};
-
 struct TerminalConfig {
   std::string name;  // the host's name if not given
   std::string state_dir = "/var/lib/tillsync";
   std::string control = "/run/tillsync/control.sock";
+  bool operator==(const TerminalConfig&) const = default;
 };
 
 struct DatabaseConfig {
@@ -42,22 +39,26 @@ struct DatabaseConfig {
   std::string schema_version = "PRAGMA user_version";
   std::string app_version;
   std::string migrations;  // folder; empty: none
+  bool operator==(const DatabaseConfig&) const = default;
 };
 
 struct AssetsConfig {
   std::string name;
   std::string path;
   std::vector<std::string> include = {"**/*"};
+  bool operator==(const AssetsConfig&) const = default;
 };
 
 struct StoreConfig : StoreSettings {
   std::vector<HourRange> upload_hours;  // empty: always
+  bool operator==(const StoreConfig&) const = default;
 };
 
 struct KeysConfig {
   std::vector<std::string> recovery;  // files with public keys
   bool write_only = false;
   bool seal = true;
+  bool operator==(const KeysConfig&) const = default;
 };
 
 struct ScheduleConfig {
@@ -65,22 +66,26 @@ struct ScheduleConfig {
   ScheduleRule incremental, differential, full, verify, drill;
   Milliseconds jitter = std::chrono::minutes(10);
   ScheduleConfig();  // every 15m; off; Sun 03:00; Mon 04:00; Mon 04:30
+  bool operator==(const ScheduleConfig&) const = default;
 };
 
 struct RetentionConfig {
   int last = 3, hourly = 24, daily = 7, weekly = 5, monthly = 12;
   Milliseconds log = std::chrono::days(90);
+  bool operator==(const RetentionConfig&) const = default;
 };
 
 struct MetricsConfig {
   std::string listen;    // host:port or unix:PATH; empty: none
   std::string textfile;  // empty: none
+  bool operator==(const MetricsConfig&) const = default;
 };
 
 struct LimitsConfig {
   Milliseconds local_log = std::chrono::days(7);
   uint64_t wal = uint64_t{16} << 20, wal_hard = uint64_t{256} << 20;
   uint64_t min_free = uint64_t{1} << 30, memory = uint64_t{64} << 20;
+  bool operator==(const LimitsConfig&) const = default;
 };
 
 struct Config {

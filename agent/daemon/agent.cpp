@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 #include <csignal>
 
+#include "agent/config/config_change.h"
 #include "agent/daemon/control_methods.h"
 #include "agent/daemon/leftovers.h"
 #include "agent/keys/own_keys.h"
@@ -153,8 +154,9 @@ Result<void> Agent::open() {
     all.push_back(database.get());
     databases_.push_back(std::move(database));
   }
-  shipper_ = std::make_unique<LogShipper>(services_, all);
-  backups_ = std::make_unique<BackupWorkflow>(services_, all, *shipper_);
+  transfers_ = std::make_unique<Transfers>(services_);
+  shipper_ = std::make_unique<LogShipper>(services_, all, *transfers_);
+  backups_ = std::make_unique<BackupWorkflow>(services_, all, *shipper_, *transfers_);
   std::vector<Pruner::Database> pruned;
   for (auto* database : all) pruned.push_back({database->id(), database->config().name});
   pruner_ = std::make_unique<Pruner>(services_, std::move(pruned));
@@ -199,7 +201,7 @@ Result<void> Agent::open() {
 }
 
 Agent::Agent(const Config& config, const Ports& ports)
-    : config_(config), ports_(ports), disk_(config.limits.min_free) {}
+    : config_(config), applied_(config), ports_(ports), disk_(config.limits.min_free) {}
 Agent::~Agent() = default;
 
 Result<Uuid> Agent::start_backup(const BackupWorkflow::Request& request, Uuid& snapshot) {
@@ -312,12 +314,47 @@ void Agent::watch_disk() {
   });
 }
 
+void Agent::await_reload() {
+#ifdef SIGHUP
+  reload_signal_.async_wait([this](boost::system::error_code cancelled, int) {
+    if (cancelled) return;
+    asio::post(*queries_, [this] {
+      reload();
+      asio::post(loop_, [this] { await_reload(); });
+    });
+  });
+#endif
+}
+
+// One at a time. What can't be read changes nothing.
+void Agent::reload() {
+  if (config_.file.empty()) return spdlog::warn("reload: the agent was started without a configuration file");
+  auto wanted = load_config(config_.file);
+  if (wanted)
+    if (auto usable = check_agent_config(*wanted); !usable) wanted = std::move(usable).error();
+  if (!wanted) return spdlog::error("reload: {}; everything stays as it was", wanted.error().context);
+  const ConfigChange change = change_of(applied_, *wanted);
+  if (change.upload_limit) {
+    transfers_->set_upload_limit(*change.upload_limit);
+    applied_.store.upload_limit = *change.upload_limit;
+  }
+  if (change.upload_hours) {
+    transfers_->set_upload_hours(*change.upload_hours);
+    applied_.store.upload_hours = *change.upload_hours;
+  }
+  spdlog::info("reload: {}: {}", config_.file, in_words(change));
+}
+
 void Agent::run() {
   signals_.add(SIGTERM);
   signals_.add(SIGINT);
   signals_.async_wait([this](boost::system::error_code cancelled, int) {
     if (!cancelled) stop();
   });
+#ifdef SIGHUP
+  reload_signal_.add(SIGHUP);
+#endif
+  await_reload();
   watch_disk();  // before capture begins
   for (auto& database : databases_) database->start();
   shipper_->start();

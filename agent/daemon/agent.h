@@ -1,7 +1,8 @@
 // The agent: builds every part, in the order in which they need each other, and runs until it is told to stop.
 //
 // Order: state lock, folders and sweep of leftovers, state.db, store, identity, databases, log shipper, workflows,
-// control. Errors: create() says what is wrong and what to do; a failing database or store never stops the agent.
+// control. SIGHUP reads the configuration again: what can change while running does, the rest is said.
+// Errors: create() says what is wrong and what to do; a failing database or store never stops the agent.
 // Threads: create(), run() on the main thread; stop() from any.
 #pragma once
 
@@ -48,6 +49,8 @@ class Agent {
   void back_up(const std::string& database, const std::string& why, const std::string& type = "");
   void poll_schedule();
   void watch_disk();
+  void await_reload();
+  void reload();
   void cover_schema_changes();
   Result<bool> lacks_snapshot(FollowedDatabase& database);
   Result<Uuid> start_restore(const Json& params);
@@ -56,7 +59,8 @@ class Agent {
   Result<void> seal_store();
   void renew_snapshots();
 
-  Config config_;
+  const Config config_;
+  Config applied_;  // config_, and what was changed since; of the reloads
   Ports ports_;
   std::unique_ptr<File> state_lock_;
   std::unique_ptr<FileVfs> vfs_;
@@ -65,6 +69,7 @@ class Agent {
   Services services_;
   bool is_new_terminal_ = false, recipients_changed_ = false;
   std::vector<std::unique_ptr<FollowedDatabase>> databases_;
+  std::unique_ptr<Transfers> transfers_;
   std::unique_ptr<LogShipper> shipper_;
   std::unique_ptr<BackupWorkflow> backups_;
   StorePlans plans_;
@@ -72,7 +77,7 @@ class Agent {
   std::unique_ptr<Pruner> pruner_;
   std::unique_ptr<WorkflowEngine> engine_;
   boost::asio::io_context loop_;
-  boost::asio::signal_set signals_{loop_};
+  boost::asio::signal_set signals_{loop_}, reload_signal_{loop_};
   boost::asio::steady_timer disk_timer_{loop_};
   DiskLadder disk_;  // of the loop
   std::atomic<DiskRung> disk_rung_ = DiskRung::roomy;

@@ -79,38 +79,40 @@ Result<std::vector<ChunkPiece>> AssetBackup::pieces_of(const std::string& key, c
   return read_chunk_index(bytes, key, services_.terminal);
 }
 
-Result<uint64_t> AssetBackup::send(StepContext& context, const Json& captured) {
-  if (captured.at("assets").empty()) return uint64_t{0};
+void AssetBackup::queue(const Json& captured, int64_t database_id, std::vector<Transfer>& transfers) {
+  for (auto& object : captured.at("asset_objects"))
+    transfers.push_back({.lane = Lane::assets,
+                         .database_id = database_id,
+                         .key = object.at("key"),
+                         .path = object.at("path"),
+                         .size = object.at("size")});
+}
+
+Result<void> AssetBackup::check_sent(const Json& captured) {
+  if (captured.at("assets").empty()) return {};
   TILLSYNC_LET(auto assets, assets_from_json(captured.at("assets"), services_.terminal));
-  uint64_t sent = 0, total = 0;
-  for (auto& object : captured.at("asset_objects")) total += object.at("size").get<uint64_t>();
+  TILLSYNC_LET(const auto missing, missing_asset_objects(*services_.store, services_.terminal, assets));
+  if (missing.empty()) return {};
+  auto db = services_.state->lease();
+  TILLSYNC_LET(auto transaction, Transaction::begin(*db));
+  for (auto& object : missing) TILLSYNC_TRY(forget_asset_object(*db, object));
+  TILLSYNC_TRY(transaction.commit());
+  return Error{ErrorKind::corrupt, 0,
+               std::to_string(missing.size()) +
+                   " asset object(s) of earlier snapshots are no longer in the store, the first is " +
+                   missing.front().hex() + "; the next backup sends them again"};
+}
+
+Result<void> AssetBackup::remember_sent(StepContext& context, const Json& captured) {
+  if (captured.at("assets").empty()) return {};
   auto chunks = std::make_shared<std::vector<SentChunk>>();
   for (auto& object : captured.at("asset_objects")) {
-    if (context.cancelled()) return context.cancelled_error();
     const std::string key = object.at("key"), path = object.at("path");
-    TILLSYNC_LET(auto source, SpoolSource::open(*services_.files, path));
-    auto done = put_once(*services_.store, key, *source);
-    shipper_.report_store(done, source->size());
-    TILLSYNC_TRY(std::move(done));
-    sent += source->size();
-    context.progress(0, sent, total);
     if (!key.ends_with(".chunk")) continue;
     TILLSYNC_LET(auto pieces, pieces_of(key, path));
     // Without them its pieces are sent again with the next backup, and that is all.
     if (pieces.empty()) continue;
-    chunks->push_back({{*keys::sha256_of_asset(key), source->size()}, std::move(pieces)});
-  }
-  TILLSYNC_LET(const auto missing, missing_asset_objects(*services_.store, services_.terminal, assets));
-  if (!missing.empty()) {
-    auto db = services_.state->lease();
-    TILLSYNC_LET(auto transaction, Transaction::begin(*db));
-    for (auto& object : missing) TILLSYNC_TRY(forget_asset_object(*db, object));
-    TILLSYNC_TRY(transaction.commit());
-    return Error{ErrorKind::corrupt, 0,
-                 std::to_string(missing.size()) +
-                     " asset object(s) of earlier snapshots are no longer in the store, "
-                     "the first is " +
-                     missing.front().hex() + "; the next backup sends them again"};
+    chunks->push_back({{*keys::sha256_of_asset(key), object.at("size").get<uint64_t>()}, std::move(pieces)});
   }
   context.on_commit([chunks, content = captured.at("asset_content")](Connection& db) -> Result<void> {
     for (auto& sent_chunk : *chunks) TILLSYNC_TRY(remember_chunk(db, sent_chunk.chunk, sent_chunk.pieces));
@@ -123,7 +125,7 @@ Result<uint64_t> AssetBackup::send(StepContext& context, const Json& captured) {
     }
     return {};
   });
-  return sent;
+  return {};
 }
 
 void AssetBackup::remove_spooled(const Json& captured) {

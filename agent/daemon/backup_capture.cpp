@@ -20,6 +20,16 @@ constexpr uint64_t kLookForRoomEvery = 16 << 20;
 
 Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
   TILLSYNC_LET(auto database, database_of(context));
+  const Json& plan = context.result("INITIALIZE_BACKUP");
+  // Before the cut, which costs memory and pages kept aside while an outage is waited out.
+  std::optional<Manifest> from;
+  if (!plan.at("from").get<std::string>().empty()) {
+    TILLSYNC_LET(Uuid uuid, Uuid::parse(plan.at("from").get<std::string>()));
+    auto there =
+        transfers_.wait_out_outages(context, [&] { return read_own_manifest(services_, database->lineage(), uuid); });
+    if (!there && there.error().kind != ErrorKind::not_found) return std::move(there).error();
+    if (there) from = std::move(*there);
+  }
   // Leftovers of an attempt that was interrupted have no record; the sweep at the next start takes them.
   auto promise = std::make_shared<std::promise<std::shared_ptr<Result<SnapshotCut>>>>();
   auto future = promise->get_future();
@@ -36,21 +46,13 @@ Result<Json> BackupWorkflow::capture_pages(StepContext& context) {
   }
   SnapshotCut& cut = **answer;
 
-  const Json& plan = context.result("INITIALIZE_BACKUP");
   SnapshotPlan what;
   Manifest& m = what.metadata;
   std::string type = plan.at("type");
-  std::optional<Manifest> from;
-  if (!plan.at("from").get<std::string>().empty()) {
-    TILLSYNC_LET(Uuid uuid, Uuid::parse(plan.at("from").get<std::string>()));
-    auto there = read_own_manifest(services_, database->lineage(), uuid);
-    if (!there && there.error().kind != ErrorKind::not_found) return std::move(there).error();
-    if (there) from = std::move(*there);
-    // Somebody else pruned it away; or pages of another size: what was changed can't be told by page number.
-    if (!from || from->page_size != cut.image->page_size()) {
-      type = "FULL";
-      from.reset();
-    }
+  // Somebody else pruned it away; or pages of another size: what was changed can't be told by page number.
+  if (!plan.at("from").get<std::string>().empty() && (!from || from->page_size != cut.image->page_size())) {
+    type = "FULL";
+    from.reset();
   }
   m.type = type == "FULL"          ? SnapshotType::full
            : type == "INCREMENTAL" ? SnapshotType::incremental

@@ -9,8 +9,13 @@
 
 namespace tillsync {
 
-BackupWorkflow::BackupWorkflow(const Services& services, std::vector<FollowedDatabase*> databases, LogShipper& shipper)
-    : services_(services), databases_(std::move(databases)), shipper_(shipper), assets_(services, shipper) {}
+BackupWorkflow::BackupWorkflow(const Services& services, std::vector<FollowedDatabase*> databases, LogShipper& shipper,
+                               Transfers& transfers)
+    : services_(services),
+      databases_(std::move(databases)),
+      shipper_(shipper),
+      transfers_(transfers),
+      assets_(services) {}
 
 void BackupWorkflow::define(WorkflowEngine& engine) {
   auto step = [this](const char* type, SessionPhase phase, Result<Json> (BackupWorkflow::*run)(StepContext&)) {
@@ -47,6 +52,7 @@ void BackupWorkflow::clean_up(const WorkflowRecord& workflow) {
     if (step.type == "CAPTURE_CONFIGURATION") configuration = step.data;
     if (step.type == "CREATE_SNAPSHOT") created = step.data;
   }
+  transfers_.drop(workflow.uuid);
   remove_spooled(captured, configuration, created);
   auto db = services_.state->lease();
   auto row = db->prepare("DELETE FROM snapshots WHERE uuid=? AND NOT is_complete");
@@ -131,8 +137,7 @@ Result<void> BackupWorkflow::check_packs(const Json& captured, int64_t database)
           key.get<std::string>() +
               ": it was removed from the store while this snapshot was made, which refers to it; make another"};
     }
-    TILLSYNC_LET(auto source, SpoolSource::open(*services_.files, ours->at("path")));
-    TILLSYNC_TRY(put_once(*services_.store, key, *source));
+    TILLSYNC_TRY(transfers_.put_now(key, ours->at("path")));
   }
   return {};
 }
@@ -229,32 +234,32 @@ Result<Json> BackupWorkflow::create_snapshot(StepContext& context) {
 Result<Json> BackupWorkflow::upload(StepContext& context) {
   TILLSYNC_LET(auto database, database_of(context));
   const Json& captured = context.result("CAPTURE_TABLE_DATA");
-  // What goes into the store shows content of state.db: that is durable first.
-  TILLSYNC_TRY(services_.state->make_durable());
-  uint64_t total = 0, sent = 0;
-  for (auto& pack : captured.at("packs")) total += pack.at("size").get<uint64_t>();
-  for (auto& pack : captured.at("packs")) {
-    if (context.cancelled()) return context.cancelled_error();
-    TILLSYNC_LET(auto source, SpoolSource::open(*services_.files, pack.at("path")));
-    auto done = put_once(*services_.store, pack.at("key"), *source);
-    shipper_.report_store(done, source->size());
-    TILLSYNC_TRY(std::move(done));
-    sent += source->size();
-    context.progress(0, sent, total);
-  }
-  TILLSYNC_LET(const uint64_t sent_assets, assets_.send(context, context.result("CAPTURE_CONFIGURATION")));
-  sent += sent_assets;
-  TILLSYNC_TRY(check_packs(captured, database->id()));
-  // The manifest is put last: what has a manifest is complete.
-  TILLSYNC_LET(auto manifest, SpoolSource::open(*services_.files, context.result("CREATE_SNAPSHOT").at("manifest")));
-  auto done = put_once(*services_.store, captured.at("manifest_key"), *manifest);
-  shipper_.report_store(done, manifest->size());
-  TILLSYNC_TRY(std::move(done));
+  std::vector<Transfer> transfers;
+  for (auto& pack : captured.at("packs"))
+    transfers.push_back({.lane = Lane::packs,
+                         .database_id = database->id(),
+                         .key = pack.at("key"),
+                         .path = pack.at("path"),
+                         .size = pack.at("size")});
+  const Json& configuration = context.result("CAPTURE_CONFIGURATION");
+  assets_.queue(configuration, database->id(), transfers);
+  TILLSYNC_LET(const uint64_t sent, transfers_.send(context, transfers));
+  const std::string manifest = context.result("CREATE_SNAPSHOT").at("manifest");
+  TILLSYNC_LET(const auto manifest_info, services_.files->stat(manifest));
+  const auto put_manifest = [&]() -> Result<void> {
+    TILLSYNC_TRY(assets_.check_sent(configuration));
+    TILLSYNC_TRY(check_packs(captured, database->id()));
+    // The manifest is put last: what has a manifest is complete.
+    return transfers_.put_now(captured.at("manifest_key"), manifest);
+  };
+  TILLSYNC_TRY(transfers_.wait_out_outages(context, put_manifest));
+  TILLSYNC_TRY(assets_.remember_sent(context, configuration));
   std::string uuid = context.data().at("snapshot_uuid");
-  context.on_commit([captured, uuid, id = database->id(),
+  context.on_commit([captured, uuid, owner = context.workflow().str(), id = database->id(),
                      now = to_ms(services_.clock->now())](Connection& db) -> Result<void> {
     TILLSYNC_LET(auto complete, db.prepare("UPDATE snapshots SET is_complete=1, updated_at=? WHERE uuid=?"));
     TILLSYNC_TRY(complete.bind(1, now).bind(2, uuid).run());
+    TILLSYNC_TRY(forget_transfers_of(db, owner));
     TILLSYNC_LET(
         auto block,
         db.prepare("INSERT OR IGNORE INTO stored_blocks(database_id, sha256, pack_key, block) VALUES(?,?,?,?)"));
@@ -268,7 +273,7 @@ Result<Json> BackupWorkflow::upload(StepContext& context) {
     }
     return {};
   });
-  return Json{{"sent_bytes", sent + manifest->size()}};
+  return Json{{"sent_bytes", sent + manifest_info.size}};
 }
 
 // A snapshot that turned out not to be whole: nothing goes on from it.
@@ -287,22 +292,26 @@ Result<Json> BackupWorkflow::validate(StepContext& context) {
   TILLSYNC_LET(auto database, database_of(context));
   const Json& captured = context.result("CAPTURE_TABLE_DATA");
   TILLSYNC_LET(Uuid uuid, Uuid::parse(context.data().at("snapshot_uuid").get<std::string>()));
-  TILLSYNC_LET(Manifest m, read_own_manifest(services_, database->lineage(), uuid));
-  if (m.checksum.hex() != context.result("CREATE_SNAPSHOT").at("checksum"))
-    return Error{
-        ErrorKind::corrupt, 0,
-        captured.at("manifest_key").get<std::string>() + ": the store gives back another manifest than was put"};
-  // A prune with another's key may have run between our last look and the manifest.
-  auto whole = check_packs(captured, database->id());
-  if (!whole && whole.error().kind == ErrorKind::corrupt) TILLSYNC_TRY(withdraw(uuid, captured.at("manifest_key")));
-  TILLSYNC_TRY(std::move(whole));
-  for (auto& pack : captured.at("packs")) {
-    TILLSYNC_LET(auto info, services_.store->head(pack.at("key")));
-    if (info.size != pack.at("size").get<uint64_t>())
-      return Error{ErrorKind::corrupt, 0,
-                   info.key + ": has " + std::to_string(info.size) + " bytes in the store, " + pack.at("size").dump() +
-                       " were put"};
-  }
+  const auto look = [&]() -> Result<Manifest> {
+    TILLSYNC_LET(Manifest stored, read_own_manifest(services_, database->lineage(), uuid));
+    if (stored.checksum.hex() != context.result("CREATE_SNAPSHOT").at("checksum"))
+      return Error{
+          ErrorKind::corrupt, 0,
+          captured.at("manifest_key").get<std::string>() + ": the store gives back another manifest than was put"};
+    // A prune with another's key may have run between our last look and the manifest.
+    auto whole = check_packs(captured, database->id());
+    if (!whole && whole.error().kind == ErrorKind::corrupt) TILLSYNC_TRY(withdraw(uuid, captured.at("manifest_key")));
+    TILLSYNC_TRY(std::move(whole));
+    for (auto& pack : captured.at("packs")) {
+      TILLSYNC_LET(auto info, services_.store->head(pack.at("key")));
+      if (info.size != pack.at("size").get<uint64_t>())
+        return Error{ErrorKind::corrupt, 0,
+                     info.key + ": has " + std::to_string(info.size) + " bytes in the store, " +
+                         pack.at("size").dump() + " were put"};
+    }
+    return stored;
+  };
+  TILLSYNC_LET(Manifest m, transfers_.wait_out_outages(context, look));
   if (!m.is_page_level()) database->set_dependency_floor(m.sequence);
   // Everything is in the store; the spool may go, once the record of it can't: a power cut that takes UPLOAD back would
   // find nothing to send.

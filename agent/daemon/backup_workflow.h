@@ -11,6 +11,7 @@
 #include <map>
 
 #include "agent/daemon/asset_backup.h"
+#include "agent/daemon/log_shipper.h"
 #include "snapshot/builder.h"
 #include "workflow/engine.h"
 
@@ -18,7 +19,8 @@ namespace tillsync {
 
 class BackupWorkflow {
  public:
-  BackupWorkflow(const Services& services, std::vector<FollowedDatabase*> databases, LogShipper& shipper);
+  BackupWorkflow(const Services& services, std::vector<FollowedDatabase*> databases, LogShipper& shipper,
+                 Transfers& transfers);
   void define(WorkflowEngine& engine);
   // What a newest complete snapshot makes possible: INCREMENTAL needs one, else FULL.
   struct Request {
@@ -58,6 +60,7 @@ class BackupWorkflow {
   Services services_;
   std::vector<FollowedDatabase*> databases_;
   LogShipper& shipper_;
+  Transfers& transfers_;
   AssetBackup assets_;
 };
 

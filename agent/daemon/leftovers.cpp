@@ -12,6 +12,10 @@ Result<void> sweep_leftovers(const Services& services) {
   std::set<std::string> wanted;
   {
     auto db = services.state->lease();
+    // What a backup queued that has ended.
+    TILLSYNC_TRY(
+        db->execute("DELETE FROM transfer_queue WHERE owner<>'' AND NOT EXISTS (SELECT 1 FROM workflows w "
+                    "WHERE w.uuid=owner AND w.status IN ('PENDING', 'IN_PROGRESS'))"));
     TILLSYNC_LET(auto queued, db->prepare("SELECT spool_path FROM transfer_queue"));
     while (true) {
       TILLSYNC_LET(bool row, queued.step());

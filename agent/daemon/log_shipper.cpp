@@ -19,35 +19,15 @@ namespace {
 constexpr uint64_t kTrimmedAtOnce = 1000;
 // Transactions of two databases are matched by their times while they are young (actionlog/coincidence.h).
 constexpr std::chrono::minutes kKeptAtLeast{1};
+// What the till sells waits no longer than that once the store is back.
+constexpr milliseconds kPauseMax{30'000}, kPauseMin{100};
 }  // namespace
 
-Result<std::unique_ptr<SpoolSource>> SpoolSource::open(FileSystem& files, const std::string& path) {
-  auto source = std::make_unique<SpoolSource>();
-  TILLSYNC_LET(source->file_, files.open(path, OpenMode::read));
-  TILLSYNC_LET(source->size_, source->file_->size());
-  return source;
-}
-
-Result<void> put_once(ObjectStore& store, const std::string& key, ObjectSource& source) {
-  auto done = store.put(key, source);
-  if (done || done.error().kind != ErrorKind::conflict) return done;
-  TILLSYNC_LET(auto info, store.head(key));
-  Error other{ErrorKind::conflict, 0,
-              key +
-                  ": other bytes are in the store under this name; was this state_dir copied from another till, or "
-                  "restored from an old disk image?"};
-  if (info.size != source.size()) return other;
-  Bytes there(1 << 20), ours(1 << 20);
-  for (uint64_t offset = 0; offset < info.size; offset += there.size()) {
-    TILLSYNC_LET(size_t a, store.read(key, offset, there));
-    TILLSYNC_LET(size_t b, source.read(offset, ours));
-    if (a != b || !equal(ByteView(there).first(a), ByteView(ours).first(b))) return other;
-  }
-  return {};
-}
-
-LogShipper::LogShipper(const Services& services, std::vector<FollowedDatabase*> databases)
-    : services_(services), databases_(std::move(databases)) {}
+LogShipper::LogShipper(const Services& services, std::vector<FollowedDatabase*> databases, Transfers& transfers)
+    : services_(services),
+      databases_(std::move(databases)),
+      transfers_(transfers),
+      pace_({.base = milliseconds(1000), .cap = kPauseMax}) {}
 
 LogShipper::~LogShipper() { stop(); }
 
@@ -112,14 +92,13 @@ void LogShipper::run() {
     const bool probe = Steady::now() >= next_probe;
     if (probe) next_probe = Steady::now() + std::chrono::seconds(30);
     auto done = round(probe);
-    std::lock_guard lock(mutex_);
     if (done) {
-      failures_ = 0;
+      (void)pace_.succeeded();
       continue;
     }
-    failures_++;
-    milliseconds wait = std::min<milliseconds>(milliseconds(30000), backoff_.wait(failures_, *services_.random));
-    due_ = Steady::now() + std::max(wait, milliseconds(100));
+    const auto wait = std::max<milliseconds>(pace_.failed(done.error(), *services_.random), kPauseMin);
+    std::lock_guard lock(mutex_);
+    due_ = Steady::now() + wait;
     next_probe = std::max(next_probe, *due_);
   }
 }
@@ -133,6 +112,7 @@ Result<void> LogShipper::round(bool probe) {
     if (done && probe) {
       auto there = services_.store->list("terminals/" + services_.terminal.str() + "/", "", 1);
       if (!there) done = std::move(there).error();
+      if (done) done = transfers_.give_up_unwanted();
     }
     // Whether or not the store answers: a disk that fills does not wait for it.
     if (probe) {
@@ -143,7 +123,7 @@ Result<void> LogShipper::round(bool probe) {
     done = Error{ErrorKind::internal, 0, bug.what()};
   }
   answer_waiters();
-  report_store(done, 0);
+  transfers_.report(done);
   return done;
 }
 
@@ -201,14 +181,13 @@ Result<void> LogShipper::seal(FollowedDatabase& database) {
     auto db = services_.state->lease();
     TILLSYNC_LET(auto transaction, Transaction::begin(*db));
     TILLSYNC_TRY(sealer.record(*db, *sealed, services_.clock->now()));
-    TILLSYNC_LET(auto insert, db->cached("INSERT INTO transfer_queue(lane, database_id, object_key, spool_path, size, "
-                                         "created_at) VALUES(0,?,?,?,?,?)"));
-    insert->bind(1, database.id())
-        .bind(2, sealed->key)
-        .bind(3, path)
-        .bind(4, sealed->object.size())
-        .bind(5, to_ms(services_.clock->now()));
-    TILLSYNC_TRY(insert->run());
+    Transfer transfer{.lane = Lane::log,
+                      .database_id = database.id(),
+                      .owner = {},
+                      .key = sealed->key,
+                      .path = path,
+                      .size = sealed->object.size()};
+    TILLSYNC_TRY(queue_transfer(*db, transfer, services_.clock->now()));
     TILLSYNC_TRY(transaction.commit());
     sealed_since_durable_ = true;
   }
@@ -216,26 +195,11 @@ Result<void> LogShipper::seal(FollowedDatabase& database) {
 
 Result<void> LogShipper::send_queue() {
   while (true) {
-    int64_t id, database_id;
-    std::string key, path;
-    {
-      auto db = services_.state->lease();
-      TILLSYNC_LET(
-          auto next,
-          db->cached("SELECT id, database_id, object_key, spool_path FROM transfer_queue ORDER BY lane, id LIMIT 1"));
-      TILLSYNC_LET(bool found, next->step());
-      if (!found) return {};
-      id = next->integer(0);
-      database_id = next->integer(1);
-      key = next->text(2);
-      path = next->text(3);
-      next->reset();
-    }
-    auto sent = send(id, database_id, key, path);
+    TILLSYNC_LET(auto next, next_transfer(*services_.state->lease(), ""));
+    if (!next) return {};
+    auto sent = send(*next);
     if (!sent) {
-      auto db = services_.state->lease();
-      TILLSYNC_LET(auto failed, db->cached("UPDATE transfer_queue SET retry_count=retry_count+1, error=? WHERE id=?"));
-      (void)failed->bind(1, sent.error().context).bind(2, id).run().has_value();
+      (void)transfer_failed(*services_.state->lease(), next->id, sent.error().context).has_value();
       return sent;
     }
     std::lock_guard lock(mutex_);
@@ -262,33 +226,27 @@ Result<void> LogShipper::check_sent(const std::string& key) {
   return {};
 }
 
-Result<void> LogShipper::send(int64_t id, int64_t database_id, const std::string& key, const std::string& path) {
-  auto source = SpoolSource::open(*services_.files, path);
-  if (source) {
-    TILLSYNC_TRY(put_once(*services_.store, key, **source));
-    report_store({}, (*source)->size());
-  } else {
-    if (source.error().kind != ErrorKind::not_found) return std::move(source).error();
-    TILLSYNC_TRY(check_sent(key).with(source.error().context));
-  }
+Result<void> LogShipper::send(const Transfer& transfer) {
+  auto put = transfers_.put(transfer);
+  if (!put && put.error().kind == ErrorKind::not_found && !services_.files->stat(transfer.path))
+    put = check_sent(transfer.key).with(put.error().context);
+  TILLSYNC_TRY(std::move(put));
   {
     auto db = services_.state->lease();
     TILLSYNC_LET(auto transaction, Transaction::begin(*db));
-    TILLSYNC_LET(auto done, db->cached("DELETE FROM transfer_queue WHERE id=?"));
-    TILLSYNC_TRY(done->bind(1, id).run());
+    TILLSYNC_TRY(forget_transfer(*db, transfer.id));
     TILLSYNC_LET(auto segment, db->cached("UPDATE segments SET durable_at=? WHERE object_key=?"));
-    TILLSYNC_TRY(segment->bind(1, to_ms(services_.clock->now())).bind(2, key).run());
+    TILLSYNC_TRY(segment->bind(1, to_ms(services_.clock->now())).bind(2, transfer.key).run());
     TILLSYNC_LET(
         auto durable,
         db->cached(
             "UPDATE databases SET durable_sequence=max(durable_sequence, coalesce((SELECT last_sequence FROM segments"
             " WHERE object_key=?), 0)) WHERE id=?"));
-    TILLSYNC_TRY(durable->bind(1, key).bind(2, database_id).run());
+    TILLSYNC_TRY(durable->bind(1, transfer.key).bind(2, transfer.database_id).run());
     TILLSYNC_TRY(transaction.commit());
   }
-  if (source) source->reset();
   // A leftover is swept at the next start.
-  sent_.push_back(path);
+  sent_.push_back(transfer.path);
   return {};
 }
 
@@ -312,46 +270,6 @@ void LogShipper::answer_waiters() {
     }
   }
   for (auto& waiter : ready) waiter.callback();
-}
-
-void LogShipper::report_store(const Result<void>& outcome, uint64_t bytes) {
-  std::lock_guard lock(mutex_);
-  if (outcome) {
-    status_.reachable = true;
-    status_.last_success_at = services_.clock->now();
-    status_.last_error.reset();
-    status_.sent_bytes += bytes;
-    if (bytes) recent_.emplace_back(Steady::now(), bytes);
-    return;
-  }
-  // Words differ with each try (temporary names), the matter does not.
-  if (!status_.last_error || status_.last_error->kind != outcome.error().kind)
-    spdlog::warn("store: {}", outcome.error().context);
-  status_.errors++;
-  status_.last_error = outcome.error();
-  if (outcome.error().kind != ErrorKind::conflict) status_.reachable = false;
-}
-
-TransferStatus LogShipper::status() {
-  TransferStatus status;
-  {
-    std::lock_guard lock(mutex_);
-    while (!recent_.empty() && Steady::now() - recent_.front().first > std::chrono::seconds(10)) recent_.pop_front();
-    uint64_t bytes = 0;
-    for (auto& [at, n] : recent_) bytes += n;
-    status = status_;
-    status.rate_bytes_per_second = static_cast<double>(bytes) / 10;
-  }
-  auto db = services_.state->lease();
-  auto query = db->cached("SELECT count(*), coalesce(sum(size), 0) FROM transfer_queue");
-  if (query) {
-    if (auto row = (*query)->step(); row && *row) {
-      status.queued = (*query)->unsigned_integer(0);
-      status.queued_bytes = (*query)->unsigned_integer(1);
-    }
-    (*query)->reset();
-  }
-  return status;
 }
 
 }  // namespace tillsync

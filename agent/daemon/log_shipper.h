@@ -8,33 +8,25 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <deque>
 #include <functional>
 #include <mutex>
 #include <thread>
 
 #include "agent/daemon/disk_ladder.h"
 #include "agent/daemon/followed_database.h"
+#include "agent/daemon/transfers.h"
 #include "ports/backoff.h"
 
 namespace tillsync {
 
-struct TransferStatus {
-  uint64_t queued = 0, queued_bytes = 0, active = 0, sent_bytes = 0, errors = 0;
-  double rate_bytes_per_second = 0;
-  bool reachable = false;
-  std::optional<Timestamp> last_success_at;
-  std::optional<Error> last_error;
-};
-
 class LogShipper {
  public:
-  LogShipper(const Services& services, std::vector<FollowedDatabase*> databases);
+  LogShipper(const Services& services, std::vector<FollowedDatabase*> databases, Transfers& transfers);
   ~LogShipper();
   void start();
   void stop();
   // One round, by whoever runs it without start(): seals and sends what there is, and calls back those who waited for
-  // it. Its error is in status() as well.
+  // it. Its error is in the transfers' status as well.
   Result<void> round() { return round(true); }
 
   void captured();  // something new is in a log
@@ -44,9 +36,6 @@ class LogShipper {
   void hurry();
   // What the local log gives up where the disk is short.
   void set_disk_rung(DiskRung rung);
-  // Another part of the agent reached the store, or did not.
-  void report_store(const Result<void>& outcome, uint64_t bytes);
-  TransferStatus status();
 
  private:
   struct Waiter {
@@ -61,41 +50,23 @@ class LogShipper {
   Result<void> trim();
   Result<void> seal(FollowedDatabase& database);
   Result<void> send_queue();
-  Result<void> send(int64_t id, int64_t database_id, const std::string& key, const std::string& path);
+  Result<void> send(const Transfer& transfer);
   Result<void> check_sent(const std::string& key);
   void answer_waiters();
 
   Services services_;
   std::vector<FollowedDatabase*> databases_;
-  Backoff backoff_;
+  Transfers& transfers_;
+  RetryPace pace_;  // thread_ only
   std::mutex mutex_;
   std::condition_variable signal_;
   bool stopping_ = false, urgent_ = false;
   std::atomic<DiskRung> disk_rung_ = DiskRung::roomy;
   std::optional<std::chrono::steady_clock::time_point> due_;
-  uint32_t failures_ = 0;
   bool sealed_since_durable_ = true;  // thread_ only
   std::vector<std::string> sent_;     // thread_ only; files that are no longer needed, but for a power cut
   std::vector<Waiter> waiters_;
-  TransferStatus status_;
-  std::deque<std::pair<std::chrono::steady_clock::time_point, uint64_t>> recent_;
   std::thread thread_;
 };
-
-// Bytes of a spooled file as the source of a put.
-class SpoolSource : public ObjectSource {
- public:
-  static Result<std::unique_ptr<SpoolSource>> open(FileSystem& files, const std::string& path);
-  uint64_t size() const override { return size_; }
-  Result<size_t> read(uint64_t offset, MutableBytes out) override { return file_->read(offset, out); }
-
- private:
-  std::unique_ptr<File> file_;
-  uint64_t size_ = 0;
-};
-
-// put(), where a key that is taken by the very same bytes is success: the answer to an earlier put was lost.
-// conflict: other bytes are there.
-Result<void> put_once(ObjectStore& store, const std::string& key, ObjectSource& source);
 
 }  // namespace tillsync

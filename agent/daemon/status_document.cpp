@@ -14,6 +14,20 @@ Json time_or_null(const std::optional<Timestamp>& t) { return t ? Json(to_rfc333
 Json problem(const std::string& code, const std::string& what, const std::string& remedy) {
   return {{"code", code}, {"text", what}, {"remedy", remedy}};
 }
+
+std::string store_remedy(const Error& error) {
+  const std::string_view cause = error.cause;
+  if (cause == "clock") return "set the till's clock, and let it be kept by NTP";
+  if (cause == "certificate")
+    return "check the server's certificate and [store] ca_file; it is not trusted, or has expired";
+  if (cause == "credentials") return "check the access key: [store] credentials, the environment, or its expiry";
+  if (cause == "permission") return "let the access key put and get objects below the prefix of [store] url";
+  if (cause == "bucket") return "check the bucket in [store] url: it is not there, or not in this account";
+  if (cause == "region") return "check [store] region and endpoint";
+  return "what is captured waits in state_dir and is sent as soon as the store answers; check [store] url, its "
+         "permissions and free space";
+}
+
 }  // namespace
 
 Json ControlMethods::database_status(FollowedDatabase& database, Json& problems) {
@@ -131,10 +145,11 @@ Result<void> ControlMethods::workflow_problems(Json& problems) {
   TILLSYNC_LET(
       auto rows,
       db->prepare("WITH w AS (SELECT *, data->>'$.database' AS db, max(id) FILTER (WHERE status IN ('COMPLETED', "
-                  "'FAILED')) OVER (PARTITION BY type, data->>'$.database') AS newest FROM workflows WHERE type IN "
-                  "('BACKUP', 'RESTORE') AND NOT coalesce(data->>'$.drill', 0)) SELECT uuid, type, status, db, error, "
-                  "completed_at, not_before FROM w WHERE (status='FAILED' AND id=newest AND (type='BACKUP' OR "
-                  "completed_at>?)) OR (status IN ('PENDING', 'IN_PROGRESS') AND error IS NOT NULL) ORDER BY id"));
+                  "'FAILED')) OVER one AS newest, min(id) FILTER (WHERE status IN ('PENDING', 'IN_PROGRESS') AND error "
+                  "IS NOT NULL) OVER one AS waits FROM workflows WHERE type IN ('BACKUP', 'RESTORE') AND NOT "
+                  "coalesce(data->>'$.drill', 0) WINDOW one AS (PARTITION BY type, data->>'$.database')) "
+                  "SELECT uuid, type, status, db, error, completed_at, not_before FROM w WHERE (status='FAILED' AND "
+                  "id=newest AND (type='BACKUP' OR completed_at>?)) OR id=waits ORDER BY id"));
   const Timestamp now = agent_.ports_.clock->now();
   rows.bind(1, to_ms(now - kFailedRestoreShown));
   while (true) {
@@ -162,11 +177,10 @@ Result<void> ControlMethods::workflow_problems(Json& problems) {
 Result<Json> ControlMethods::status() {
   Json problems = Json::array(), databases = Json::array();
   for (auto& database : agent_.databases_) databases.push_back(database_status(*database, problems));
-  TransferStatus transfers = agent_.shipper_->status();
+  TransferStatus transfers = agent_.transfers_->status();
   if (transfers.last_error)
-    problems.push_back(problem("store", "the store: " + transfers.last_error->context,
-                               "what is captured waits in state_dir and is sent as soon as the store answers; check "
-                               "[store] url, its permissions and free space"));
+    problems.push_back(
+        problem("store", "the store: " + transfers.last_error->context, store_remedy(*transfers.last_error)));
   // let_go is said by each database.
   const DiskRung rung = agent_.disk_rung_;
   if (rung == DiskRung::uploads_first || rung == DiskRung::compact)
@@ -245,6 +259,7 @@ Result<Json> ControlMethods::status() {
                     {"active", transfers.active},
                     {"sent_bytes", transfers.sent_bytes},
                     {"rate_bytes_per_second", transfers.rate_bytes_per_second},
+                    {"waits_for_hours", transfers.waits_for_hours},
                     {"errors", transfers.errors}};
   j["snapshots"] = std::move(snapshots);
   j["workflow"] = std::move(workflow);

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 
+#include "base/result.h"
 #include "base/types.h"
 #include "ports/random.h"
 
@@ -21,10 +23,11 @@ struct Backoff {
     return std::min(cap, Milliseconds(base.count() << doublings));
   }
   // Uniform in 0 … longest(retry).
-  Milliseconds wait(uint32_t retry, Random& random) const {
+  Milliseconds wait(uint32_t retry, Random& random) const { return up_to(longest(retry), random); }
+  static Milliseconds up_to(Milliseconds most, Random& random) {
     uint64_t bits;
     random.fill({reinterpret_cast<uint8_t*>(&bits), sizeof bits});
-    return Milliseconds(static_cast<int64_t>(bits % (static_cast<uint64_t>(longest(retry).count()) + 1)));
+    return Milliseconds(static_cast<int64_t>(bits % (static_cast<uint64_t>(most.count()) + 1)));
   }
 };
 
@@ -40,5 +43,28 @@ constexpr bool is_retriable(ErrorKind kind) {
     default: return true;
   }
 }
+
+// Nothing of the request is wrong: the way to the other side, or the other side, has to heal, however long it takes.
+constexpr bool is_outage(ErrorKind kind) {
+  return kind == ErrorKind::offline || kind == ErrorKind::throttled || kind == ErrorKind::timeout ||
+         kind == ErrorKind::transient;
+}
+
+// Of one who tries until it succeeds: how long to wait after each failure. What the other side asks for comes before
+// the jitter, and makes it longer: those it asks at one moment must not come back at one.
+class RetryPace {
+ public:
+  explicit RetryPace(Backoff backoff = {}) : backoff_(backoff) {}
+  Milliseconds failed(const Error& error, Random& random) {
+    if (failures_ < UINT32_MAX) failures_++;
+    return error.retry_after + Backoff::up_to(std::max(backoff_.longest(failures_), error.retry_after / 2), random);
+  }
+  // Whether there was a failure before.
+  bool succeeded() { return std::exchange(failures_, 0) > 0; }
+
+ private:
+  Backoff backoff_;
+  uint32_t failures_ = 0;
+};
 
 }  // namespace tillsync

@@ -73,7 +73,8 @@ class ObjectStore {
   // Durable when it returns. On failure nothing appears under the key; where the answer got lost (offline, transient,
   // timeout) it may have been stored, and the same put again then succeeds, or is a conflict after a restart.
   // progress, if given, is called with the bytes sent so far, never with less than before, and with the same number
-  // again while nothing moves; returning false stops with cancelled.
+  // again while nothing moves; returning false stops with cancelled. A small object that is put goes before what
+  // put_resumable() sends at the same time.
   virtual Result<void> put(const std::string& key, ObjectSource& source,
                            const std::function<bool(uint64_t)>& progress = nullptr) = 0;
   // As put(), and what was sent before a failure or a restart is not sent again: the journal says what that is. The

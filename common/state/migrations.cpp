@@ -193,10 +193,34 @@ CREATE TABLE verifications(database_id INTEGER PRIMARY KEY, finished_at INTEGER 
 ALTER TABLE workflows ADD COLUMN progress TEXT;
 )sql";
 
+// Who queued a transfer, and whether the store has it; uploads in parts that were begun and have not ended
+// (common/transfer).
+constexpr const char* kTransfers = R"sql(
+CREATE TABLE transfers(
+  id INTEGER PRIMARY KEY, lane INTEGER NOT NULL, database_id INTEGER,
+  owner TEXT NOT NULL DEFAULT '',             -- '': the log; else the uuid of a BACKUP
+  object_key TEXT NOT NULL, spool_path TEXT NOT NULL, size INTEGER NOT NULL, retry_count INTEGER NOT NULL DEFAULT 0,
+  error TEXT, created_at INTEGER NOT NULL, sent_at INTEGER, UNIQUE(owner, object_key));
+INSERT INTO transfers(id, lane, database_id, object_key, spool_path, size, retry_count, error, created_at)
+  SELECT id, lane, database_id, object_key, spool_path, size, retry_count, error, created_at FROM transfer_queue;
+DROP TABLE transfer_queue;
+ALTER TABLE transfers RENAME TO transfer_queue;
+CREATE TABLE uploads(
+  object_key TEXT PRIMARY KEY, upload_id TEXT NOT NULL, token TEXT NOT NULL, object_size INTEGER NOT NULL,
+  part_size INTEGER NOT NULL, began_at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE upload_parts(
+  object_key TEXT NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL, sha256 BLOB NOT NULL, etag TEXT NOT NULL,
+  PRIMARY KEY(object_key, number)) WITHOUT ROWID;
+)sql";
+
 constexpr Migration kMigrations[] = {
-    {1, "Initial schema", kInitialSchema}, {2, "Snapshots of damaged databases", kDamagedSnapshots},
-    {3, "Spans of commits", kCommitSpans}, {4, "Restores in place", kActivations},
-    {5, "File assets", kAssets},           {6, "Schedule, drills and verifications", kSchedule},
+    {1, "Initial schema", kInitialSchema},
+    {2, "Snapshots of damaged databases", kDamagedSnapshots},
+    {3, "Spans of commits", kCommitSpans},
+    {4, "Restores in place", kActivations},
+    {5, "File assets", kAssets},
+    {6, "Schedule, drills and verifications", kSchedule},
+    {7, "Owners of transfers, and uploads", kTransfers},
 };
 
 // The table of migrations is there before the first of them.

@@ -12,6 +12,7 @@ struct StoreSettings {
   std::string endpoint = {}, region = {}, ca_file = {}, credentials = {}, proxy = {};
   bool path_style = false;
   uint64_t upload_limit = 0;  // bytes per second
+  bool operator==(const StoreSettings&) const = default;
 };
 
 }  // namespace tillsync

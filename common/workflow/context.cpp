@@ -32,6 +32,23 @@ Result<void> StepContext::save(Json data) {
   return {};
 }
 
+Result<void> StepContext::held_up(const std::optional<Error>& why, Timestamp until) {
+  std::optional<std::string> text, kind;
+  if (why) {
+    text = step_.type + ": " + why->context;
+    kind = std::string(tillsync::to_string(why->kind));
+  }
+  auto db = state_.lease();
+  TILLSYNC_LET(auto update, db->cached("UPDATE workflows SET updated_at=?, not_before=?, error=?, error_kind=? WHERE "
+                                       "id=?"));
+  return update->bind(1, to_ms(clock_.now()))
+      .bind(2, why ? to_ms(until) : 0)
+      .bind(3, text)
+      .bind(4, kind)
+      .bind(5, record_.id)
+      .run();
+}
+
 Result<void> StepContext::no_way_back() {
   no_way_back_ = true;
   return save(saved_);

@@ -44,6 +44,9 @@ class StepContext {
   // Also kept in state.db, every kProgressKept: who asks after a restart sees how far it was.
   void progress(uint64_t items, uint64_t bytes, uint64_t bytes_total);
   static constexpr std::chrono::seconds kProgressKept{2};
+  // Why the step does not get on, and until when it waits at least; nullopt: it gets on again. As the error of the
+  // workflow it is seen by who asks, also after a restart; no retry is counted.
+  Result<void> held_up(const std::optional<Error>& why, Timestamp until = {});
   // Look often; when true, return an error of kind cancelled.
   bool cancelled() const;
   Error cancelled_error() const { return Error{ErrorKind::cancelled, 0, "cancelled"}; }

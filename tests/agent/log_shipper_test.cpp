@@ -67,7 +67,8 @@ struct ShipperWorld {
   // Until all that is queued was sent.
   void ship() {
     Services services{&config, &files, &clock, &random, nullptr, &vfs, state.get(), &store, nullptr, {}, Uuid{}, 1};
-    LogShipper shipper(services, {});
+    Transfers transfers(services);
+    LogShipper shipper(services, {}, transfers);
     shipper.start();
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     while (queued() > 0 && std::chrono::steady_clock::now() < end)

@@ -56,8 +56,9 @@ Result<void> AgentProcess::open() {
   TILLSYNC_TRY(sweep_leftovers(services_));
   TILLSYNC_LET(database_, FollowedDatabase::create(services_, terminal_.config.databases.front(), {}));
   std::vector<FollowedDatabase*> all{database_.get()};
-  shipper_ = std::make_unique<LogShipper>(services_, all);
-  backups_ = std::make_unique<BackupWorkflow>(services_, all, *shipper_);
+  transfers_ = std::make_unique<Transfers>(services_);
+  shipper_ = std::make_unique<LogShipper>(services_, all, *transfers_);
+  backups_ = std::make_unique<BackupWorkflow>(services_, all, *shipper_, *transfers_);
   restores_ = std::make_unique<RestoreWorkflow>(services_, all, *shipper_);
   pruner_ =
       std::make_unique<Pruner>(services_, std::vector<Pruner::Database>{{database_->id(), database_->config().name}});
@@ -71,8 +72,8 @@ Result<void> AgentProcess::open() {
 void AgentProcess::pump() {
   if (terminal_.crashed()) engine_->stop();
   if (++rounds_ > kRoundsMax) {
-    const auto error = shipper_->status().last_error;
-    throw std::runtime_error("nothing moves any more; the shipper: " + (error ? error->context : "is content"));
+    const auto error = transfers_->status().last_error;
+    throw std::runtime_error("nothing moves any more; the store: " + (error ? error->context : "is content"));
   }
   const milliseconds wait = database_->step();
   (void)shipper_->round().has_value();
@@ -120,7 +121,7 @@ Result<void> AgentProcess::ship() {
   shipper_->when_durable(database_->id(), ***captured, [durable] { *durable = true; });
   for (int i = 0; i < 10 && !*durable && !terminal_.crashed(); i++) pump();
   if (*durable) return {};
-  const auto error = shipper_->status().last_error;
+  const auto error = transfers_->status().last_error;
   return Error{ErrorKind::internal, 0, "not in the store: " + (error ? error->context : "")};
 }
 

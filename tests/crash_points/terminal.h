@@ -61,6 +61,7 @@ class AgentProcess {
   std::unique_ptr<ObjectStore> store_;
   Services services_;
   std::unique_ptr<FollowedDatabase> database_;
+  std::unique_ptr<Transfers> transfers_;
   std::unique_ptr<LogShipper> shipper_;
   std::unique_ptr<BackupWorkflow> backups_;
   std::unique_ptr<RestoreWorkflow> restores_;

@@ -28,6 +28,7 @@ struct World {
   std::string config = folder / "tillsync.toml";
   std::string socket = folder / "control.sock";
   std::string store = folder / "store";
+  std::string store_settings = "url = \"file://" + store + "\"\n";
   std::string agent_log = folder / "agent.log";
   ChildProcess agent, shop;
 
@@ -52,8 +53,8 @@ struct World {
     out << "[terminal]\nname = \"store-1/till-1\"\nstate_dir = \"" << folder / "state"
         << "\"\ncontrol = \"" << socket << "\"\n"
         << "[[database]]\nname = \"pos\"\npath = \"" << db << "\"\nscan_interval = \"1s\"\n"
-        << extra_databases << "[store]\nurl = \"file://" << store << "\"\n[schedule]\nlog_flush = \"" << log_flush
-        << "\"\n"
+        << extra_databases << "[store]\n"
+        << store_settings << "[schedule]\nlog_flush = \"" << log_flush << "\"\n"
         << schedule << "[limits]\nmin_free = \"0B\"\n"
         << more;
   }

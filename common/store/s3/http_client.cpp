@@ -27,6 +27,8 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr size_t kHeaderBytesMax = 64 << 10;
 constexpr long kKeptConnections = 16;
 constexpr auto kLookEvery = std::chrono::milliseconds(250);
+constexpr auto kGivenWay = std::chrono::seconds(5);
+constexpr auto kLookForTurn = std::chrono::milliseconds(50);
 
 struct EasyDeleter {
   void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
@@ -366,6 +368,11 @@ class HttpClient::Loop {
     const ByteView left = transfer->request.body.subspan(transfer->position);
     const uint64_t wanted = std::min<uint64_t>(size * count, left.size());
     if (wanted == 0) return 0;
+    if (!transfer->request.goes_first && loop->someone_goes_first()) {
+      transfer->is_paused = true;
+      loop->wait_for_turn();
+      return CURL_READFUNC_PAUSE;
+    }
     const uint64_t allowed = loop->limit_.take(wanted, SteadyClock::now());
     if (allowed == 0) {
       transfer->is_paused = true;
@@ -385,6 +392,26 @@ class HttpClient::Loop {
       return CURL_SEEKFUNC_CANTSEEK;
     transfer.position = static_cast<uint64_t>(offset);
     return CURL_SEEKFUNC_OK;
+  }
+
+  // One that does not get on holds up nobody.
+  bool someone_goes_first() const {
+    const auto now = SteadyClock::now();
+    for (auto& [number, transfer] : transfers_)
+      if (transfer->request.goes_first && transfer->position < transfer->request.body.size() &&
+          (transfer->is_paused || now - transfer->window_start < kGivenWay))
+        return true;
+    return false;
+  }
+
+  void wait_for_turn() {
+    if (is_turn_awaited_) return;
+    is_turn_awaited_ = true;
+    turn_timer_.expires_after(kLookForTurn);
+    turn_timer_.async_wait([this](boost::system::error_code) {
+      is_turn_awaited_ = false;
+      go_on();
+    });
   }
 
   void wait_for_limit() {
@@ -465,14 +492,14 @@ class HttpClient::Loop {
   const HttpSettings settings_;
   asio::io_context io_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_{io_.get_executor()};
-  asio::steady_timer timer_{io_}, limit_timer_{io_}, look_timer_{io_};
+  asio::steady_timer timer_{io_}, limit_timer_{io_}, turn_timer_{io_}, look_timer_{io_};
   CURLM* multi_ = nullptr;
   std::map<curl_socket_t, std::shared_ptr<Socket>> sockets_;
   std::map<uint64_t, std::unique_ptr<Transfer>> transfers_;
   std::map<Transfer*, Read> reads_;
   UploadLimit limit_;
   uint64_t last_to_go_on_ = 0;
-  bool is_limit_awaited_ = false, is_looking_ = false;
+  bool is_limit_awaited_ = false, is_turn_awaited_ = false, is_looking_ = false;
   std::atomic<uint64_t> last_number_{0};
   std::atomic<bool> is_stopped_{false};
   std::thread thread_;

@@ -41,6 +41,8 @@ struct HttpRequest {
   size_t body_bytes_max = 4 << 20;
   std::chrono::milliseconds stall_timeout{30'000};
   bool fresh_connection = false;
+  // While the body of such a one moves, those of others wait.
+  bool goes_first = false;
   std::shared_ptr<std::atomic<uint64_t>> sent = {};         // bytes of the body that were given to the connection
   std::shared_ptr<const std::atomic<bool>> cancelled = {};  // looked at every quarter of a second
 };

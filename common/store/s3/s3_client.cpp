@@ -111,6 +111,7 @@ void S3Client::send(const std::shared_ptr<Call>& call) {
   if (!call->is_explaining) http.sink = request.sink;
   http.sink_offset = request.sink_offset;
   http.stall_timeout = request.stall_timeout;
+  http.goes_first = request.goes_first;
   http.fresh_connection = call->wants_fresh;
   http.sent = request.sent;
   http.cancelled = request.cancelled;

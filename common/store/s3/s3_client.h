@@ -37,6 +37,7 @@ struct S3Request {
   MutableBytes sink = {};
   uint64_t sink_offset = 0;
   std::chrono::milliseconds stall_timeout{30'000};
+  bool goes_first = false;
   std::shared_ptr<std::atomic<uint64_t>> sent = {};
   std::shared_ptr<const std::atomic<bool>> cancelled = {};
 };

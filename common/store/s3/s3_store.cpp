@@ -105,6 +105,9 @@ Result<std::optional<S3Store::Seen>> S3Store::look(const std::string& key) {
 }
 
 Result<void> S3Store::put(const std::string& key, ObjectSource& source, const std::function<bool(uint64_t)>& progress) {
+  TILLSYNC_TRY(check(key));
+  if (progress && !progress(0)) return error(*failed(FailureClass::cancelled).failure, "put " + key);
+  if (source.size() <= options_.part_size) return put_whole(key, source, progress, true);
   MemoryUploadJournal journal;
   auto done = put_resumable(key, source, journal, progress);
   // Best effort: what stays is for the bucket's rule on incomplete uploads.
@@ -117,11 +120,11 @@ Result<void> S3Store::put_resumable(const std::string& key, ObjectSource& source
   TILLSYNC_TRY(check(key));
   if (progress && !progress(0)) return error(*failed(FailureClass::cancelled).failure, "put " + key);
   if (source.size() > options_.part_size) return MultipartUpload(*this, key, source, journal, progress).run();
-  return put_whole(key, source, progress);
+  return put_whole(key, source, progress, false);
 }
 
 Result<void> S3Store::put_whole(const std::string& key, ObjectSource& source,
-                                const std::function<bool(uint64_t)>& progress) {
+                                const std::function<bool(uint64_t)>& progress, bool goes_first) {
   const std::string doing = "put " + key;
   Bytes bytes(source.size());
   if (auto read = read_whole(source, 0, bytes); !read) return std::move(read).error().with(doing);
@@ -139,6 +142,7 @@ Result<void> S3Store::put_whole(const std::string& key, ObjectSource& source,
       if (there) return set_uncertain(key, token, false), exists(key);
     }
     S3Request request{.method = "PUT", .key = path_of(key), .body = bytes, .stall_timeout = options_.stall_timeout};
+    request.goes_first = goes_first;
     request.body_sha256 = sha256(bytes);
     request.headers = {{kToken, token}, {kSha256, request.body_sha256->hex()}};
     if (const std::string md5 = content_md5(bytes); !md5.empty()) request.headers.emplace_back("Content-MD5", md5);

@@ -64,7 +64,8 @@ class S3Store : public ObjectStore {
     std::string token, sha256;
   };
   Result<void> check(const std::string& key) const;
-  Result<void> put_whole(const std::string& key, ObjectSource& source, const std::function<bool(uint64_t)>& progress);
+  Result<void> put_whole(const std::string& key, ObjectSource& source, const std::function<bool(uint64_t)>& progress,
+                         bool goes_first);
   Result<std::optional<Seen>> look(const std::string& key);  // nullopt: not there
   void prove_create_only(const S3Request& request);
   std::string new_token();

@@ -1,0 +1,238 @@
+#include "agent/daemon/transfers.h"
+
+#include <spdlog/spdlog.h>
+
+#include "transfer/file_source.h"
+
+namespace tillsync {
+
+using std::chrono::milliseconds;
+
+namespace {
+constexpr std::chrono::seconds kRateSpan{10};
+// A cancellation has no event of its own, and hours may be changed.
+constexpr milliseconds kLookEvery{200};
+constexpr std::chrono::seconds kHoursLookEvery{30};
+}  // namespace
+
+// A put that is under way.
+class Transfers::Active {
+ public:
+  Active(Transfers& transfers, uint64_t sent_before) : transfers_(transfers), counted_(sent_before) {
+    std::lock_guard lock(transfers_.mutex_);
+    transfers_.status_.active++;
+  }
+  ~Active() {
+    std::lock_guard lock(transfers_.mutex_);
+    transfers_.status_.active--;
+  }
+  void sent(uint64_t bytes) {
+    if (bytes <= counted_) return;
+    transfers_.count(bytes - counted_);
+    counted_ = bytes;
+  }
+
+ private:
+  Transfers& transfers_;
+  uint64_t counted_;
+};
+
+Transfers::Transfers(const Services& services)
+    : services_(services), journal_(*services.state), hours_(services.config->store.upload_hours) {}
+
+void Transfers::set_upload_hours(std::vector<HourRange> hours) {
+  std::lock_guard lock(mutex_);
+  hours_ = std::move(hours);
+  wakes_++;
+  woken_.notify_all();
+}
+
+void Transfers::set_upload_limit(uint64_t bytes_per_second) { services_.store->set_upload_limit(bytes_per_second); }
+
+Result<void> Transfers::put(const Transfer& transfer, const std::function<bool(uint64_t)>& go_on) {
+  TILLSYNC_LET(auto source, FileSource::open(*services_.files, transfer.path));
+  TILLSYNC_LET(const uint64_t sent_before, journal_.sent(transfer.key));
+  Active active(*this, sent_before);
+  const auto progress = [&](uint64_t sent) {
+    active.sent(sent);
+    return !go_on || go_on(sent);
+  };
+  const auto properties = services_.store->properties();
+  const bool is_first = transfer.lane == Lane::log && source->size() <= properties.part_size_bytes;
+  auto done = put_once(*services_.store, transfer.key, *source, [&] {
+    return is_first ? services_.store->put(transfer.key, *source, progress)
+                    : services_.store->put_resumable(transfer.key, *source, journal_, progress);
+  });
+  if (done) active.sent(source->size());
+  if (!done && source->error()) return *source->error();
+  if (done || done.error().kind != ErrorKind::cancelled) report(done);
+  return done;
+}
+
+Result<void> Transfers::put_now(const std::string& key, const std::string& path) {
+  TILLSYNC_LET(auto source, FileSource::open(*services_.files, path));
+  Active active(*this, 0);
+  auto done = put_once(*services_.store, key, *source);
+  if (done) active.sent(source->size());
+  if (done || !is_outage(done.error().kind)) report(done);  // who waits it out says so
+  return done;
+}
+
+Result<uint64_t> Transfers::send(StepContext& context, const std::vector<Transfer>& transfers) {
+  const std::string owner = context.workflow().str();
+  {
+    auto db = services_.state->lease();
+    TILLSYNC_LET(auto transaction, Transaction::begin(*db));
+    for (Transfer transfer : transfers) {
+      transfer.owner = owner;
+      TILLSYNC_TRY(queue_transfer(*db, transfer, services_.clock->now()));
+    }
+    TILLSYNC_TRY(transaction.commit());
+  }
+  // What goes into the store shows content of state.db, and a part is only known to be ours by its journal.
+  TILLSYNC_TRY(services_.state->make_durable());
+  RetryPace pace;
+  while (true) {
+    std::optional<Transfer> next;
+    TransferTotals totals;
+    {
+      auto db = services_.state->lease();
+      TILLSYNC_LET(next, next_transfer(*db, owner));
+      TILLSYNC_LET(totals, transfer_totals(*db, owner));
+    }
+    const uint64_t all = totals.queued_bytes + totals.sent_bytes;
+    context.progress(0, totals.sent_bytes, all);
+    if (!next) return all;
+    TILLSYNC_TRY(wait_for_hours(context));
+    const bool can_pause = services_.store->properties().resumable;
+    auto done = put(*next, [&](uint64_t sent) {
+      context.progress(0, totals.sent_bytes + sent, all);
+      return !context.cancelled() && (!can_pause || may_send_now());
+    });
+    if (done) {
+      if (pace.succeeded()) TILLSYNC_TRY(context.held_up(std::nullopt));
+      TILLSYNC_TRY(transfer_sent(*services_.state->lease(), next->id, services_.clock->now()));
+      continue;
+    }
+    const Error error = std::move(done).error();
+    if (context.cancelled()) return context.cancelled_error();
+    if (error.kind == ErrorKind::cancelled) continue;  // its hours are over
+    TILLSYNC_TRY(transfer_failed(*services_.state->lease(), next->id, error.context));
+    if (!is_outage(error.kind)) return error;
+    TILLSYNC_TRY(wait_after(context, error, pace));
+  }
+}
+
+Result<void> Transfers::wait_after(StepContext& context, const Error& error, RetryPace& pace) {
+  const auto now = services_.clock->steady_now();
+  const Milliseconds pause = pace.failed(error, *services_.random);
+  TILLSYNC_TRY(context.held_up(error, services_.clock->now() + pause));
+  if (error.retry_after > Milliseconds(0)) TILLSYNC_TRY(wait(context, now + error.retry_after, false));
+  return wait(context, now + pause, true);
+}
+
+// Until the moment, or, if it can be woken, until the store was reached by somebody else.
+Result<void> Transfers::wait(StepContext& context, Steady until, bool can_be_woken) {
+  uint64_t wakes;
+  {
+    std::lock_guard lock(mutex_);
+    wakes = wakes_;
+  }
+  while (services_.clock->steady_now() < until) {
+    if (context.cancelled()) return context.cancelled_error();
+    if (services_.while_waiting) services_.while_waiting();
+    std::unique_lock lock(mutex_);
+    if (can_be_woken && wakes_ != wakes) break;
+    if (!services_.while_waiting) woken_.wait_for(lock, kLookEvery);
+  }
+  return {};
+}
+
+bool Transfers::may_send_now() {
+  std::lock_guard lock(mutex_);
+  return is_within(hours_, services_.clock->now(), system_utc_offset);
+}
+
+Result<void> Transfers::wait_for_hours(StepContext& context) {
+  bool said = false;
+  while (!may_send_now()) {
+    if (!said) {
+      std::lock_guard lock(mutex_);
+      status_.waits_for_hours = said = true;
+    }
+    auto waited = wait(context, services_.clock->steady_now() + kHoursLookEvery, true);
+    if (waited) continue;
+    std::lock_guard lock(mutex_);
+    status_.waits_for_hours = false;
+    return waited;
+  }
+  std::lock_guard lock(mutex_);
+  status_.waits_for_hours = false;
+  return {};
+}
+
+void Transfers::drop(const Uuid& workflow) {
+  auto db = services_.state->lease();
+  auto dropped = forget_transfers_of(*db, workflow.str());
+  if (!dropped) spdlog::warn("the transfers of workflow {}: {}", workflow.str(), dropped.error().context);
+}
+
+Result<void> Transfers::give_up_unwanted() {
+  TILLSYNC_LET(auto keys, journal_.unwanted());
+  for (auto& key : keys) TILLSYNC_TRY(services_.store->abandon(key, journal_));
+  return {};
+}
+
+void Transfers::count(uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  const auto now = services_.clock->steady_now();
+  status_.sent_bytes += bytes;
+  // One entry a tenth of a second: parts report often.
+  if (!recent_.empty() && now - recent_.back().first < milliseconds(100))
+    recent_.back().second += bytes;
+  else
+    recent_.emplace_back(now, bytes);
+  while (now - recent_.front().first > kRateSpan) recent_.pop_front();
+}
+
+void Transfers::report(const Result<void>& outcome) {
+  std::lock_guard lock(mutex_);
+  if (outcome) {
+    // Whoever waits for the store need not wait any longer.
+    if (!status_.reachable) {
+      wakes_++;
+      woken_.notify_all();
+    }
+    status_.reachable = true;
+    status_.last_success_at = services_.clock->now();
+    status_.last_error.reset();
+    return;
+  }
+  // Words differ with each try (temporary names), the matter does not.
+  if (!status_.last_error || status_.last_error->kind != outcome.error().kind)
+    spdlog::warn("store: {}", outcome.error().context);
+  status_.errors++;
+  status_.last_error = outcome.error();
+  if (outcome.error().kind != ErrorKind::conflict) status_.reachable = false;
+}
+
+TransferStatus Transfers::status() {
+  TransferStatus status;
+  {
+    std::lock_guard lock(mutex_);
+    const auto now = services_.clock->steady_now();
+    while (!recent_.empty() && now - recent_.front().first > kRateSpan) recent_.pop_front();
+    uint64_t bytes = 0;
+    for (auto& [at, n] : recent_) bytes += n;
+    status = status_;
+    status.rate_bytes_per_second = static_cast<double>(bytes) / std::chrono::duration<double>(kRateSpan).count();
+  }
+  auto db = services_.state->lease();
+  if (auto totals = transfer_totals(*db)) {
+    status.queued = totals->queued;
+    status.queued_bytes = totals->queued_bytes;
+  }
+  return status;
+}
+
+}  // namespace tillsync
