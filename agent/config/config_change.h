@@ -16,7 +16,8 @@ struct ConfigChange {
 
 // running: as it was read at the start, with what was changed since.
 ConfigChange change_of(const Config& running, const Config& wanted);
-// "store.upload_limit applies now; changed, and needs a restart: [schedule], [retention]", or "nothing has changed".
+// "changed from now on: store.upload_limit; changed, and needs a restart of the agent: [schedule], [retention]", or
+// "nothing has changed".
 std::string in_words(const ConfigChange& change);
 
 }  // namespace tillsync

@@ -137,7 +137,8 @@ Result<void> BackupWorkflow::check_packs(const Json& captured, int64_t database)
           key.get<std::string>() +
               ": it was removed from the store while this snapshot was made, which refers to it; make another"};
     }
-    TILLSYNC_TRY(transfers_.put_now(key, ours->at("path")));
+    TILLSYNC_LET(auto source, FileSource::open(*services_.files, ours->at("path")));
+    TILLSYNC_TRY(transfers_.put_now(key, *source));
   }
   return {};
 }
@@ -244,13 +245,14 @@ Result<Json> BackupWorkflow::upload(StepContext& context) {
   const Json& configuration = context.result("CAPTURE_CONFIGURATION");
   assets_.queue(configuration, database->id(), transfers);
   TILLSYNC_LET(const uint64_t sent, transfers_.send(context, transfers));
-  const std::string manifest = context.result("CREATE_SNAPSHOT").at("manifest");
-  TILLSYNC_LET(const auto manifest_info, services_.files->stat(manifest));
+  TILLSYNC_LET(const Bytes manifest,
+               read_file(*services_.files, context.result("CREATE_SNAPSHOT").at("manifest"), uint64_t{1} << 30));
+  BytesSource source(manifest);
   const auto put_manifest = [&]() -> Result<void> {
     TILLSYNC_TRY(assets_.check_sent(configuration));
     TILLSYNC_TRY(check_packs(captured, database->id()));
     // The manifest is put last: what has a manifest is complete.
-    return transfers_.put_now(captured.at("manifest_key"), manifest);
+    return transfers_.put_now(captured.at("manifest_key"), source);
   };
   TILLSYNC_TRY(transfers_.wait_out_outages(context, put_manifest));
   TILLSYNC_TRY(assets_.remember_sent(context, configuration));
@@ -273,7 +275,7 @@ Result<Json> BackupWorkflow::upload(StepContext& context) {
     }
     return {};
   });
-  return Json{{"sent_bytes", sent + manifest_info.size}};
+  return Json{{"sent_bytes", sent + manifest.size()}};
 }
 
 // A snapshot that turned out not to be whole: nothing goes on from it.

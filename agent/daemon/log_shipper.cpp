@@ -227,10 +227,13 @@ Result<void> LogShipper::check_sent(const std::string& key) {
 }
 
 Result<void> LogShipper::send(const Transfer& transfer) {
-  auto put = transfers_.put(transfer);
-  if (!put && put.error().kind == ErrorKind::not_found && !services_.files->stat(transfer.path))
-    put = check_sent(transfer.key).with(put.error().context);
-  TILLSYNC_TRY(std::move(put));
+  auto source = FileSource::open(*services_.files, transfer.path);
+  if (source) {
+    TILLSYNC_TRY(transfers_.put(transfer, **source));
+  } else {
+    if (source.error().kind != ErrorKind::not_found) return std::move(source).error();
+    TILLSYNC_TRY(check_sent(transfer.key).with(source.error().context));
+  }
   {
     auto db = services_.state->lease();
     TILLSYNC_LET(auto transaction, Transaction::begin(*db));
@@ -245,6 +248,7 @@ Result<void> LogShipper::send(const Transfer& transfer) {
     TILLSYNC_TRY(durable->bind(1, transfer.key).bind(2, transfer.database_id).run());
     TILLSYNC_TRY(transaction.commit());
   }
+  if (source) source->reset();
   // A leftover is swept at the next start.
   sent_.push_back(transfer.path);
   return {};

@@ -2,8 +2,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include "transfer/file_source.h"
-
 namespace tillsync {
 
 using std::chrono::milliseconds;
@@ -49,8 +47,7 @@ void Transfers::set_upload_hours(std::vector<HourRange> hours) {
 
 void Transfers::set_upload_limit(uint64_t bytes_per_second) { services_.store->set_upload_limit(bytes_per_second); }
 
-Result<void> Transfers::put(const Transfer& transfer, const std::function<bool(uint64_t)>& go_on) {
-  TILLSYNC_LET(auto source, FileSource::open(*services_.files, transfer.path));
+Result<void> Transfers::put(const Transfer& transfer, FileSource& source, const std::function<bool(uint64_t)>& go_on) {
   TILLSYNC_LET(const uint64_t sent_before, journal_.sent(transfer.key));
   Active active(*this, sent_before);
   const auto progress = [&](uint64_t sent) {
@@ -58,24 +55,22 @@ Result<void> Transfers::put(const Transfer& transfer, const std::function<bool(u
     return !go_on || go_on(sent);
   };
   const auto properties = services_.store->properties();
-  const bool is_first = transfer.lane == Lane::log && source->size() <= properties.part_size_bytes;
-  auto done = put_once(*services_.store, transfer.key, *source, [&] {
-    return is_first ? services_.store->put(transfer.key, *source, progress)
-                    : services_.store->put_resumable(transfer.key, *source, journal_, progress);
-  });
-  if (done) active.sent(source->size());
-  if (!done && source->error()) return *source->error();
-  if (done || done.error().kind != ErrorKind::cancelled) report(done);
-  return done;
+  const bool is_first = transfer.lane == Lane::log && source.size() <= properties.part_size_bytes;
+  TILLSYNC_TRY(put_once(*services_.store, transfer.key, source, [&] {
+    return is_first ? services_.store->put(transfer.key, source, progress)
+                    : services_.store->put_resumable(transfer.key, source, journal_, progress);
+  }));
+  active.sent(source.size());
+  report({});
+  return {};
 }
 
-Result<void> Transfers::put_now(const std::string& key, const std::string& path) {
-  TILLSYNC_LET(auto source, FileSource::open(*services_.files, path));
+Result<void> Transfers::put_now(const std::string& key, ObjectSource& source) {
   Active active(*this, 0);
-  auto done = put_once(*services_.store, key, *source);
-  if (done) active.sent(source->size());
-  if (done || !is_outage(done.error().kind)) report(done);  // who waits it out says so
-  return done;
+  TILLSYNC_TRY(put_once(*services_.store, key, source));
+  active.sent(source.size());
+  report({});
+  return {};
 }
 
 Result<uint64_t> Transfers::send(StepContext& context, const std::vector<Transfer>& transfers) {
@@ -105,7 +100,8 @@ Result<uint64_t> Transfers::send(StepContext& context, const std::vector<Transfe
     if (!next) return all;
     TILLSYNC_TRY(wait_for_hours(context));
     const bool can_pause = services_.store->properties().resumable;
-    auto done = put(*next, [&](uint64_t sent) {
+    TILLSYNC_LET(auto source, FileSource::open(*services_.files, next->path));
+    auto done = put(*next, *source, [&](uint64_t sent) {
       context.progress(0, totals.sent_bytes + sent, all);
       return !context.cancelled() && (!can_pause || may_send_now());
     });
@@ -118,12 +114,17 @@ Result<uint64_t> Transfers::send(StepContext& context, const std::vector<Transfe
     if (context.cancelled()) return context.cancelled_error();
     if (error.kind == ErrorKind::cancelled) continue;  // its hours are over
     TILLSYNC_TRY(transfer_failed(*services_.state->lease(), next->id, error.context));
-    if (!is_outage(error.kind)) return error;
+    if (source->error()) return *source->error();  // our own disk: the step's, with its retries
+    if (!is_outage(error.kind)) {
+      report(error);
+      return error;
+    }
     TILLSYNC_TRY(wait_after(context, error, pace));
   }
 }
 
 Result<void> Transfers::wait_after(StepContext& context, const Error& error, RetryPace& pace) {
+  report(error);
   const auto now = services_.clock->steady_now();
   const Milliseconds pause = pace.failed(error, *services_.random);
   TILLSYNC_TRY(context.held_up(error, services_.clock->now() + pause));
@@ -179,7 +180,14 @@ void Transfers::drop(const Uuid& workflow) {
 
 Result<void> Transfers::give_up_unwanted() {
   TILLSYNC_LET(auto keys, journal_.unwanted());
-  for (auto& key : keys) TILLSYNC_TRY(services_.store->abandon(key, journal_));
+  for (auto& key : keys) {
+    auto given_up = services_.store->abandon(key, journal_);
+    if (given_up) continue;
+    if (is_outage(given_up.error().kind)) return given_up;
+    // A key that may not do it: the bucket's own rule on incomplete uploads has to.
+    spdlog::warn("{}: its upload can't be given up: {}", key, given_up.error().context);
+    TILLSYNC_TRY(journal_.forget(key));
+  }
   return {};
 }
 

@@ -14,6 +14,7 @@
 #include "agent/daemon/services.h"
 #include "ports/backoff.h"
 #include "schedule/hour_range.h"
+#include "transfer/file_source.h"
 #include "transfer/state_upload_journal.h"
 #include "transfer/transfer_queue.h"
 #include "workflow/context.h"
@@ -40,15 +41,15 @@ class Transfers {
   void set_upload_hours(std::vector<HourRange> hours);
   void set_upload_limit(uint64_t bytes_per_second);
 
-  // Puts one, once. go_on, if given, is asked again and again with the bytes of it that are there; false ends it as
-  // cancelled. not_found: it is not in the spool.
-  Result<void> put(const Transfer& transfer, const std::function<bool(uint64_t)>& go_on = nullptr);
+  // Puts one, once; a failure is the caller's to report. go_on, if given, is asked again and again with the bytes of it
+  // that are there; false ends it as cancelled. source: of transfer.path; what it could not read is in its error().
+  Result<void> put(const Transfer& transfer, FileSource& source, const std::function<bool(uint64_t)>& go_on = nullptr);
+  // The same of what is too small to be queued.
+  Result<void> put_now(const std::string& key, ObjectSource& source);
 
   // Queues these for the step's workflow, and sends them and whatever of that workflow is queued; returns their bytes.
   // What is queued stays until the step is complete.
   Result<uint64_t> send(StepContext& context, const std::vector<Transfer>& transfers);
-  // A put of a step that is too small to be queued, once.
-  Result<void> put_now(const std::string& key, const std::string& path);
   // Asks the store for something, again and again while that fails by an outage.
   template <class F>
   auto wait_out_outages(StepContext& context, F ask) -> decltype(ask()) {
@@ -57,7 +58,6 @@ class Transfers {
       auto answer = ask();
       if (answer && pace.succeeded()) TILLSYNC_TRY(context.held_up(std::nullopt));
       if (answer || !is_outage(answer.error().kind)) return answer;
-      report(answer.error());
       TILLSYNC_TRY(wait_after(context, answer.error(), pace));
     }
   }
@@ -73,6 +73,7 @@ class Transfers {
  private:
   using Steady = std::chrono::steady_clock::time_point;
   class Active;
+  // Reports it.
   Result<void> wait_after(StepContext& context, const Error& error, RetryPace& pace);
   Result<void> wait(StepContext& context, Steady until, bool can_be_woken);
   Result<void> wait_for_hours(StepContext& context);

@@ -5,9 +5,12 @@
 #include <string>
 
 #include "agent/config/config.h"
+#include "agent/config/config_change.h"
 #include "agent/config/values.h"
+#include "support/results.h"
 
 using namespace tillsync;
+using namespace tillsync::test;
 using namespace std::chrono_literals;
 
 namespace {
@@ -238,6 +241,32 @@ TEST_CASE("config: durations, sizes, rates and schedules") {
   CHECK(parse_schedule("")->kind == ScheduleRule::Kind::off);
   CHECK_FALSE(parse_schedule("Son 03:00").has_value());
   CHECK_FALSE(parse_schedule("Sun 24:00").has_value());
+}
+
+TEST_CASE("config: what was read again says what changes now, and what needs a restart") {
+  const std::string base = "[store]\nurl = \"file:///backup\"\n";
+  const auto words = [&](const std::string& before, const std::string& after) {
+    return in_words(change_of(must(parse_config(before, "f")), must(parse_config(after, "f"))));
+  };
+  CHECK(words(base, base + "\n# a remark") == "nothing has changed");
+  CHECK(words(base, base + "upload_limit = \"1MiB/s\"\n") == "changed from now on: store.upload_limit");
+  CHECK(words(base + "upload_hours = [\"22:00-06:00\"]\n", base) == "changed from now on: store.upload_hours");
+  CHECK(
+      words(base, "[store]\nurl = \"file:///other\"\nupload_limit = \"1MiB/s\"\nupload_hours = [\"22:00-06:00\"]\n") ==
+      "changed from now on: store.upload_limit, store.upload_hours; changed, and needs a restart of the agent: "
+      "[store]");
+  for (const auto& [section, more] :
+       std::map<std::string, std::string>{{"terminal", "[terminal]\nname = \"other\"\n"},
+                                          {"database", "[[database]]\nname = \"pos\"\npath = \"/pos.db\"\n"},
+                                          {"assets", "[[assets]]\nname = \"media\"\npath = \"/media\"\n"},
+                                          {"keys", "[keys]\nrecovery = \"/r.pem.pub\"\n"},
+                                          {"schedule", "[schedule]\nfull = \"Mon 03:00\"\n"},
+                                          {"retention", "[retention]\nlast = 9\n"},
+                                          {"metrics", "[metrics]\ntextfile = \"/metrics\"\n"},
+                                          {"limits", "[limits]\nwal = \"32MiB\"\n"}}) {
+    CAPTURE(section);
+    CHECK(words(base, base + more) == "changed, and needs a restart of the agent: [" + section + "]");
+  }
 }
 
 TEST_SUITE_END();

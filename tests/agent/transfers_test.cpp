@@ -5,6 +5,7 @@
 #include "crypto/hash.h"
 #include "state/migrations.h"
 #include "support/fake_clock.h"
+#include "support/faulty_file_system.h"
 #include "support/memory_file_system.h"
 #include "support/memory_object_store.h"
 #include "support/results.h"
@@ -48,6 +49,8 @@ class PartsStore : public MemoryObjectStore {
       parts_received++;
       if (on_part) on_part();
       const uint64_t size = std::min(kPart, source.size() - sent);
+      Bytes part(size);
+      TILLSYNC_TRY(source.read(sent, part));
       TILLSYNC_TRY(journal.part_done(key, known->id, {number, size, {}, "e"}));
       sent += size;
     }
@@ -55,17 +58,20 @@ class PartsStore : public MemoryObjectStore {
     return journal.forget(key);
   }
   Result<void> abandon(const std::string& key, UploadJournal& journal) override {
+    if (!may_abandon) return Error{ErrorKind::denied, 403, "not allowed"};
     abandoned.push_back(key);
     return journal.forget(key);
   }
 
   uint64_t parts_left = UINT64_MAX, parts_received = 0;
+  bool may_abandon = true;
   std::function<void()> on_part;
   std::vector<std::string> order, abandoned;
 };
 
 struct TransfersWorld {
   MemoryFileSystem files;
+  FaultyFileSystem spool_files{files};  // through which what is sent is read
   FakeClock clock;
   const uint64_t seed = SeededRandom::seed_of_this_run();
   SeededRandom random{seed};
@@ -89,7 +95,7 @@ struct TransfersWorld {
     state = must(StateDb::open("/state/state.db", vfs.name(), clock));
     Services services;
     services.config = &config;
-    services.files = &files;
+    services.files = &spool_files;
     services.clock = &clock;
     services.random = &random;
     services.vfs = &vfs;
@@ -321,6 +327,43 @@ TEST_CASE("transfers: what does not heal by itself is the step's, and what a can
   must(world.shipper->round());
   CHECK(world.store.abandoned == std::vector<std::string>{"another", "pack"});
   CHECK(world.count("uploads") == 0);
+}
+
+TEST_CASE("transfers: a failure is counted once, and one of the till's own disk is the step's, not an outage") {
+  TransfersWorld world;
+  world.store.set_offline(true);
+  world.queue_segment("segment");
+  CHECK_FALSE(world.shipper->round().has_value());
+  CHECK(world.transfers->status().errors == 1);
+  CHECK_FALSE(world.transfers->status().reachable);
+  world.store.set_offline(false);
+  must(world.shipper->round());
+  CHECK(world.transfers->status().reachable);
+
+  world.wanted = {world.spool(Lane::packs, "pack", 350)};
+  world.spool_files.fail_only_below("/state/spool");
+  world.spool_files.fail_at(3, ErrorKind::transient, true);  // opened, its size known: the first read
+  const Uuid uuid = world.begin();
+  const auto outcome = must(world.engine->run(uuid));
+  CHECK(outcome.state == RunOutcome::State::waiting);
+  CHECK(contains(outcome.error->context, "/state/spool/pack"));
+  CHECK(must(world.engine->describe(uuid)).retry_count == 1);
+  CHECK(world.transfers->status().errors == 1);
+  world.spool_files.reset();
+  world.clock.advance(1min);
+  CHECK(must(world.engine->run(uuid)).state == RunOutcome::State::done);
+}
+
+TEST_CASE("transfers: an upload that may not be given up is left to the bucket's rule, and holds up nothing") {
+  TransfersWorld world;
+  world.store.may_abandon = false;
+  must(StateUploadJournal(*world.state)
+           .begin({.key = "pack", .id = "id", .token = "t", .object_size = 9, .part_size = 5, .began_at = {}}));
+  world.queue_segment("segment");
+  must(world.shipper->round());
+  CHECK(world.count("uploads") == 0);
+  CHECK(world.transfers->status().reachable);
+  CHECK(world.store.order == std::vector<std::string>{"segment"});
 }
 
 TEST_CASE("transfers: outside upload hours packs wait, also in their middle, and the log does not") {

@@ -216,12 +216,7 @@ std::vector<Bytes> sound_inputs() {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  [[maybe_unused]] static const bool begun = [] {
-    run_sound_inputs(sound_inputs(), [](ByteView input) { FUZZ_HOLDS(run(input) == 3); });
-    return true;
-  }();
-  if (size >= 1) run({data, size});
-  return 0;
+  return one_input<sound_inputs, run, size_t{3}>(data, size);
 }
 
 #ifdef TILLSYNC_FUZZ

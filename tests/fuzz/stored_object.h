@@ -56,4 +56,15 @@ void tell(const Error& error);
 // TILLSYNC_SOUND_INPUTS=FOLDER they are written there too, for the corpus.
 void run_sound_inputs(const std::vector<Bytes>& inputs, const std::function<void(ByteView)>& run);
 
+// LLVMFuzzerTestOneInput of such a target. run(input): Accepted is what it says of an input that a sound writer made.
+template <auto SoundInputs, auto Run, auto Accepted>
+int one_input(const uint8_t* data, size_t size) {
+  [[maybe_unused]] static const bool begun = [] {
+    run_sound_inputs(SoundInputs(), [](ByteView input) { FUZZ_HOLDS(Run(input) == Accepted); });
+    return true;
+  }();
+  if (size >= 1) (void)Run({data, size});
+  return 0;
+}
+
 }  // namespace tillsync::fuzz
