@@ -162,14 +162,17 @@ Result<PrunePlan> Pruner::plan(const Database& database) {
 
 bool Pruner::may_go_on() const { return !stopping_ && (!services_.plans || services_.plans->prune_may_go_on()); }
 
-// Of a backup that was not packed yet nothing but where it goes on from is decided.
+// Of a backup that was not packed yet nothing but its name and where it goes on from is decided. One that has put its
+// manifest and still has to look at it stays too, also when others overtook it.
 Result<void> Pruner::add_pins(const Database& database, PruneRequest& request) {
   if (pinned_) request.replayed_snapshots = pinned_(database.name);
   auto db = services_.state->lease();
-  TILLSYNC_LET(auto steps, db->prepare("SELECT s.step_type, s.data FROM workflow_steps s JOIN workflows w ON "
-                                       "w.id=s.workflow_id JOIN backup_sessions b ON b.workflow_uuid=w.uuid WHERE "
-                                       "w.status IN ('PENDING', 'IN_PROGRESS') AND s.status='COMPLETED' AND "
-                                       "b.database_id=?"));
+  TILLSYNC_LET(
+      auto steps,
+      db->prepare("SELECT s.step_type, s.data, w.data->>'$.snapshot_uuid' FROM workflow_steps s JOIN workflows w ON "
+                  "w.id=s.workflow_id JOIN backup_sessions b ON b.workflow_uuid=w.uuid WHERE "
+                  "w.status IN ('PENDING', 'IN_PROGRESS') AND s.status='COMPLETED' AND "
+                  "b.database_id=?"));
   steps.bind(1, database.id);
   while (true) {
     TILLSYNC_LET(bool row, steps.step());
@@ -180,6 +183,7 @@ Result<void> Pruner::add_pins(const Database& database, PruneRequest& request) {
         auto uuid = Uuid::parse(data.value(field, ""));
         if (uuid) request.pinned_snapshots.insert(*uuid);
       }
+      if (auto own = Uuid::parse(steps.text(2))) request.pinned_snapshots.insert(*own);
     } else if (steps.text(0) == "CAPTURE_TABLE_DATA") {
       if (!data.contains("refers"))
         return Error{ErrorKind::conflict, 0, "a backup is under way that an earlier version began; prune after it"};

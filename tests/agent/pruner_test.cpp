@@ -92,7 +92,7 @@ struct PrunerWorld {
     return must(state->lease()->query_integer("SELECT count(*) FROM stored_blocks WHERE pack_key='" + pack + "'"));
   }
   // A backup that has come so far and waits, as when the store is away.
-  Uuid begin_backup(const Json& initialized, const Json& packed) {
+  Uuid begin_backup(const Json& initialized, const Json& packed, std::optional<Uuid> snapshot = std::nullopt) {
     auto step = [](const char* name, Json result) {
       return StepDefinition{name, SessionPhase::processing,
                             [result = std::move(result)](StepContext&) -> Result<Json> { return result; }};
@@ -105,6 +105,7 @@ struct PrunerWorld {
     WorkflowRequest request;
     request.backup = BackupSession{1};
     request.name = "backup of till";
+    if (snapshot) request.data["snapshot_uuid"] = snapshot->str();
     const Uuid uuid = must(engine->create(request));
     REQUIRE(must(engine->run(uuid)).state == RunOutcome::State::waiting);
     return uuid;
@@ -162,6 +163,19 @@ TEST_CASE(
   CHECK_FALSE(world.store.content(packed).has_value());
   CHECK(world.blocks_in(packed) == 0);
   CHECK(world.store.keys().size() == 2);
+}
+
+TEST_CASE("pruner: a snapshot whose backup still has to look at what it put stays, also when others overtook it") {
+  PrunerWorld world;
+  const Manifest looked_for = world.back_up();
+  const Uuid workflow = world.begin_backup({{"type", "FULL"}}, {{"refers", Json::array()}}, looked_for.uuid);
+  for (int i = 0; i < 3; i++) world.back_up();
+  must(world.pruner->prune(""));
+  const std::string key = keys::manifest(prefix_of(looked_for.lineage), looked_for.uuid);
+  CHECK(world.store.content(key));
+  must(world.engine->cancel(workflow));
+  must(world.pruner->prune(""));
+  CHECK_FALSE(world.store.content(key));
 }
 
 TEST_CASE("pruner: what a restore goes by stays until it has ended") {
