@@ -13,7 +13,7 @@ using namespace tillsync::test;
 namespace {
 
 constexpr uint64_t kTakingUp = 2048;  // bytes: the state beside a staged file, and four of its header
-constexpr uint64_t kSample = 20;
+constexpr uint64_t kSample = 20, kAfterAssets = 40;
 
 class Crashes {
  public:
@@ -57,13 +57,17 @@ class Crashes {
                            << "; power that keeps nothing: " << to_string(again_[Crash::strict_power]));
   }
 
-  // What is put back into a folder of others is not the agent's own: every call in it, and not a sample. The power
-  // takes nothing from a real folder, so a kill says all.
+  // What is put back into a folder of others is not the agent's own: every call in it, and not a sample.
   void all_of_assets() {
     CAPTURE(seed_);
     CHECK(asset_calls_.size() > 50);
-    for (uint64_t n : asset_calls_) crash_at(n, Crash::kill);
-    MESSAGE(story_->name() << ": killed at " << asset_calls_.size() << " calls of the folders of assets");
+    // And those after the last of them, when the step is recorded: what it put back may not be undone then.
+    for (uint64_t i = 1, last = asset_calls_.back(); i <= kAfterAssets && last + i <= calls_; i++)
+      asset_calls_.push_back(last + i);
+    for (Crash how : {Crash::kill, Crash::strict_power, Crash::power})
+      for (uint64_t n : asset_calls_) crash_at(n, how);
+    MESSAGE(story_->name() << ": ended in three ways at " << asset_calls_.size()
+                           << " calls of the folders of assets and after");
   }
 
  private:
@@ -87,6 +91,7 @@ class Crashes {
     });
     must(story_->work(*t));
     calls_ = t->files.calls();
+    t->files.on_call(nullptr);
     once_ = BytesWritten::of(*t);
     story_->after = t->live();
     must(t->agent->ship());

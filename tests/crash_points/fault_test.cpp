@@ -62,15 +62,19 @@ class Faults {
     auto made = std::make_unique<Terminal>(1235);
     made->copy_from(base_);
     made->open_application();
+    made->count_folders();
     return made;
   }
+
+  // call: "sync /till/agent/state.db", "assets: make file assets/receipt.txt"
+  static std::string path_of(const std::string& call) { return call.substr(call.rfind(' ') + 1); }
 
   // What fails together, where it fails for good: /till/agent/state.db-wal → /till/agent/state.db
   static std::string area_of(const std::string& path) {
     const std::string state = Terminal::kState;
-    for (auto& area :
-         {state + "/state.db", state + "/spool", state + "/staging", state + "/safety", state + "/databases",
-          std::string(Terminal::kStore), std::string(Terminal::kMigrations), std::string(Terminal::kDatabase)})
+    for (auto& area : {state + "/state.db", state + "/spool", state + "/staging", state + "/safety",
+                       state + "/databases", std::string(Terminal::kStore), std::string(Terminal::kMigrations),
+                       std::string(Terminal::kDatabase), std::string(Terminal::kAssets)})
       if (path.starts_with(area)) return area;
     return path;
   }
@@ -89,7 +93,7 @@ class Faults {
       (void)story_->work(*probe).has_value();
       const std::string call = probe->files.failed_call();
       if (call.empty()) return;
-      area = area_of(call.substr(call.find(' ') + 1));
+      area = area_of(path_of(call));
       probe.reset();
       t.reset();
       t = terminal();
@@ -108,7 +112,7 @@ class Faults {
     faults_++;
     ended_well_ += done.has_value();
     failed_ += !done.has_value();
-    const std::string path = call.substr(call.find(' ') + 1);
+    const std::string path = path_of(call);
     if (!done) {
       // What the test gave up waiting for, and a prune's problems, which are texts, have no kind of their own.
       const bool has_kind = !contains(done.error().context, "nothing moves any more") && !story_->prunes();

@@ -234,7 +234,7 @@ Content Terminal::live() {
 
 void Terminal::count_folders() {
   folders.before = [this](const std::string& call, const std::string& name) -> Result<void> {
-    TILLSYNC_TRY(files.call("assets: " + call, name));
+    TILLSYNC_TRY(files.call("assets: " + call, kAssets + name));
     if (crashed_) return Error{ErrorKind::internal, 0, "the power is gone"};
     if (call == "exchange" && !names_can_change_places) return Error{ErrorKind::usage, 0, "it can't exchange names"};
     return {};
@@ -267,8 +267,14 @@ void Terminal::after_crash(Crash how, SeededRandom& loss) {
   // A computer without power has no application either.
   if (how != Crash::kill) app.close();
   agent.reset();
-  if (how == Crash::power) memory.crash(loss);
-  if (how == Crash::strict_power) memory.crash();
+  if (how == Crash::power) {
+    memory.crash(loss);
+    asset_disk.lose_power(loss);
+  }
+  if (how == Crash::strict_power) {
+    memory.crash();
+    asset_disk.lose_power();
+  }
   files.reset();
   crashed_ = false;
 }

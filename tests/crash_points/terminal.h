@@ -2,10 +2,9 @@
 //
 // Purpose: the agent's own classes, put together as agent/daemon/agent.cpp does it, over a file system that counts
 // calls. The followed database is in the same file system, and its application is a process of its own: it lives on
-// when the agent is killed, and not when the power goes. File assets are read from, and put back into, a real folder,
-// which loses nothing with the power.
+// when the agent is killed, and not when the power goes. File assets are read from, and put back into, a real folder.
 // Fault model: a kill is every call from the Nth on failing, the Nth half done if it is a write; a loss of power is
-// what MemoryFileSystem says. Threads: one.
+// what MemoryFileSystem and PowerLossFolders say. Threads: one.
 #pragma once
 
 #include "agent/daemon/backup_workflow.h"
@@ -15,6 +14,7 @@
 #include "support/faulty_file_system.h"
 #include "support/hooked_folders.h"
 #include "support/memory_file_system.h"
+#include "support/power_loss_folders.h"
 #include "support/shared_vfs.h"
 
 namespace tillsync::test {
@@ -75,6 +75,7 @@ class Terminal {
   static constexpr const char* kDatabase = "/till/pos.db";
   static constexpr const char* kStore = "/backup/store";
   static constexpr const char* kMigrations = "/till/migrations";
+  static constexpr const char* kAssets = "assets/";  // before the names in calls of the folders of assets
 
   explicit Terminal(uint64_t seed);
   ~Terminal();
@@ -114,7 +115,8 @@ class Terminal {
   Computer computer;
   FileVfs application_files{memory, clock, random};
   SharedVfs application_vfs{application_files, memory, computer, false};
-  HookedFolders folders;
+  PowerLossFolders asset_disk;
+  HookedFolders folders{asset_disk};
   TemporaryDirectory asset_parent;  // what a restore stages lies beside the assets
   std::string asset_folder = asset_parent / "receipts";
   Config config;

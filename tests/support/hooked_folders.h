@@ -17,10 +17,13 @@ class HookedFolders : public Folders {
  public:
   using Hook = std::function<Result<void>(const std::string& call, const std::string& name)>;
   Hook before = [](const std::string&, const std::string&) -> Result<void> { return {}; };
+  HookedFolders() = default;
+  explicit HookedFolders(Folders& inner) : inner_(inner) {}
   Result<std::unique_ptr<Folder>> open(const std::string& path) override;
 
  private:
-  LinuxFolders inner_;
+  LinuxFolders real_;
+  Folders& inner_ = real_;
 };
 
 class HookedFile : public File {
