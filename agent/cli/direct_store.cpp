@@ -8,6 +8,7 @@
 #include "agent/cli/text.h"
 #include "agent/config/retention_policy.h"
 #include "agent/keys/reader_keys.h"
+#include "snapshot/epochs.h"
 #include "snapshot/verified.h"
 #include "store/open_store.h"
 
@@ -73,13 +74,23 @@ Result<std::vector<Lineage>> DirectStore::databases(const Json& params) {
   return find_databases(*store_, terminal_, text_in(params, "database"));
 }
 
+Result<std::vector<Lineage>> DirectStore::all_epochs(const Json& params) {
+  TILLSYNC_LET(const auto newest, databases(params));
+  std::vector<Lineage> all;
+  for (const auto& lineage : newest) {
+    TILLSYNC_LET(const auto epochs, list_epochs(*store_, terminal_, lineage.database));
+    all.insert(all.end(), epochs.begin(), epochs.end());
+  }
+  return all;
+}
+
 Result<Lineage> DirectStore::database(const Json& params) {
   return find_database(*store_, terminal_, text_in(params, "database"));
 }
 
 Result<Json> DirectStore::snapshots(const Json& params) {
   Json all = Json::array();
-  TILLSYNC_LET(const auto lineages, databases(params));
+  TILLSYNC_LET(const auto lineages, all_epochs(params));
   for (const auto& lineage : lineages) {
     std::vector<Error> bad;
     TILLSYNC_LET(const auto manifests, list_manifests(*store_, lineage, &bad));

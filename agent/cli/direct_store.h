@@ -35,7 +35,9 @@ class DirectStore : public StoreCommands {
   Result<Json> prune(const Json& params, const Progress& progress) override;
 
  private:
+  // The asked database, or all: in the newest epoch of each; and in all epochs, oldest first.
   Result<std::vector<Lineage>> databases(const Json& params);
+  Result<std::vector<Lineage>> all_epochs(const Json& params);
   Result<Lineage> database(const Json& params);
   Result<void> verify_database(const Lineage& lineage, const Json& params, const Progress& progress, Json& snapshots);
   Result<void> log_verify_database(const Lineage& lineage, const Progress& progress, Json& result);

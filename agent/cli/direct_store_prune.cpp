@@ -4,6 +4,7 @@
 #include "agent/cli/text.h"
 #include "prune/asset_prune.h"
 #include "prune/prune_run.h"
+#include "snapshot/epochs.h"
 
 namespace tillsync {
 

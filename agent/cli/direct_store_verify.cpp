@@ -70,12 +70,12 @@ Result<void> DirectStore::verify_database(const Lineage& lineage, const Json& pa
 }
 
 Result<Json> DirectStore::verify(const Json& params, const Progress& progress) {
-  TILLSYNC_LET(auto lineages, databases(params));
+  TILLSYNC_LET(auto lineages, all_epochs(params));
   const std::string asked = text_in(params, "snapshot");
   if (!asked.empty() && lineages.size() > 1) {
-    // The one that has it; if none has, the error is that of the first.
+    // The one that has it; if none has, the error is that of the last.
     TILLSYNC_LET(const Uuid uuid, Uuid::parse(asked));
-    Lineage owner = lineages.front();
+    Lineage owner = lineages.back();
     for (const auto& lineage : lineages) {
       TILLSYNC_LET(const auto uuids, list_snapshots(*store_, lineage));
       if (std::find(uuids.begin(), uuids.end(), uuid) != uuids.end()) owner = lineage;
@@ -105,7 +105,7 @@ Result<void> DirectStore::log_verify_database(const Lineage& lineage, const Prog
 }
 
 Result<Json> DirectStore::log_verify(const Json& params, const Progress& progress) {
-  TILLSYNC_LET(const auto lineages, databases(params));
+  TILLSYNC_LET(const auto lineages, all_epochs(params));
   Json result{{"ok", true}, {"segments", Json::array()}, {"problems", Json::array()}};
   for (const auto& lineage : lineages) TILLSYNC_TRY(log_verify_database(lineage, progress, result));
   result["ok"] = all_ok(result["segments"]);

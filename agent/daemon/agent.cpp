@@ -8,6 +8,7 @@
 #include "agent/config/config_change.h"
 #include "agent/daemon/control_methods.h"
 #include "agent/daemon/leftovers.h"
+#include "agent/daemon/new_epoch.h"
 #include "agent/keys/own_keys.h"
 #include "crypto/sealed_store.h"
 #include "ports/object_keys.h"
@@ -55,9 +56,7 @@ Result<void> Agent::establish_identity() {
     TILLSYNC_TRY(state_->make_durable());
   }
   TILLSYNC_LET(services_.terminal, Uuid::parse(*known));
-  TILLSYNC_LET(auto epoch, state_->setting("epoch"));
-  services_.epoch = epoch ? std::stoull(*epoch) : 1;
-  if (!epoch) TILLSYNC_TRY(state_->set_setting("epoch", "1"));
+  TILLSYNC_LET(services_.epoch, adopt_epoch(*state_));
   return {};
 }
 
@@ -77,6 +76,46 @@ Result<void> Agent::seal_store() {
   store_ = std::move(sealed);
   services_.store = store_.get();
   return {};
+}
+
+void Agent::fence_store() {
+  claim_ = std::make_unique<EpochClaim>(services_, *store_, [this](const EpochLoss& loss) {
+    spdlog::error("epoch {} is lost: {}; this terminal goes on in a new one, and writes over nothing", services_.epoch,
+                  loss.why);
+    asio::post(*queries_, [this, loss] { leave_epoch(loss); });
+  });
+  fenced_store_ = std::make_unique<FencedStore>(*store_, *claim_);
+  services_.store = fenced_store_.get();
+}
+
+// What is captured meanwhile waits. The rest begins anew: what runs is all of the epoch that is lost.
+void Agent::leave_epoch(const EpochLoss& loss) {
+  auto begun = begin_epoch(services_, *store_, loss);
+  if (begun) {
+    begins_again_ = true;
+    return stop();
+  }
+  spdlog::warn("the new epoch can't be begun yet: {}", begun.error().context);
+  auto timer = std::make_shared<asio::steady_timer>(loop_, std::chrono::seconds(10));
+  timer->async_wait([this, timer, loss](boost::system::error_code cancelled) {
+    if (!cancelled) asio::post(*queries_, [this, loss] { leave_epoch(loss); });
+  });
+}
+
+// An epoch needs snapshots of its own.
+void Agent::cover_new_epoch() {
+  if (services_.epoch == 1) return;
+  asio::post(*queries_, [this] {
+    for (auto& database : databases_) {
+      auto count = state_->lease()->query_integer(
+          "SELECT (SELECT count(*) FROM snapshots WHERE is_complete AND epoch=" + std::to_string(services_.epoch) +
+          " AND database_id=" + std::to_string(database->id()) +
+          ") + (SELECT count(*) FROM workflows w JOIN backup_sessions b ON b.workflow_uuid=w.uuid WHERE w.status IN "
+          "('PENDING', 'IN_PROGRESS') AND json_extract(w.data, '$.epoch')=" +
+          std::to_string(services_.epoch) + " AND b.database_id=" + std::to_string(database->id()) + ")");
+      if (count && *count == 0) back_up(database->config().name, "the first of a new epoch", "FULL");
+    }
+  });
 }
 
 // A FULL of what was sealed for others only: a new recovery key opens nothing that was made before it.
@@ -101,17 +140,17 @@ void Agent::announce() {
                     {"created_at", to_rfc3339(ports_.clock->now())}};
       std::string text = identity.dump();
       BytesSource terminal(as_bytes(text));
-      done = store_->put(keys::terminal_json(services_.terminal), terminal);
+      done = services_.store->put(keys::terminal_json(services_.terminal), terminal);
       if (!done && done.error().kind != ErrorKind::conflict) return done;
     }
     std::string epoch = Json{{"epoch", services_.epoch}, {"terminal", services_.terminal.str()}}.dump();
     BytesSource number(as_bytes(epoch));
-    done = store_->put(keys::epoch(services_.terminal, services_.epoch), number);
+    done = services_.store->put(keys::epoch(services_.terminal, services_.epoch), number);
     if (!done && done.error().kind != ErrorKind::conflict) return done;
     std::string name = Json{{"id", services_.terminal.str()}}.dump();
-    auto there = read_object(*store_, keys::terminal_name(config_.terminal.name), 4096);
+    auto there = read_object(*services_.store, keys::terminal_name(config_.terminal.name), 4096);
     if (there && as_text(*there) == name) return {};
-    return store_->replace(keys::terminal_name(config_.terminal.name), as_bytes(name));
+    return services_.store->replace(keys::terminal_name(config_.terminal.name), as_bytes(name));
   }();
   if (put) return;
   // Tried again later; log and snapshots do not need it.
@@ -132,6 +171,7 @@ Result<void> Agent::open() {
                        &plans_};
   TILLSYNC_TRY(establish_identity());
   TILLSYNC_TRY(seal_store());
+  fence_store();
   TILLSYNC_TRY(sweep_leftovers(services_));
   workers_ = std::make_unique<asio::thread_pool>(2);
   queries_ = std::make_unique<asio::thread_pool>(2);
@@ -249,11 +289,11 @@ Result<bool> Agent::lacks_snapshot(FollowedDatabase& database) {
   auto db = state_->lease();
   TILLSYNC_LET(auto query, db->cached("SELECT (SELECT max(id) FROM digest_points WHERE id BETWEEN ?2 AND ?3), "
                                       "(SELECT max(sequence) FROM snapshots WHERE is_complete AND damage IS NULL AND "
-                                      "database_id=?1),"
+                                      "database_id=?1 AND epoch=?4),"
                                       " EXISTS (SELECT 1 FROM workflows w JOIN backup_sessions b ON "
                                       "b.workflow_uuid=w.uuid WHERE w.status IN ('PENDING', 'IN_PROGRESS') AND "
                                       "b.database_id=?1)"));
-  query->bind(1, id).bind(2, scoped_id(id, 0)).bind(3, scoped_id(id, (uint64_t{1} << 48) - 1));
+  query->bind(1, id).bind(2, scoped_id(id, 0)).bind(3, scoped_id(id, (uint64_t{1} << 48) - 1)).bind(4, services_.epoch);
   TILLSYNC_LET(bool row, query->step());
   // One that is under way is waited for; this is asked again at its end.
   if (row && query->integer(2)) row = false;
@@ -345,7 +385,7 @@ void Agent::reload() {
   spdlog::info("reload: {}: {}", config_.file, in_words(change));
 }
 
-void Agent::run() {
+Agent::Ended Agent::run() {
   signals_.add(SIGTERM);
   signals_.add(SIGINT);
   signals_.async_wait([this](boost::system::error_code cancelled, int) {
@@ -362,6 +402,7 @@ void Agent::run() {
   auto resumed = runner_->resume();
   if (!resumed) spdlog::error("workflows can't go on: {}", resumed.error().context);
   if (recipients_changed_) renew_snapshots();
+  cover_new_epoch();
   cover_schema_changes();
   poll_schedule();
   spdlog::info("terminal {} ({}) follows {} database(s); store {}", services_.terminal.str(), config_.terminal.name,
@@ -381,6 +422,7 @@ void Agent::run() {
   auto durable = state_->make_durable();
   if (!durable) spdlog::warn("state.db: {}", durable.error().context);
   spdlog::info("stopped");
+  return begins_again_ ? Ended::again : Ended::stopped;
 }
 
 void Agent::stop() {

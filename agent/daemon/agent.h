@@ -1,7 +1,7 @@
 // The agent: builds every part, in the order in which they need each other, and runs until it is told to stop.
 //
-// Order: state lock, folders and sweep of leftovers, state.db, store, identity, databases, log shipper, workflows,
-// control. SIGHUP reads the configuration again: what can change while running does, the rest is said.
+// Order: state lock, folders and sweep of leftovers, state.db, store, identity and epoch, databases, log shipper,
+// workflows, control. SIGHUP reads the configuration again: what can change while running does, the rest is said.
 // Errors: create() says what is wrong and what to do; a failing database or store never stops the agent.
 // Threads: create(), run() on the main thread; stop() from any.
 #pragma once
@@ -15,6 +15,7 @@
 
 #include "agent/control/server.h"
 #include "agent/daemon/backup_workflow.h"
+#include "agent/daemon/fenced_store.h"
 #include "agent/daemon/pruner.h"
 #include "agent/daemon/restore_workflow.h"
 #include "agent/daemon/scheduled_jobs.h"
@@ -35,8 +36,12 @@ class Agent {
   };
   static Result<std::unique_ptr<Agent>> create(const Config& config, const Ports& ports);
   ~Agent();
+  enum class Ended {
+    stopped,
+    again,  // a new epoch was begun: to be created anew, and run
+  };
   // Until SIGTERM, SIGINT or stop().
-  void run();
+  Ended run();
   void stop();
 
  private:
@@ -57,6 +62,9 @@ class Agent {
   Result<Uuid> start_backup(const BackupWorkflow::Request& request, Uuid& snapshot);
 
   Result<void> seal_store();
+  void fence_store();
+  void leave_epoch(const EpochLoss& loss);
+  void cover_new_epoch();
   void renew_snapshots();
 
   const Config config_;
@@ -66,6 +74,9 @@ class Agent {
   std::unique_ptr<FileVfs> vfs_;
   std::unique_ptr<StateDb> state_;
   std::unique_ptr<ObjectStore> store_;
+  std::unique_ptr<EpochClaim> claim_;
+  std::unique_ptr<FencedStore> fenced_store_;
+  std::atomic<bool> begins_again_ = false;
   Services services_;
   bool is_new_terminal_ = false, recipients_changed_ = false;
   std::vector<std::unique_ptr<FollowedDatabase>> databases_;

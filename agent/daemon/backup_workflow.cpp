@@ -70,13 +70,19 @@ Result<WorkflowRequest> BackupWorkflow::request(const Request& wanted, Uuid& sna
   request.type = WorkflowType::backup;
   request.name = "backup of " + wanted.database;
   request.data = {{"database", wanted.database},       {"type", wanted.type},   {"name", wanted.name},
-                  {"description", wanted.description}, {"dedup", wanted.dedup}, {"snapshot_uuid", snapshot.str()}};
+                  {"description", wanted.description}, {"dedup", wanted.dedup}, {"snapshot_uuid", snapshot.str()},
+                  {"epoch", services_.epoch}};
   request.backup = BackupSession{database->id()};
   return request;
 }
 
 Result<FollowedDatabase*> BackupWorkflow::database_of(const StepContext& context) {
   std::string name = context.data().at("database");
+  const uint64_t epoch = context.data().value("epoch", uint64_t{1});
+  if (epoch != services_.epoch)
+    return Error{ErrorKind::conflict, 0,
+                 "this backup was begun in epoch " + std::to_string(epoch) + ", and the terminal is in epoch " +
+                     std::to_string(services_.epoch) + " now; a FULL of it is made"};
   for (auto* database : databases_)
     if (database->config().name == name) return database;
   return Error{ErrorKind::usage, 0, "database '" + name + "' is no longer in the configuration"};

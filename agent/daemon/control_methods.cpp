@@ -8,6 +8,7 @@
 
 #include "actionlog/log_query.h"
 #include "ports/object_keys.h"
+#include "snapshot/epochs.h"
 #include "snapshot/verified.h"
 
 namespace tillsync {
@@ -180,12 +181,15 @@ Result<Json> ControlMethods::snapshots(const Json& params) {
       TILLSYNC_TRY(known_snapshots(*database, all));
       continue;
     }
-    std::vector<Error> bad;
-    TILLSYNC_LET(auto manifests, list_manifests(*agent_.store_, database->lineage(), &bad));
-    if (!bad.empty()) return bad.front();
-    for (auto& manifest : manifests) {
-      TILLSYNC_LET(auto mark, read_verified(*agent_.store_, manifest));
-      all.push_back(to_json(manifest, mark.has_value(), mark ? std::optional(mark->verified_at) : std::nullopt));
+    TILLSYNC_LET(const auto epochs, list_epochs(*agent_.store_, agent_.services_.terminal, database->config().name));
+    for (auto& epoch : epochs) {
+      std::vector<Error> bad;
+      TILLSYNC_LET(auto manifests, list_manifests(*agent_.store_, epoch, &bad));
+      if (!bad.empty()) return bad.front();
+      for (auto& manifest : manifests) {
+        TILLSYNC_LET(auto mark, read_verified(*agent_.store_, manifest));
+        all.push_back(to_json(manifest, mark.has_value(), mark ? std::optional(mark->verified_at) : std::nullopt));
+      }
     }
   }
   return all;
@@ -197,7 +201,7 @@ Result<void> ControlMethods::known_snapshots(const FollowedDatabase& database, J
   TILLSYNC_LET(auto rows,
                db->prepare("SELECT uuid, snapshot_type, name, description, created_at, sequence, parent_uuid, "
                            "base_uuid, checksum, schema_version, app_version, size, stored_bytes, "
-                           "table_counts, action_log_count, entity_uuid_count, is_verified, updated_at FROM "
+                           "table_counts, action_log_count, entity_uuid_count, is_verified, updated_at, epoch FROM "
                            "snapshots WHERE is_complete AND database_id=? ORDER BY uuid"));
   rows.bind(1, database.id());
   while (true) {
@@ -210,6 +214,7 @@ Result<void> ControlMethods::known_snapshots(const FollowedDatabase& database, J
                    {"name", rows.text(2)},
                    {"description", rows.text(3)},
                    {"created_at", to_rfc3339(from_ms(rows.integer(4)))},
+                   {"epoch", rows.unsigned_integer(18)},
                    {"sequence", rows.unsigned_integer(5)},
                    {"parent_uuid", or_null(6)},
                    {"base_uuid", or_null(7)},
@@ -285,7 +290,7 @@ Result<Json> ControlMethods::assets(const Json& params) {
   TILLSYNC_LET(auto database, database_of(params));
   TILLSYNC_LET(auto snapshot, text(params, "snapshot"));
   TILLSYNC_LET(Uuid uuid, Uuid::parse(snapshot.value_or("")));
-  TILLSYNC_LET(auto manifest, read_manifest(*agent_.store_, database->lineage(), uuid));
+  TILLSYNC_LET(auto manifest, find_manifest(*agent_.store_, database->lineage(), uuid));
   Json answer{{"terminal_id", agent_.services_.terminal.str()}, {"assets", manifest.assets}};
   if (!agent_.services_.terminal.keys) return answer;
   // Who may have the database may have these objects opened, and nothing else: so not the terminal's keys.

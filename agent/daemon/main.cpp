@@ -67,10 +67,11 @@ int run(int argc, char** argv) {
   SystemClock clock;
   SystemRandom random;
   LinuxChangeNotifierFactory notifiers;
-  auto agent = Agent::create(*config, {&files, &clock, &random, &notifiers, &folders, lock_holders});
-  if (!agent) return fail(agent.error());
-  (*agent)->run();
-  return 0;
+  while (true) {
+    auto agent = Agent::create(*config, {&files, &clock, &random, &notifiers, &folders, lock_holders});
+    if (!agent) return fail(agent.error());
+    if ((*agent)->run() == Agent::Ended::stopped) return 0;
+  }
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "agent/daemon/drill_record.h"
 #include "agent/daemon/restore_workflow.h"
 #include "assets/asset_verifier.h"
+#include "snapshot/epochs.h"
 
 namespace tillsync {
 
@@ -28,7 +29,7 @@ Result<Json> RestoreWorkflow::finish_drill(StepContext& context) {
   if (!document.at("proven").get<bool>())
     return Error{ErrorKind::corrupt, 0, "the restored database could not be proven: " + document.value("note", "")};
   TILLSYNC_LET(Uuid uuid, Uuid::parse(document.at("snapshot_uuid").get<std::string>()));
-  TILLSYNC_LET(Manifest manifest, read_manifest(*services_.store, database->lineage(), uuid));
+  TILLSYNC_LET(Manifest manifest, find_manifest(*services_.store, database->lineage(), uuid));
   AssetVerifier assets(*services_.store, services_.terminal);
   TILLSYNC_LET(uint64_t asset_bytes, assets.prove(manifest, [&](uint64_t bytes) {
     context.progress(0, bytes, 0);

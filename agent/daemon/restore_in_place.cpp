@@ -15,7 +15,7 @@
 #include "restore/assets.h"
 #include "restore/migrations.h"
 #include "restore/outcome_json.h"
-#include "snapshot/manifest.h"
+#include "snapshot/epochs.h"
 
 namespace tillsync {
 
@@ -348,7 +348,7 @@ Result<Json> RestoreWorkflow::after_activation(StepContext& context) {
   }
   TILLSYNC_LET(Uuid snapshot, Uuid::parse(document.at("snapshot_uuid").get<std::string>()));
   TILLSYNC_LET(auto database, database_of(context.data()));
-  TILLSYNC_LET(Manifest manifest, read_manifest(*services_.store, database->lineage(), snapshot));
+  TILLSYNC_LET(Manifest manifest, find_manifest(*services_.store, database->lineage(), snapshot));
   TILLSYNC_LET(auto assets, assets_of(manifest));
   document["assets"] = Json::array();
   for (auto& asset : assets) {

@@ -2,6 +2,7 @@
 #include "agent/daemon/backup_verifier.h"
 #include "agent/daemon/control_methods.h"
 #include "agent/daemon/drill_record.h"
+#include "agent/daemon/new_epoch.h"
 #include "dbfile/page.h"
 
 namespace tillsync {
@@ -9,6 +10,7 @@ namespace tillsync {
 namespace {
 // A restore is asked for by a person, who was told; a day later it is history.
 constexpr std::chrono::hours kFailedRestoreShown{24};
+constexpr std::chrono::hours kEpochChangeShown{7 * 24};
 
 Json time_or_null(const std::optional<Timestamp>& t) { return t ? Json(to_rfc3339(*t)) : Json(nullptr); }
 Json problem(const std::string& code, const std::string& what, const std::string& remedy) {
@@ -196,6 +198,16 @@ Result<Json> ControlMethods::status() {
         problem("prune", "nothing more is removed from the store: " + text,
                 "'tillsync verify' and 'tillsync log verify' name every object that is damaged; keep the "
                 "store as it is until that is understood"));
+  TILLSYNC_LET(const auto change, last_epoch_change(*agent_.state_));
+  if (change && agent_.ports_.clock->now() - change->at < kEpochChangeShown)
+    problems.push_back(problem(
+        "epoch",
+        "since " + to_rfc3339(change->at) + " this terminal goes on as epoch " + std::to_string(change->to) + ": " +
+            change->why,
+        "if another till runs on a copy of this one's disk, stop its agent and remove its state_dir, so that it gets "
+        "an identity of its own; if an old image of the disk was put back here, nothing is to be done: what was "
+        "stored before is kept as epoch " +
+            std::to_string(change->from)));
   if (!agent_.config_.keys.seal)
     problems.push_back(problem("not_sealed", "backups in this store are not encrypted: keys.seal is false",
                                "keep the store where only you can read it"));

@@ -1,7 +1,7 @@
 #include "crypto/statement.h"
 
 #include "base/checks.h"
-#include "base/json.h"
+#include "crypto/signed_document.h"
 #include "ports/object_keys.h"
 
 namespace tillsync {
@@ -9,27 +9,7 @@ namespace tillsync {
 namespace {
 
 constexpr uint64_t kStatementMax = 64 << 10, kStatementsMax = 1000;
-constexpr std::string_view kSigned = "tillsync key statement\n";
-
-// Members stay in the order of the document, so that it has one form.
-Bytes signed_bytes(Json document) {
-  document.erase("signatures");
-  Bytes out = to_bytes(as_bytes(kSigned));
-  append(out, as_bytes(document.dump(-1, ' ', false, Json::error_handler_t::replace)));
-  return out;
-}
-
-bool is_signed_by(const Json& document, ByteView message, const PublicSigningKey& key) {
-  const auto signatures = document.find("signatures");
-  if (signatures == document.end() || !signatures->is_array()) return false;
-  for (auto& each : *signatures) {
-    if (!each.is_object() || each.value("key", Json()) != key.id().hex()) continue;
-    const Json& text = each.value("signature", Json());
-    Bytes signature;
-    if (text.is_string() && from_hex(text.get<std::string>(), signature) && key.verify(message, signature)) return true;
-  }
-  return false;
-}
+constexpr std::string_view kSigned = "tillsync key statement";
 
 std::string text_of(const Json& document, const char* field) {
   const auto found = document.find(field);
@@ -51,12 +31,9 @@ std::string KeyStatement::encode(const SigningKey& own, const SigningKey* before
                 {"signing_key", signing.hex()},
                 {"sealing_key", sealing.hex()}};
   if (number > 1) document["previous"] = previous.hex();
-  const Bytes message = signed_bytes(document);
-  Json signatures = Json::array();
-  for (const SigningKey* key : {&own, before})
-    if (key) signatures.push_back({{"key", key->public_key().id().hex()}, {"signature", to_hex(key->sign(message))}});
-  document["signatures"] = std::move(signatures);
-  return document.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::vector<const SigningKey*> signers{&own};
+  if (before) signers.push_back(before);
+  return sign_document(std::move(document), kSigned, signers);
 }
 
 std::vector<PublicSigningKey> KeyHistory::signers() const {
@@ -85,13 +62,12 @@ Result<void> KeyHistory::add(ByteView bytes, const std::string& key, const Uuid&
   if (statement.number != statements_.size() + 1)
     return corrupt("it is number " + std::to_string(statement.number) + " and not " +
                    std::to_string(statements_.size() + 1));
-  const Bytes message = signed_bytes(document);
-  if (!is_signed_by(document, message, statement.signing)) return corrupt("its own key did not sign it");
+  if (!is_signed_by(document, kSigned, statement.signing)) return corrupt("its own key did not sign it");
   if (!statements_.empty()) {
     const auto previous = Digest::parse(text_of(document, "previous"));
     if (!previous || *previous != last_) return corrupt("it does not follow the statement before it");
     statement.previous = *previous;
-    if (!is_signed_by(document, message, statements_.back().signing))
+    if (!is_signed_by(document, kSigned, statements_.back().signing))
       return corrupt("the key before it did not sign it");
   }
   statements_.push_back(std::move(statement));

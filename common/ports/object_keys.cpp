@@ -1,5 +1,6 @@
 #include "ports/object_keys.h"
 
+#include <charconv>
 #include <cstdio>
 
 namespace tillsync::keys {
@@ -16,6 +17,14 @@ std::optional<uint64_t> from_hex16(std::string_view text) {
   Bytes raw;
   if (text.size() != 16 || !from_hex(text, raw)) return std::nullopt;
   return be64(raw.data());
+}
+
+// Counted from 1, in its one form.
+std::optional<uint64_t> decimal(std::string_view text) {
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || number == 0 || std::to_string(number) != text) return std::nullopt;
+  return number;
 }
 
 // ".../<folder>/<name><suffix>" → name
@@ -82,6 +91,12 @@ std::string epochs_prefix(const Uuid& terminal) { return terminal_prefix(termina
 std::string epoch(const Uuid& terminal, uint64_t number) {
   return epochs_prefix(terminal) + std::to_string(number) + ".json";
 }
+std::string starts_prefix(const Uuid& terminal, uint64_t epoch) {
+  return terminal_prefix(terminal) + "starts/" + std::to_string(epoch) + "-";
+}
+std::string start(const Uuid& terminal, uint64_t epoch, uint64_t number) {
+  return starts_prefix(terminal, epoch) + hex16(number) + ".json";
+}
 std::string inbox(const Uuid& terminal, uint64_t number) {
   return terminal_prefix(terminal) + "inbox/" + std::to_string(number) + ".json";
 }
@@ -121,6 +136,18 @@ std::string anchor(const std::string& prefix, Sequence first) { return log_prefi
 std::string status(const Uuid& terminal) { return "fleet/status/" + terminal.str() + ".json"; }
 std::string terminal_name(std::string_view name) { return "fleet/names/" + escaped(name) + ".json"; }
 std::string policy(std::string_view group) { return "fleet/policy/" + escaped(group) + ".json"; }
+
+std::optional<uint64_t> number_of_epoch(std::string_view key) {
+  const auto name = name_in(key, "epochs", ".json");
+  return name ? decimal(*name) : std::nullopt;
+}
+
+std::optional<uint64_t> number_of_start(std::string_view key) {
+  const auto name = name_in(key, "starts", ".json");
+  const auto dash = name ? name->find('-') : std::string_view::npos;
+  if (dash == std::string_view::npos || !decimal(name->substr(0, dash))) return std::nullopt;
+  return from_hex16(name->substr(dash + 1));
+}
 
 std::optional<Uuid> snapshot_of_manifest(std::string_view key) { return uuid_in(key, ".manifest"); }
 std::optional<Uuid> snapshot_of_verified(std::string_view key) { return uuid_in(key, ".verified"); }

@@ -3,6 +3,7 @@
 // Layout:
 //   terminals/<id>/terminal.json
 //   terminals/<id>/epochs/<n>.json  keys/<n>.json (from 2)  probe/<n>
+//   terminals/<id>/starts/<epoch>-<n>.json                    (n as 16 hex digits)
 //   terminals/<id>/<database>/<epoch>/snapshots/<uuidv7>.manifest  .verified
 //   terminals/<id>/<database>/<epoch>/packs/<sha256>.pack
 //   terminals/<id>/<database>/<epoch>/log/<first>-<last>.seg      (16 hex digits each, so that byte order is log order)
@@ -31,6 +32,8 @@ std::string terminal_keys(const Uuid& terminal, uint64_t number);
 std::string probe(const Uuid& terminal, uint64_t number);
 std::string epochs_prefix(const Uuid& terminal);
 std::string epoch(const Uuid& terminal, uint64_t number);
+std::string starts_prefix(const Uuid& terminal, uint64_t epoch);  // ends in '-'
+std::string start(const Uuid& terminal, uint64_t epoch, uint64_t number);
 std::string inbox(const Uuid& terminal, uint64_t number);
 std::string outbox(const Uuid& terminal, uint64_t number);
 
@@ -54,6 +57,8 @@ std::string status(const Uuid& terminal);
 std::string terminal_name(std::string_view name);
 std::string policy(std::string_view group);
 
+std::optional<uint64_t> number_of_epoch(std::string_view key);
+std::optional<uint64_t> number_of_start(std::string_view key);
 std::optional<Uuid> snapshot_of_manifest(std::string_view key);
 std::optional<Uuid> snapshot_of_verified(std::string_view key);
 std::optional<Digest> sha256_of_pack(std::string_view key);

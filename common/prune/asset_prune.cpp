@@ -2,6 +2,7 @@
 
 #include "assets/asset_reference.h"
 #include "ports/object_keys.h"
+#include "snapshot/epochs.h"
 
 namespace tillsync {
 

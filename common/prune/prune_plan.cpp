@@ -1,11 +1,11 @@
 #include "prune/prune_plan.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "actionlog/log_verifier.h"
 #include "ports/object_keys.h"
 #include "prune/log_window.h"
+#include "snapshot/epochs.h"
 
 namespace tillsync {
 
@@ -255,19 +255,6 @@ std::string_view to_string(PruneKind kind) {
     case PruneKind::asset: return "asset";
   }
   return "";
-}
-
-Result<std::vector<Lineage>> list_epochs(ObjectStore& store, const TerminalRef& terminal, const std::string& database) {
-  std::vector<Lineage> lineages;
-  TILLSYNC_LET(auto folders, list_folders(store, keys::terminal_prefix(terminal) + keys::escaped(database) + "/"));
-  for (auto& folder : folders) {
-    uint64_t epoch = 0;
-    const auto [end, error] = std::from_chars(folder.data(), folder.data() + folder.size(), epoch);
-    if (error == std::errc() && end == folder.data() + folder.size() && epoch > 0 && std::to_string(epoch) == folder)
-      lineages.push_back({terminal.id, database, epoch, terminal.keys});
-  }
-  std::sort(lineages.begin(), lineages.end());
-  return lineages;
 }
 
 Result<PrunePlan> plan_prune(ObjectStore& store, const TerminalRef& terminal, const std::string& database,

@@ -69,9 +69,6 @@ struct PrunePlan {
   std::vector<std::string> problems;
 };
 
-// All epochs of a database in the store, oldest first.
-Result<std::vector<Lineage>> list_epochs(ObjectStore& store, const TerminalRef& terminal, const std::string& database);
-
 Result<PrunePlan> plan_prune(ObjectStore& store, const TerminalRef& terminal, const std::string& database,
                              const PruneRequest& request, SnapshotCache* cache = nullptr);
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "snapshot/manifest.h"
+#include "snapshot/epochs.h"
 
 namespace tillsync {
 
@@ -98,9 +98,15 @@ bool is_cut_off(const LogReader& reader, Sequence from) {
 
 Error unreachable(const std::string& what) { return Error{ErrorKind::not_found, 0, what}; }
 
-}  // namespace
+// Said where the moment lies before every snapshot of an epoch.
+struct Before {
+  bool all = false;
+  std::string but;  // what a person has to know who takes the epoch before
+};
 
-Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, const RestoreMoment& moment) {
+Result<RestorePlan> plan_in_epoch(ObjectStore& store, const Lineage& lineage, const RestoreMoment& moment,
+                                  Before& before) {
+  before = {};
   RestorePlan plan;
   plan.lineage = lineage;
   LogReader reader(store, lineage);
@@ -128,6 +134,8 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
   for (auto& m : manifests)
     if (m.is_page_level() && (!damaged || damaged->captured_at < m.captured_at)) damaged = m;
   std::erase_if(manifests, [](auto& m) { return m.is_page_level(); });
+  before.all = manifests.empty();
+  if (before.all) before.but = "; what was captured since has no snapshot yet";
   if (manifests.empty())
     return unreachable(
         "there is no complete snapshot of database '" + lineage.database + "' in the store yet" +
@@ -168,6 +176,7 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
     target = m.transaction;
     target_sequence = m.sequence;
   }
+  before.all = !reached;
   if (!reached) {
     if (moment.at)
       return unreachable("nothing was captured at or before " + to_rfc3339(*moment.at) +
@@ -213,6 +222,8 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
     }
     if (!from || m.transaction >= from->transaction) from = &m;
   }
+  before.all = !from;
+  if (!from) before.but = "; transactions up to " + std::to_string(target) + " are in its log, without a snapshot";
   if (!from)
     return unreachable("transaction " + std::to_string(target) + " lies before the oldest snapshot, at transaction " +
                        std::to_string(oldest.transaction));
@@ -229,6 +240,41 @@ Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, con
         "this is the last state that could be read row by row; the database was found damaged afterwards, and "
         "its pages as of " +
         to_rfc3339(damaged->captured_at) + " are in --snapshot " + damaged->uuid.str();
+  return plan;
+}
+
+// Where to look: with the snapshot that it names, else everywhere.
+Result<std::optional<Lineage>> epoch_of(ObjectStore& store, const Lineage& lineage, const RestoreMoment& moment) {
+  const auto& named = moment.snapshot ? moment.snapshot : moment.start;
+  if (!named) return std::optional<Lineage>();
+  auto manifest = find_manifest(store, lineage, *named);
+  if (manifest) return std::optional<Lineage>(manifest->lineage);
+  // Of a snapshot that can't be read the plan says more; one to start from may be gone.
+  return std::optional<Lineage>();
+}
+
+}  // namespace
+
+Result<RestorePlan> plan_restore(ObjectStore& store, const Lineage& lineage, const RestoreMoment& moment) {
+  Before before;
+  TILLSYNC_LET(const auto only, epoch_of(store, lineage, moment));
+  auto plan = plan_in_epoch(store, only.value_or(lineage), moment, before);
+  if (plan || !before.all || only) return plan;
+  TILLSYNC_LET(const auto older, epochs_before(store, lineage));
+  uint64_t later = lineage.epoch;
+  std::string but = before.but;
+  for (auto& epoch : older) {
+    auto found = plan_in_epoch(store, epoch, moment, before);
+    if (!found && before.all) {
+      but += before.but;
+      later = epoch.epoch;
+      continue;
+    }
+    if (found)
+      found->note += std::string(found->note.empty() ? "" : "; ") + "of epoch " + std::to_string(epoch.epoch) +
+                     ", before the terminal began epoch " + std::to_string(later) + but;
+    return found;
+  }
   return plan;
 }
 

@@ -1,6 +1,7 @@
 // Which objects bring a database to the asked moment.
 //
-// Purpose: the newest snapshot at or before the moment, and the log segments from there on. Replay never crosses a
+// Purpose: the newest snapshot at or before the moment, and the log segments from there on; in the lineage that is
+// given, or, where the moment lies before all it has, in the epoch before. Replay never crosses a
 // change of schema: a moment after one and before its snapshot is found out by the replay (restore/staging.h). Errors:
 // not_found (no snapshot, no such moment), corrupt with the object's key (a manifest does not
 // parse, a segment is missing). A damaged manifest is never passed over in silence: choose another snapshot by uuid.

@@ -242,6 +242,7 @@ Json to_json(const Manifest& m, bool verified, std::optional<Timestamp> updated_
                {"name", m.name},
                {"description", m.description},
                {"created_at", to_rfc3339(m.created_at)},
+               {"epoch", m.lineage.epoch},
                {"sequence", m.sequence},
                {"parent_uuid", uuid_or_null(m.parent)},
                {"base_uuid", uuid_or_null(m.base)},

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "agent/daemon/leftovers.h"
+#include "agent/daemon/new_epoch.h"
 #include "store/open_store.h"
 
 namespace tillsync::test {
@@ -49,10 +50,15 @@ Result<void> AgentProcess::open() {
   services_.random = &terminal_.random;
   services_.vfs = &vfs_;
   services_.state = state_.get();
-  services_.store = store_.get();
   services_.folders = &terminal_.folders;
   services_.terminal = must(Uuid::parse("00112233-4455-6677-8899-aabbccddeeff"));
   services_.while_waiting = [this] { pump(); };
+  TILLSYNC_LET(services_.epoch, adopt_epoch(*state_));
+  claim_ = std::make_unique<EpochClaim>(services_, *store_, [](const EpochLoss& loss) {
+    FAIL_CHECK("nobody else writes, and yet the epoch is lost: " << loss.why);
+  });
+  fenced_store_ = std::make_unique<FencedStore>(*store_, *claim_);
+  services_.store = fenced_store_.get();
   TILLSYNC_TRY(sweep_leftovers(services_));
   TILLSYNC_LET(database_, FollowedDatabase::create(services_, terminal_.config.databases.front(), {}));
   std::vector<FollowedDatabase*> all{database_.get()};

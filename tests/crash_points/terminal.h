@@ -8,6 +8,7 @@
 #pragma once
 
 #include "agent/daemon/backup_workflow.h"
+#include "agent/daemon/fenced_store.h"
 #include "agent/daemon/pruner.h"
 #include "agent/daemon/restore_workflow.h"
 #include "restore/restore_fixture.h"
@@ -59,6 +60,8 @@ class AgentProcess {
   std::unique_ptr<File> lock_;
   std::unique_ptr<StateDb> state_;
   std::unique_ptr<ObjectStore> store_;
+  std::unique_ptr<EpochClaim> claim_;
+  std::unique_ptr<FencedStore> fenced_store_;
   Services services_;
   std::unique_ptr<FollowedDatabase> database_;
   std::unique_ptr<Transfers> transfers_;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "prune/prune_run.h"
+#include "snapshot/epochs.h"
 #include "snapshot/verified.h"
 #include "support/fake_clock.h"
 #include "support/snapshot_world.h"

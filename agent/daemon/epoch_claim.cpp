@@ -1,0 +1,204 @@
+#include "agent/daemon/epoch_claim.h"
+
+#include "agent/daemon/epoch_documents.h"
+#include "crypto/hash.h"
+#include "ports/object_keys.h"
+
+namespace tillsync {
+
+namespace {
+constexpr std::chrono::hours kLookEvery{1}, kLookBack{3};
+constexpr uint64_t kSegmentMax = uint64_t{1} << 30;
+}  // namespace
+
+EpochClaim::EpochClaim(const Services& services, ObjectStore& store, std::function<void(const EpochLoss&)> on_lost)
+    : services_(services), store_(store), on_lost_(std::move(on_lost)) {}
+
+Result<void> EpochClaim::hold() {
+  std::lock_guard lock(mutex_);
+  const Timestamp now = services_.clock->now();
+  // A clock that was set back is no reason not to look.
+  const bool is_fresh = looked_at_ && now >= *looked_at_ && now - *looked_at_ < kLookEvery;
+  if (!lost_ && !is_fresh) {
+    TILLSYNC_LET(lost_, look());
+    if (lost_ && on_lost_) on_lost_(*lost_);
+    if (!lost_) looked_at_ = now;
+  }
+  if (!lost_) return {};
+  return Error{ErrorKind::conflict, 0,
+               "epoch " + std::to_string(services_.epoch) + " is lost: " + lost_->why + "; a new one is begun"};
+}
+
+Result<std::optional<EpochLoss>> EpochClaim::look() {
+  if (!start_) TILLSYNC_TRY(begin());
+  for (auto ask : {&EpochClaim::find_later_start, &EpochClaim::put_start, &EpochClaim::find_later_epoch,
+                   &EpochClaim::find_foreign_segment}) {
+    TILLSYNC_LET(auto loss, (this->*ask)());
+    if (loss) return loss;
+  }
+  return std::optional<EpochLoss>();
+}
+
+// The number after the last one that was put, or, of one that may have been put, the same with its token.
+Result<void> EpochClaim::begin() {
+  Start start;
+  TILLSYNC_LET(auto kept, services_.state->setting("start"));
+  if (kept) {
+    const Json last = parse_json(*kept);
+    if (!last.is_object()) return Error{ErrorKind::corrupt, 0, "state.db: its setting start does not parse"};
+    start.number = last.at("number").get<uint64_t>();
+    start.token = last.at("token").get<std::string>();
+    start.is_put = last.at("is_put").get<bool>();
+  }
+  if (!kept || start.is_put) {
+    std::array<uint8_t, 16> token;
+    services_.random->fill(token);
+    start = {start.number + 1, to_hex(token), false};
+  }
+  start_ = start;
+  auto durable = keep();
+  if (!durable) start_.reset();
+  return durable;
+}
+
+Result<void> EpochClaim::keep() {
+  TILLSYNC_TRY(services_.state->set_setting(
+      "start", Json{{"number", start_->number}, {"token", start_->token}, {"is_put", start_->is_put}}.dump()));
+  return services_.state->make_durable();
+}
+
+Result<std::optional<EpochLoss>> EpochClaim::find_later_start() {
+  const std::string own = keys::start(services_.terminal, services_.epoch, start_->number);
+  std::string after = own;
+  while (true) {
+    TILLSYNC_LET(const auto page, store_.list(keys::starts_prefix(services_.terminal, services_.epoch), after, 1000));
+    for (auto& object : page.objects) {
+      const auto number = keys::number_of_start(object.key);
+      if (!number) continue;
+      TILLSYNC_LET(const auto document, read_document(services_, store_, object.key, kStartDocument));
+      if (!document) continue;
+      return std::optional<EpochLoss>({"another copy of this terminal was started (" + object.key + ")", *number});
+    }
+    if (!page.more || page.objects.empty()) return std::optional<EpochLoss>();
+    after = page.objects.back().key;
+  }
+}
+
+Result<std::optional<EpochLoss>> EpochClaim::put_start() {
+  if (start_->is_put) return std::optional<EpochLoss>();
+  const std::string key = keys::start(services_.terminal, services_.epoch, start_->number);
+  Json document{{"epoch", services_.epoch},
+                {"start", start_->number},
+                {"terminal", services_.terminal.str()},
+                {"token", start_->token},
+                {"created_at", to_rfc3339(services_.clock->now())}};
+  const std::string text = encode_document(services_, std::move(document), kStartDocument);
+  BytesSource source(as_bytes(text));
+  auto put = store_.put(key, source);
+  if (!put && put.error().kind != ErrorKind::conflict) return std::move(put).error();
+  if (!put) {
+    TILLSYNC_LET(const auto there, read_document(services_, store_, key, kStartDocument));
+    if (!there || there->value("token", Json()) != start_->token)
+      return std::optional<EpochLoss>(
+          {"this start was made by another copy of this terminal (" + key + ")", start_->number});
+  }
+  start_->is_put = true;
+  TILLSYNC_TRY(keep());
+  return std::optional<EpochLoss>();
+}
+
+Result<std::optional<EpochLoss>> EpochClaim::find_later_epoch() {
+  std::optional<EpochLoss> loss;
+  TILLSYNC_TRY(
+      for_each_object(store_, keys::epochs_prefix(services_.terminal), [&](const ObjectInfo& object) -> Result<void> {
+        const auto number = keys::number_of_epoch(object.key);
+        if (loss || !number || *number <= services_.epoch) return {};
+        TILLSYNC_LET(const auto document, read_document(services_, store_, object.key, kEpochDocument));
+        if (!document || document->value("from", Json()) != services_.epoch) return {};
+        const Json by = document->value("displaced_by", Json());
+        if (by.is_number_unsigned() && by.get<uint64_t>() <= start_->number) return {};  // it made room for this one
+        loss = EpochLoss{"this terminal went on as epoch " + std::to_string(*number) + " (" + object.key + ")", {}};
+        return {};
+      }));
+  return loss;
+}
+
+// What a start does not show: a copy that was made while the agent ran, and writes under the same start.
+Result<std::optional<EpochLoss>> EpochClaim::find_foreign_segment() {
+  struct Log {
+    int64_t database;
+    std::string name;
+    Sequence durable, oldest;  // oldest: what lies before was pruned, or is
+  };
+  std::vector<Log> logs;
+  {
+    auto db = services_.state->lease();
+    TILLSYNC_LET(auto rows, db->prepare("SELECT id, name, durable_sequence FROM databases"));
+    while (true) {
+      TILLSYNC_LET(const bool row, rows.step());
+      if (!row) break;
+      Log log{rows.integer(0), rows.text(1), rows.unsigned_integer(2), 0};
+      const int64_t all = scoped_id(log.database, 0);
+      TILLSYNC_LET(auto first, db->prepare("SELECT min(id) - ?1 FROM segments WHERE id BETWEEN ?1 AND ?2"));
+      first.bind(1, all).bind(2, scoped_id(log.database, (uint64_t{1} << 48) - 1));
+      TILLSYNC_LET(const bool known, first.step());
+      log.oldest = known && !first.is_null(0) ? first.unsigned_integer(0) : log.durable + 1;
+      logs.push_back(std::move(log));
+    }
+  }
+  TILLSYNC_LET(Json marks, read_marks());
+  Json now = Json::object();
+  for (auto& log : logs) {
+    const std::string id = std::to_string(log.database);
+    now[id] = log.durable;
+    Sequence seen = 0;
+    if (!marks.empty()) seen = marks.front().at("durable").value(id, Sequence{0});
+    const std::string prefix = keys::database_prefix(services_.terminal, log.name, services_.epoch);
+    // The greatest name of a segment that begins there.
+    std::string after = keys::segment(prefix, seen, ~Sequence{0});
+    while (true) {
+      TILLSYNC_LET(const auto page, store_.list(keys::log_prefix(prefix), after, 1000));
+      for (auto& object : page.objects) {
+        const auto range = keys::range_of_segment(object.key);
+        if (!range || range->second < log.oldest) continue;
+        TILLSYNC_LET(const bool own, is_own(object));
+        if (!own)
+          return std::optional<EpochLoss>(
+              {"the store has a segment of the log that was not made here (" + object.key + ")", {}});
+      }
+      if (!page.more || page.objects.empty()) break;
+      after = page.objects.back().key;
+    }
+  }
+  marks.push_back({{"at", to_ms(services_.clock->now())}, {"durable", std::move(now)}});
+  TILLSYNC_TRY(services_.state->set_setting("epoch_marks", marks.dump()));
+  return std::optional<EpochLoss>();
+}
+
+// How far the logs were durable at earlier looks. One that is a copy of this terminal writes at most kLookEvery after
+// its own last look: what it wrote beside us lies after the mark of kLookBack ago.
+Result<Json> EpochClaim::read_marks() {
+  TILLSYNC_LET(const auto kept, services_.state->setting("epoch_marks"));
+  Json marks = kept ? parse_json(*kept) : Json::array();
+  if (!marks.is_array()) return Error{ErrorKind::corrupt, 0, "state.db: its setting epoch_marks does not parse"};
+  const int64_t old = to_ms(services_.clock->now() - kLookBack);
+  while (marks.size() > 1 && marks[1].at("at").get<int64_t>() <= old) marks.erase(0);
+  return marks;
+}
+
+Result<bool> EpochClaim::is_own(const ObjectInfo& segment) {
+  Bytes expected;
+  {
+    auto db = services_.state->lease();
+    TILLSYNC_LET(auto row, db->prepare("SELECT sha256, size, durable_at IS NOT NULL FROM segments WHERE object_key=?"));
+    row.bind(1, segment.key);
+    TILLSYNC_LET(const bool found, row.step());
+    if (!found || row.unsigned_integer(1) != segment.size) return false;
+    if (row.integer(2)) return true;
+    expected = to_bytes(row.blob(0));
+  }
+  TILLSYNC_LET(const Bytes there, read_object(store_, segment.key, kSegmentMax));
+  return equal(sha256(there).view(), expected);
+}
+
+}  // namespace tillsync
