@@ -12,6 +12,7 @@
 #include "agent/keys/own_keys.h"
 #include "crypto/sealed_store.h"
 #include "ports/object_keys.h"
+#include "state/full_due.h"
 #include "store/open_store.h"
 
 namespace tillsync {
@@ -65,7 +66,6 @@ Result<void> Agent::establish_identity() {
 Result<void> Agent::seal_store() {
   TILLSYNC_LET(EstablishedKeys keys, establish_keys(config_, *ports_.files, *state_, services_.terminal,
                                                     is_new_terminal_, *ports_.clock, *ports_.random));
-  recipients_changed_ = keys.recipients_changed;
   if (!keys.ring) return {};
   services_.terminal.keys = keys.ring;
   auto sealed =
@@ -102,29 +102,21 @@ void Agent::leave_epoch(const EpochLoss& loss) {
   });
 }
 
-// An epoch needs snapshots of its own.
-void Agent::cover_new_epoch() {
-  if (services_.epoch == 1) return;
+// At the start, and after each snapshot: one that was under way when they became due does not count.
+void Agent::make_due_fulls() {
   asio::post(*queries_, [this] {
     for (auto& database : databases_) {
-      auto count = state_->lease()->query_integer(
-          "SELECT (SELECT count(*) FROM snapshots WHERE is_complete AND epoch=" + std::to_string(services_.epoch) +
-          " AND database_id=" + std::to_string(database->id()) +
-          ") + (SELECT count(*) FROM workflows w JOIN backup_sessions b ON b.workflow_uuid=w.uuid WHERE w.status IN "
-          "('PENDING', 'IN_PROGRESS') AND json_extract(w.data, '$.epoch')=" +
-          std::to_string(services_.epoch) + " AND b.database_id=" + std::to_string(database->id()) + ")");
-      if (count && *count == 0) back_up(database->config().name, "the first of a new epoch", "FULL");
-    }
-  });
-}
-
-// A FULL of what was sealed for others only: a new recovery key opens nothing that was made before it.
-void Agent::renew_snapshots() {
-  asio::post(*queries_, [this] {
-    for (auto& database : databases_) {
-      auto count = state_->lease()->query_integer("SELECT count(*) FROM snapshots WHERE is_complete AND database_id=" +
-                                                  std::to_string(database->id()));
-      if (count && *count > 0) back_up(database->config().name, "the keys it is sealed for have changed", "FULL");
+      std::optional<std::string> why;
+      {
+        auto db = state_->lease();
+        auto due = full_due(*db, database->id());
+        auto running = db->query_integer(
+            "SELECT count(*) FROM workflows w JOIN backup_sessions b ON b.workflow_uuid=w.uuid WHERE w.status IN "
+            "('PENDING', 'IN_PROGRESS') AND w.data->>'$.type'='FULL' AND b.database_id=" +
+            std::to_string(database->id()));
+        if (due && running && *running == 0) why = *due;
+      }
+      if (why) back_up(database->config().name, *why, "FULL");
     }
   });
 }
@@ -179,6 +171,7 @@ Result<void> Agent::open() {
   runner_ = std::make_unique<WorkflowRunner>(loop_, *workers_, *engine_, *ports_.clock);
   runner_->on_backup_completed([this] {
     cover_schema_changes();
+    make_due_fulls();
     asio::post(loop_, [this] { poll_schedule(); });  // what waited for its end
     runner_->between_backups([this] { pruner_->prune_if_due(); });
   });
@@ -401,8 +394,7 @@ Agent::Ended Agent::run() {
   asio::post(*queries_, [this] { announce(); });
   auto resumed = runner_->resume();
   if (!resumed) spdlog::error("workflows can't go on: {}", resumed.error().context);
-  if (recipients_changed_) renew_snapshots();
-  cover_new_epoch();
+  make_due_fulls();
   cover_schema_changes();
   poll_schedule();
   spdlog::info("terminal {} ({}) follows {} database(s); store {}", services_.terminal.str(), config_.terminal.name,

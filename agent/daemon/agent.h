@@ -64,8 +64,7 @@ class Agent {
   Result<void> seal_store();
   void fence_store();
   void leave_epoch(const EpochLoss& loss);
-  void cover_new_epoch();
-  void renew_snapshots();
+  void make_due_fulls();
 
   const Config config_;
   Config applied_;  // config_, and what was changed since; of the reloads
@@ -78,7 +77,7 @@ class Agent {
   std::unique_ptr<FencedStore> fenced_store_;
   std::atomic<bool> begins_again_ = false;
   Services services_;
-  bool is_new_terminal_ = false, recipients_changed_ = false;
+  bool is_new_terminal_ = false;
   std::vector<std::unique_ptr<FollowedDatabase>> databases_;
   std::unique_ptr<Transfers> transfers_;
   std::unique_ptr<LogShipper> shipper_;

@@ -6,6 +6,7 @@
 #include "agent/daemon/own_manifests.h"
 #include "agent/daemon/wait_for.h"
 #include "snapshot/builder.h"
+#include "state/full_due.h"
 
 namespace tillsync {
 
@@ -114,6 +115,7 @@ Result<Json> BackupWorkflow::initialize(StepContext& context) {
                        : type == "DIFFERENTIAL" ? full
                                                 : ""},
               {"parent", parent},
+              {"sealed_for", services_.sealed_for()},
               {"note", note}};
 }
 
@@ -263,11 +265,17 @@ Result<Json> BackupWorkflow::upload(StepContext& context) {
   TILLSYNC_TRY(transfers_.wait_out_outages(context, put_manifest));
   TILLSYNC_TRY(assets_.remember_sent(context, configuration));
   std::string uuid = context.data().at("snapshot_uuid");
-  context.on_commit([captured, uuid, owner = context.workflow().str(), id = database->id(),
+  const Json& begun = context.result("INITIALIZE_BACKUP");
+  const bool is_full = begun.at("type") == "FULL";
+  const bool is_sealed_as_now = begun.value("sealed_for", services_.sealed_for()) == services_.sealed_for();
+  context.on_commit([captured, uuid, is_full, is_sealed_as_now, owner = context.workflow().str(), id = database->id(),
                      now = to_ms(services_.clock->now())](Connection& db) -> Result<void> {
     TILLSYNC_LET(auto complete, db.prepare("UPDATE snapshots SET is_complete=1, updated_at=? WHERE uuid=?"));
     TILLSYNC_TRY(complete.bind(1, now).bind(2, uuid).run());
     TILLSYNC_TRY(forget_transfers_of(db, owner));
+    // Begun under other keys: nothing goes on from it.
+    if (!is_sealed_as_now) return {};
+    if (is_full) TILLSYNC_TRY(full_made(db, id));
     TILLSYNC_LET(
         auto block,
         db.prepare("INSERT OR IGNORE INTO stored_blocks(database_id, sha256, pack_key, block) VALUES(?,?,?,?)"));

@@ -7,6 +7,7 @@
 #include "actionlog/log_anchor.h"
 #include "agent/daemon/epoch_documents.h"
 #include "ports/object_keys.h"
+#include "state/full_due.h"
 
 namespace tillsync {
 
@@ -137,6 +138,7 @@ Result<uint64_t> adopt_epoch(StateDb& state) {
   TILLSYNC_TRY(
       db->execute("DELETE FROM transfer_queue WHERE owner=''; DELETE FROM stored_blocks; "
                   "DELETE FROM settings WHERE key IN ('start', 'epoch_marks', 'next_epoch')"));
+  TILLSYNC_TRY(want_fulls(*db, "the first of epoch " + std::to_string(number), false));
   TILLSYNC_LET(auto setting, db->prepare("INSERT OR REPLACE INTO settings(key, value) VALUES(?, ?)"));
   TILLSYNC_TRY(setting.bind(1, "epoch").bind(2, std::to_string(number)).run());
   setting.reset();

@@ -41,6 +41,8 @@ struct Services {
 
   // It seals for others only: what is in the store it can't read.
   bool is_write_only() const { return terminal.keys && !terminal.keys->can_open(); }
+  // Says whether objects are sealed for the same keys; empty: they are not sealed.
+  std::string sealed_for() const { return terminal.keys ? terminal.keys->recipients_digest().hex() : std::string(); }
   std::string spool_folder() const { return config->terminal.state_dir + "/spool"; }
   // What was in a database before a restore in place.
   std::string safety_folder() const { return config->terminal.state_dir + "/safety"; }

@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 
+#include "state/full_due.h"
+
 namespace tillsync {
 
 namespace {
@@ -9,15 +11,18 @@ namespace {
 constexpr uint64_t kKeyFileMax = 64 << 10;
 
 // Blocks and pieces of before are named, and must not be referred to any more.
-Result<void> forget_stored(StateDb& state, const std::string& sealed_for) {
+Result<void> forget_stored(StateDb& state, const std::string& sealed_for, bool changed) {
   {
     auto db = state.lease();
     TILLSYNC_LET(auto transaction, Transaction::begin(*db));
     for (const char* table : {"stored_blocks", "asset_pieces", "asset_chunks", "asset_trees"})
       TILLSYNC_TRY(db->execute("DELETE FROM " + std::string(table)));
+    // What is in the store opens for nobody who was added.
+    if (changed) TILLSYNC_TRY(want_fulls(*db, "the keys it is sealed for have changed", true));
+    TILLSYNC_LET(auto setting, db->prepare("INSERT OR REPLACE INTO settings(key, value) VALUES('sealed_for', ?)"));
+    TILLSYNC_TRY(setting.bind(1, sealed_for).run());
     TILLSYNC_TRY(transaction.commit());
   }
-  TILLSYNC_TRY(state.set_setting("sealed_for", sealed_for));
   return state.make_durable();
 }
 
@@ -96,10 +101,7 @@ Result<EstablishedKeys> establish_keys(const Config& config, FileSystem& files, 
   established.statements = own.statements;
   const std::string sealed_for = established.ring->recipients_digest().hex();
   TILLSYNC_LET(const auto before, state.setting("sealed_for"));
-  if (before != sealed_for) {
-    TILLSYNC_TRY(forget_stored(state, sealed_for));
-    established.recipients_changed = before.has_value();
-  }
+  if (before != sealed_for) TILLSYNC_TRY(forget_stored(state, sealed_for, before.has_value()));
   return established;
 }
 

@@ -23,10 +23,8 @@ Result<SealingKey> read_private_key(FileSystem& files, const std::string& path);
 struct EstablishedKeys {
   Keys ring;  // none: the terminal is not sealed
   std::vector<Bytes> statements;
-  // Backups of before are sealed for others: a FULL is due.
-  bool recipients_changed = false;
 };
-// is_new: the terminal was given its id just now.
+// is_new: the terminal was given its id just now. Where backups of before are sealed for others, FULLs are due.
 Result<EstablishedKeys> establish_keys(const Config& config, FileSystem& files, StateDb& state, const Uuid& terminal,
                                        bool is_new, Clock& clock, Random& random);
 

@@ -264,6 +264,37 @@ TEST_CASE("sealing: after a rotation and a new recovery key everything old and n
   }
 }
 
+TEST_CASE("sealing: the FULL for a new recovery key comes, also when the first one never ended") {
+  SealedTill till;
+  till.start_agent();
+  till.back_up("full");
+  till.stop_agent();
+  REQUIRE(till.elsewhere({"keys", "make", "--out", till.folder / "safe/second.pem"}).status == 0);
+  till.write_config("[keys]\nrecovery = [\"" + till.recovery + ".pub\", \"" + till.folder / "safe/second.pem.pub" +
+                    "\"]\n");
+  // Without a store it can't end; and then somebody cancels it.
+  std::filesystem::rename(till.store, till.store + ".away");
+  till.start_agent();
+  std::string running;
+  till.until("a FULL is under way", [&] {
+    const Json all = till.call("workflows");
+    for (auto& one : all)
+      if (one["status"] == "PENDING" || one["status"] == "IN_PROGRESS") running = one["uuid"];
+    return !running.empty();
+  });
+  till.call("workflow.cancel", {{"uuid", running}});
+  till.until("it has ended", [&] { return till.call("workflows", {{"uuid", running}})[0]["status"] == "CANCELLED"; });
+  till.kill_agent();
+  std::filesystem::rename(till.store + ".away", till.store);
+  till.start_agent();
+  till.until("what the new key opens is complete", [&] { return till.call("snapshots").size() == 2; });
+  till.stop_agent();
+  auto restored = till.restore_elsewhere(till.folder / "back.db", till.folder / "safe/second.pem");
+  INFO(restored.err);
+  REQUIRE(restored.status == 0);
+  till.check_restored(till.folder / "back.db");
+}
+
 TEST_CASE("sealing: sealed and unsealed backups of one terminal do not mix, and without seal nothing is") {
   SealedTill till;
   till.write_config("[keys]\nseal = false\n");
