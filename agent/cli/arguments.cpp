@@ -51,6 +51,7 @@ class Definition {
         "4 verification failed, 5 refused, 130 interrupted.");
     add_daily();
     add_restore();
+    add_doctor();
     add_log();
     add_keys();
     add_others();
@@ -124,6 +125,11 @@ class Definition {
         ->type_name("DIR");
     restore->add_flag("--force", out_.force, "replace the file and the assets if they are there");
     restore->add_flag("--keep-going", out_.keep_going, "leave out actions that can't be applied, and say which");
+  }
+
+  void add_doctor() {
+    command("doctor",
+            "what keeps this till from being safe: configuration, databases, disk, clock, keys, agent, store");
   }
 
   void add_log() {

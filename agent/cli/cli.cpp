@@ -34,6 +34,7 @@ constexpr Command kCommands[] = {
     {"keys export", run_keys_export, false, false},
     {"cancel", run_cancel, true, false},
     {"drill", run_drill, true, false},
+    {"doctor", run_doctor, false, false},
 };
 
 // Nobody must write a file only to ask an agent in its usual place; but a file that was named has to be there.

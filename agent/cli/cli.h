@@ -74,6 +74,7 @@ class CliContext {
 Result<Json> wait_for_workflow(const CliContext& context, ControlClient& agent, const std::string& uuid);
 
 // The commands. Each prints its result itself.
+Result<void> run_doctor(const CliContext& context);
 Result<void> run_status(const CliContext& context);
 Result<void> run_backup(const CliContext& context);
 Result<void> run_flush(const CliContext& context);
