@@ -89,6 +89,7 @@ struct Soak : S3World {
       std::this_thread::sleep_for(pause);  // the moment of the kill
       server->now();
     };
+    auto back = std::make_optional<ServerIsBack>();
     if (when != kAnyTime) proxy.add(fault);
     back_up_something();
     const auto patience =
@@ -99,7 +100,7 @@ struct Soak : S3World {
     server->now();
     server_kills++;
     if (random.chance(25)) agent_dies();
-    S3Server::running().start_again();
+    back.reset();
     if (random.chance(25)) agent_dies();
     proxy.clear_faults();
     stop_selling();

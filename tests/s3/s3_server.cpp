@@ -2,8 +2,10 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -11,7 +13,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
-#include <thread>
+#include <vector>
 
 namespace tillsync::test {
 
@@ -20,8 +22,8 @@ namespace {
 S3Server* running_server = nullptr;
 
 std::string in_quotes(const std::string& text) { return "'" + text + "'"; }
-// Not a process that got the number of one that ended, and not a zombie: its command line is empty.
-bool is_running_below(pid_t pid, const std::string& folder) {
+// Not another process that got the number of one that ended.
+bool is_started_with(pid_t pid, const std::string& folder) {
   std::ifstream in("/proc/" + std::to_string(pid) + "/cmdline");
   const std::string line{std::istreambuf_iterator<char>(in), {}};
   return line.find(folder + "/") != line.npos;
@@ -102,16 +104,25 @@ std::unique_ptr<S3Server> S3Server::start(const std::string& kind) {
 }
 
 void S3Server::kill() {
-  std::vector<pid_t> processes;
+  // Readable when the last thread has ended: then its ports are free.
+  std::vector<pollfd> processes;
   for (const auto& entry : std::filesystem::directory_iterator(folder_ + "/run")) {
     pid_t pid = 0;
     if (entry.path().extension() != ".pid" || !(std::ifstream(entry.path()) >> pid)) continue;
-    if (is_running_below(pid, folder_)) processes.push_back(pid);
+    const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+    if (fd < 0) continue;
+    if (is_started_with(pid, folder_))
+      processes.push_back({.fd = fd, .events = POLLIN, .revents = 0});
+    else
+      close(fd);
   }
   if (processes.empty()) throw std::runtime_error("no process of the S3 server to kill");
-  for (const pid_t pid : processes) ::kill(pid, SIGKILL);
-  for (const pid_t pid : processes)
-    while (is_running_below(pid, folder_)) std::this_thread::yield();
+  for (const auto& process : processes) syscall(SYS_pidfd_send_signal, process.fd, SIGKILL, nullptr, 0);
+  for (auto& process : processes) {
+    const bool has_ended = poll(&process, 1, 60'000) == 1;
+    close(process.fd);
+    if (!has_ended) throw std::runtime_error("a process of the S3 server does not end");
+  }
 }
 
 void S3Server::start_again() {

@@ -53,6 +53,11 @@ class S3Server {
   uint16_t port_ = 0, tls_port_ = 0;
 };
 
+// Whatever becomes of a test that kills the server: the next one finds it running.
+struct ServerIsBack {
+  ~ServerIsBack() { S3Server::running().start_again(); }
+};
+
 // A store of its own for one test, and what it needs.
 struct S3Bucket {
   LinuxFileSystem files;
