@@ -105,6 +105,18 @@ Fault Fault::error(int status, const std::string& code, const std::string& more)
   return fault;
 }
 
+Fault Fault::nothing_listed() {
+  Fault fault;
+  fault.kind = Kind::answer;
+  fault.method = "GET";
+  fault.target = "list-type=2";
+  fault.status = 200;
+  fault.body =
+      "<?xml version=\"1.0\" "
+      "encoding=\"UTF-8\"?>\n<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+  return fault;
+}
+
 class FaultProxy::Connection {
  public:
   Connection(FaultProxy& proxy, int fd) : proxy_(proxy), client_(io_), server_(io_) {

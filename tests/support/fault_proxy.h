@@ -59,6 +59,8 @@ struct Fault {
 
   // An answer as S3 writes it.
   static Fault error(int status, const std::string& code, const std::string& more = "");
+  // A listing that does not show what is there.
+  static Fault nothing_listed();
   Fault on(std::string m, std::string t = "") && {
     method = std::move(m);
     target = std::move(t);
