@@ -93,6 +93,11 @@ TEST_CASE(
     CHECK(contains(problem["remedy"].get<std::string>(), "ca_file"));
     CHECK(contains(world.cli({"status"}).out, "ca_file"));
     CHECK(world.database()["lag_actions"] > 0);
+    const Json begun = world.call("backup", {{"type", "incremental"}});
+    const Json ended = world.call("workflow.wait", {{"uuid", begun["uuid"]}});
+    INFO(ended.dump());
+    CHECK(ended["status"] == "FAILED");
+    CHECK(contains(ended["error"]["message"].get<std::string>(), "store.ca_file"));
     // Nor is anything believed that comes from there.
     const auto restored = world.cli({"restore", "--to", world.folder / "never.db"});
     CHECK(restored.status != 0);
@@ -104,7 +109,7 @@ TEST_CASE(
   world.until("it goes on by itself", [&] { return world.database()["lag_actions"] == 0; });
   CHECK(!world.problem_of_the_store());
   world.back_up("incremental");
-  world.check_all();
+  world.check_store();
   world.stop_agent();
 }
 
