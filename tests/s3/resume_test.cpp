@@ -105,6 +105,56 @@ TEST_CASE("s3 upload: Complete that fails, fails inside a 200, or whose answer i
   s.check_whole("other");
 }
 
+TEST_CASE("s3 upload: an object that HEAD shows and no listing does is completed once more") {
+  Large s(2);
+  // Twice: on a connection that was kept the client tries again by itself.
+  s.proxy.add(Fault{.kind = Kind::lose_answer, .method = "POST", .target = "uploadId=", .times = 2});
+  s.proxy.add(Fault::nothing_listed());
+  CHECK(kind_of(s.upload()) == ErrorKind::transient);
+  CHECK(must(s.journal.load("k")));
+  s.proxy.clear_faults();
+  s.reopen();
+  s.proxy.add(Fault::nothing_listed());
+  s.proxy.forget_requests();
+  must(s.upload());
+  CHECK(s.proxy.count("POST", "uploadId=") == 1);
+  CHECK(s.part_bytes() == 0);
+  s.check_whole();
+  // A key that may not list can't know.
+  s.proxy.add(Fault{.kind = Kind::lose_answer, .method = "POST", .target = "uploadId=", .times = 2});
+  s.proxy.add(Fault::error(403, "AccessDenied").on("GET", "list-type=2"));
+  must(s.upload("other"));
+  s.check_whole("other");
+}
+
+TEST_CASE("s3 put: the same bytes that HEAD shows and no listing does are put again, where create-only does not work") {
+  BehindProxy s;
+  must(s.put("first", "x"));  // it is known what the server can do
+  const size_t again = S3Server::running().is_ceph() ? 0 : 1;
+  s.proxy.add(Fault{.kind = Kind::lose_answer, .method = "PUT", .target = "/k", .times = 2});
+  CHECK(kind_of(s.put("k", "bytes")) == ErrorKind::transient);
+  s.proxy.clear_faults();
+  s.proxy.add(Fault::nothing_listed());
+  s.proxy.forget_requests();
+  must(s.put("k", "bytes"));
+  CHECK(s.proxy.count("GET", "list-type=2") == again);
+  CHECK(s.proxy.count("PUT", "/k") == 1);
+  // By another process, which can't know the token. On Swift the first of both puts tells that create-only does not
+  // work.
+  if (again == 1) {
+    s.reopen();
+    s.proxy.add(Fault::nothing_listed().so_often(2));
+    s.proxy.forget_requests();
+    must(s.put("k", "bytes"));
+    CHECK(s.proxy.count("PUT", "/k") == 2);
+  }
+  s.proxy.clear_faults();
+  CHECK(kind_of(s.put("k", "bytes")) == ErrorKind::conflict);
+  CHECK(kind_of(s.put("k", "other")) == ErrorKind::conflict);
+  CHECK(s.get("k") == "bytes");
+  CHECK(s.proxy.overwritten().empty());
+}
+
 TEST_CASE("s3 upload: one that the server gave up begins anew, one that another won is a conflict and leaves nothing") {
   Large s(2);
   s.proxy.add(Fault::error(500, "InternalError").on("POST", "uploadId="));

@@ -2,7 +2,10 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -10,6 +13,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <vector>
 
 namespace tillsync::test {
 
@@ -18,6 +22,12 @@ namespace {
 S3Server* running_server = nullptr;
 
 std::string in_quotes(const std::string& text) { return "'" + text + "'"; }
+// Not another process that got the number of one that ended.
+bool is_started_with(pid_t pid, const std::string& folder) {
+  std::ifstream in("/proc/" + std::to_string(pid) + "/cmdline");
+  const std::string line{std::istreambuf_iterator<char>(in), {}};
+  return line.find(folder + "/") != line.npos;
+}
 std::string script(const std::string& kind) {
   return in_quotes(std::string(TILLSYNC_SOURCE_DIR) + "/tests/support/s3/" + kind + ".sh");
 }
@@ -25,16 +35,21 @@ std::string script(const std::string& kind) {
 }  // namespace
 
 uint16_t free_port() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  const bool found = bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                     getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  close(fd);
-  if (!found) throw std::runtime_error("no free port");
-  return ntohs(address.sin_port);
+  SystemRandom random;
+  for (int i = 0; i < 200; i++) {
+    std::array<uint8_t, 2> bytes;
+    random.fill(bytes);
+    const auto port = static_cast<uint16_t>(10000 + (bytes[0] << 8 | bytes[1]) % 10000);
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const bool is_free = bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    close(fd);
+    if (is_free) return port;
+  }
+  throw std::runtime_error("no free port");
 }
 
 S3Server::S3Server(std::string kind) : kind_(std::move(kind)) {
@@ -47,12 +62,18 @@ S3Server::S3Server(std::string kind) : kind_(std::move(kind)) {
   if (std::system(detached.c_str()) != 0) throw std::runtime_error("no guard for the S3 server");
 }
 
+bool S3Server::run_script(const std::string& output) const {
+  const std::string command = "S3_TLS_PORT=" + std::to_string(tls_port_) + " " + script(kind_) + " start " +
+                              in_quotes(folder_) + " " + std::to_string(port_) + " >" + in_quotes(output) +
+                              " </dev/null";
+  return std::system(command.c_str()) == 0;
+}
+
 bool S3Server::launch() {
   port_ = free_port();
+  tls_port_ = free_port();
   const std::string out = folder_ + "/started";
-  const std::string command = "S3_TLS_PORT=" + std::to_string(free_port()) + " " + script(kind_) + " start " +
-                              in_quotes(folder_) + " " + std::to_string(port_) + " >" + in_quotes(out) + " </dev/null";
-  if (std::system(command.c_str()) != 0) return false;
+  if (!run_script(out)) return false;
   std::ifstream in(out);
   std::map<std::string, std::string> said;
   for (std::string line; std::getline(in, line);)
@@ -80,6 +101,35 @@ std::unique_ptr<S3Server> S3Server::start(const std::string& kind) {
     return server;
   }
   throw std::runtime_error(kind + " did not start");
+}
+
+void S3Server::kill() {
+  // Readable when the last thread has ended: then its ports are free.
+  std::vector<pollfd> processes;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ + "/run")) {
+    pid_t pid = 0;
+    if (entry.path().extension() != ".pid" || !(std::ifstream(entry.path()) >> pid)) continue;
+    const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+    if (fd < 0) continue;
+    if (is_started_with(pid, folder_))
+      processes.push_back({.fd = fd, .events = POLLIN, .revents = 0});
+    else
+      close(fd);
+  }
+  if (processes.empty()) throw std::runtime_error("no process of the S3 server to kill");
+  for (const auto& process : processes) syscall(SYS_pidfd_send_signal, process.fd, SIGKILL, nullptr, 0);
+  for (auto& process : processes) {
+    const bool has_ended = poll(&process, 1, 60'000) == 1;
+    close(process.fd);
+    if (!has_ended) throw std::runtime_error("a process of the S3 server does not end");
+  }
+}
+
+void S3Server::start_again() {
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(120);
+  // Each try says by itself that a port is taken, or waits until the server answers.
+  while (!run_script(folder_ + "/started-again"))
+    if (std::chrono::steady_clock::now() > patience) throw std::runtime_error(kind_ + " did not start again");
 }
 
 S3Server& S3Server::running() { return *running_server; }

@@ -14,7 +14,8 @@
 
 namespace tillsync::test {
 
-// Not bound now; nobody promises for later.
+// Not bound now; nobody promises for later. Below the ports that the kernel gives to clients: a server that was killed
+// finds its port free, and no client that knocks meanwhile is connected with itself.
 uint16_t free_port();
 
 class S3Server {
@@ -26,10 +27,16 @@ class S3Server {
   ~S3Server();
 
   const std::string& kind() const { return kind_; }
+  // All of its processes at once, by SIGKILL. Threads: any.
+  void kill();
+  // On the same ports, with what it had stored; returns when it answers.
+  void start_again();
+
   bool is_ceph() const { return kind_ == "ceph_rgw"; }
   uint16_t port() const { return port_; }
   const std::string& endpoint() const { return endpoint_; }
   const std::string& tls_endpoint() const { return tls_endpoint_; }
+  uint16_t tls_port() const { return tls_port_; }
   const std::string& ca_file() const { return ca_file_; }
   const std::string& credentials_file() const { return credentials_file_; }
 
@@ -41,8 +48,14 @@ class S3Server {
  private:
   explicit S3Server(std::string kind);
   bool launch();
+  bool run_script(const std::string& output) const;
   std::string kind_, folder_, endpoint_, tls_endpoint_, ca_file_, credentials_file_, region_;
-  uint16_t port_ = 0;
+  uint16_t port_ = 0, tls_port_ = 0;
+};
+
+// Whatever becomes of a test that kills the server: the next one finds it running.
+struct ServerIsBack {
+  ~ServerIsBack() { S3Server::running().start_again(); }
 };
 
 // A store of its own for one test, and what it needs.

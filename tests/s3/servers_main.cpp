@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 
 #include "s3/s3_server.h"
@@ -14,6 +15,8 @@ int main(int argc, char** argv) {
     return 2;
   }
   std::signal(SIGPIPE, SIG_IGN);  // the proxy's side of a connection that the other one has closed
+  // Ceph's memory store, its script's default, forgets when it is killed.
+  setenv("S3_STORE", "bluestore", 0);
   const auto server = tillsync::test::S3Server::start(argv[1]);
   if (!server) {
     std::cerr << argv[1] << " is not installed: tests/support/s3/install.sh does it\n";

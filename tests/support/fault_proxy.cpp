@@ -105,6 +105,18 @@ Fault Fault::error(int status, const std::string& code, const std::string& more)
   return fault;
 }
 
+Fault Fault::nothing_listed() {
+  Fault fault;
+  fault.kind = Kind::answer;
+  fault.method = "GET";
+  fault.target = "list-type=2";
+  fault.status = 200;
+  fault.body =
+      "<?xml version=\"1.0\" "
+      "encoding=\"UTF-8\"?>\n<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+  return fault;
+}
+
 class FaultProxy::Connection {
  public:
   Connection(FaultProxy& proxy, int fd) : proxy_(proxy), client_(io_), server_(io_) {
@@ -174,7 +186,8 @@ class FaultProxy::Connection {
     }
     if (is(Fault::Kind::delay)) std::this_thread::sleep_for(fault->pause);
     if (is(Fault::Kind::corrupt_body) && !body.empty()) body[body.size() / 2] ^= 1;
-    const auto [answer, closes] = passed_on(head, body, request);
+    const auto [answer, closes] = is(Fault::Kind::call) ? passed_on(head, body, request, fault->at_byte, fault->then)
+                                                        : passed_on(head, body, request, 0, {});
     recorded.now(is(Fault::Kind::lose_answer) || is(Fault::Kind::truncate) ? 0 : request.upstream_status);
     if (is(Fault::Kind::lose_answer)) end();
     if (is(Fault::Kind::truncate)) {
@@ -194,7 +207,8 @@ class FaultProxy::Connection {
     if (closes) throw std::runtime_error("the server ends the connection");
   }
 
-  std::pair<std::string, bool> passed_on(const Head& head, const std::string& body, ProxiedRequest& request) {
+  std::pair<std::string, bool> passed_on(const Head& head, const std::string& body, ProxiedRequest& request,
+                                         uint64_t first, const std::function<void()>& then) {
     std::string raw = head.raw;
     const size_t expect = lower(raw).find("\r\nexpect:");
     if (expect != raw.npos) raw.erase(expect, raw.find("\r\n", expect + 2) - expect);
@@ -215,7 +229,12 @@ class FaultProxy::Connection {
       }
     } gone{proxy_, fd};
     asio::write(server_.socket, asio::buffer(raw));
-    asio::write(server_.socket, asio::buffer(body));
+    first = std::min<uint64_t>(first, body.size());
+    asio::write(server_.socket, asio::buffer(body.data(), first));
+    if (then) then();
+    request.is_passed_on = first == body.size();
+    asio::write(server_.socket, asio::buffer(body.data() + first, body.size() - first));
+    request.is_passed_on = true;
     Stream answer(io_);
     answer.socket = std::move(server_.socket);
     Head said = answer.head();
@@ -335,7 +354,8 @@ std::vector<std::string> FaultProxy::overwritten() const {
   std::map<std::string, Digest> there;
   std::vector<std::string> out;
   for (const auto& request : requests_) {
-    if (request.upstream_status < 200 || request.upstream_status >= 300) continue;
+    const bool is_lost = request.upstream_status == 0 && request.is_passed_on;
+    if (!is_lost && (request.upstream_status < 200 || request.upstream_status >= 300)) continue;
     const bool has_query = request.target.size() != request.path.size();
     if (request.method == "DELETE" && !has_query) there.erase(request.path);
     // Complete is a POST with an upload id; its body names the parts.

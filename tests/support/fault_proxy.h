@@ -10,6 +10,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -29,7 +30,8 @@ struct ProxiedRequest {
   uint64_t body_bytes = 0;     // that arrived from the client
   Digest body_sha256;
   int status = 0;                              // what the client was answered; 0: nothing whole
-  int upstream_status = 0;                     // 0: not passed on
+  int upstream_status = 0;                     // 0: not passed on, or no answer came
+  bool is_passed_on = false;                   // all of it
   std::map<std::string, std::string> headers;  // names in lower case
   bool is_part() const { return target.find("partNumber=") != std::string::npos; }
 };
@@ -44,6 +46,7 @@ struct Fault {
     trickle,       // the answer arrives byte by byte, `pause` between them
     half_open,     // nothing happens, and the connection stays
     corrupt_body,  // a byte of the body is flipped on the way
+    call,          // `then` is called when at_byte bytes of the body (or all there are) went on to the server
   };
   Kind kind = Kind::drop;
   std::string method = {}, target = {};  // "": any
@@ -52,9 +55,12 @@ struct Fault {
   std::string headers = {}, body = {};  // headers: whole lines with \r\n
   uint64_t at_byte = 0;
   std::chrono::milliseconds pause{0};
+  std::function<void()> then = {};  // in the connection's thread
 
   // An answer as S3 writes it.
   static Fault error(int status, const std::string& code, const std::string& more = "");
+  // A listing that does not show what is there.
+  static Fault nothing_listed();
   Fault on(std::string m, std::string t = "") && {
     method = std::move(m);
     target = std::move(t);
@@ -86,8 +92,8 @@ class FaultProxy {
   // Of bodies, from the client.
   uint64_t bytes_received() const;
   void forget_requests();
-  // Paths whose content the server replaced by another: a put with other bytes where one had succeeded, no delete
-  // between them.
+  // Paths whose content the server replaced by another: a put with other bytes where one had succeeded, or had arrived
+  // at a server that died before it answered, no delete between them.
   std::vector<std::string> overwritten() const;
 
  private:

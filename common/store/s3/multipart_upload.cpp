@@ -5,6 +5,7 @@
 #include <deque>
 
 #include "crypto/hash.h"
+#include "ports/backoff.h"
 #include "store/s3/part_source.h"
 #include "store/s3/s3_answers.h"
 
@@ -92,7 +93,12 @@ Result<void> MultipartUpload::run() {
     TILLSYNC_LET(const bool is_done, [&]() -> Result<bool> {
       if (is_resumed) {
         TILLSYNC_LET(const Presence there, presence());
-        if (there == Presence::ours) return true;
+        if (there == Presence::ours) {
+          TILLSYNC_LET(const bool is_in_list, store_.is_listed(key_));
+          // Its completion was cut off inside the server.
+          if (is_in_list || upload_.parts.size() != part_count()) return true;
+          return complete(true);
+        }
         if (there == Presence::other) {
           TILLSYNC_TRY(store_.abandon(key_, journal_));
           return store_.exists(key_);
@@ -102,7 +108,7 @@ Result<void> MultipartUpload::run() {
         TILLSYNC_TRY(keep_what_is_there(*listed));
       }
       TILLSYNC_TRY(send_missing());
-      return complete();
+      return complete(false);
     }());
     TILLSYNC_TRY(journal_.forget(key_));
     if (is_done) {
@@ -300,12 +306,12 @@ Result<void> MultipartUpload::send_missing() {
     if (failed && (failed->kind == ErrorKind::denied || failed->kind == ErrorKind::cancelled)) *sent.cancelled = true;
   }
   if (failed) return std::move(*failed);
-  std::sort(upload_.parts.begin(), upload_.parts.end(),
-            [](const UploadPart& a, const UploadPart& b) { return a.number < b.number; });
   return {};
 }
 
-Result<bool> MultipartUpload::complete() {
+Result<bool> MultipartUpload::complete(bool is_once_more) {
+  std::sort(upload_.parts.begin(), upload_.parts.end(),
+            [](const UploadPart& a, const UploadPart& b) { return a.number < b.number; });
   const std::string body = complete_document(upload_.parts);
   S3Request request{.method = "POST", .key = store_.path_of(key_), .body = as_bytes(body)};
   request.query = {{"uploadId", upload_.id}};
@@ -321,7 +327,13 @@ Result<bool> MultipartUpload::complete() {
   if (outcome.failure && outcome.failure->what == FailureClass::cancelled) return std::move(*refused);
   // Whatever was answered: only what HEAD shows is true.
   TILLSYNC_LET(const Presence there, presence());
-  if (there == Presence::ours) return true;
+  if (there == Presence::ours) {
+    if (!refused) return true;
+    TILLSYNC_LET(const bool is_in_list, store_.is_listed(key_));
+    // Refused for good is as far as this server brings it.
+    if (is_in_list || (is_once_more && !is_outage(refused->kind))) return true;
+    return std::move(*refused);
+  }
   if (there == Presence::other) {
     TILLSYNC_TRY(store_.abandon(key_, journal_));
     return store_.exists(key_);

@@ -34,7 +34,8 @@ class MultipartUpload {
   Result<std::optional<std::vector<UploadPart>>> listed_parts();  // nullopt: the upload is gone
   Result<void> keep_what_is_there(const std::vector<UploadPart>& listed);
   Result<void> send_missing();
-  Result<bool> complete();  // false: the upload is gone, and the object is not there
+  // false: the upload is gone, and the object is not there. once more: of an object that is there, and in no listing.
+  Result<bool> complete(bool is_once_more);
   S3Request part_request(uint32_t number, ByteView bytes, const Digest& digest) const;
   uint64_t offset_of(uint32_t number) const { return uint64_t{number - 1} * upload_.part_size; }
   uint64_t size_of(uint32_t number) const;

@@ -104,6 +104,17 @@ Result<std::optional<S3Store::Seen>> S3Store::look(const std::string& key) {
   return std::optional<Seen>(std::move(seen));
 }
 
+Result<bool> S3Store::is_listed(const std::string& key) {
+  S3Request request{.method = "GET", .key = "", .stall_timeout = options_.stall_timeout};
+  request.query = {{"list-type", "2"}, {"encoding-type", "url"}, {"prefix", path_of(key)}, {"max-keys", "1"}};
+  const S3Outcome outcome = client_.perform(std::move(request));
+  if (outcome.failure && outcome.failure->what == FailureClass::denied) return true;
+  if (outcome.failure) return error(*outcome.failure, "look for " + key + " in its list");
+  auto answer = parse_list(as_text(outcome.response.body));
+  if (!answer) return std::move(answer).error().with(client_.where() + ": look for " + key + " in its list");
+  return !answer->objects.empty() && answer->objects.front().key == path_of(key);
+}
+
 Result<void> S3Store::put(const std::string& key, ObjectSource& source, const std::function<bool(uint64_t)>& progress) {
   TILLSYNC_TRY(check(key));
   if (progress && !progress(0)) return error(*failed(FailureClass::cancelled).failure, "put " + key);
@@ -138,8 +149,16 @@ Result<void> S3Store::put_whole(const std::string& key, ObjectSource& source,
     const CreateOnly create_only = create_only_;
     if (create_only != CreateOnly::works) {
       TILLSYNC_LET(const auto there, look(key));
-      if (there && is_ours(*there)) break;
-      if (there) return set_uncertain(key, token, false), exists(key);
+      // The very bytes, in no listing: put again, they get into it.
+      bool is_half_there = false;
+      if (there && there->info.size == bytes.size() && there->sha256 == sha256(bytes).hex()) {
+        TILLSYNC_LET(const bool listed, is_listed(key));
+        is_half_there = !listed;
+      }
+      if (there && !is_half_there) {
+        if (is_ours(*there)) break;
+        return set_uncertain(key, token, false), exists(key);
+      }
     }
     S3Request request{.method = "PUT", .key = path_of(key), .body = bytes, .stall_timeout = options_.stall_timeout};
     request.goes_first = goes_first;

@@ -67,6 +67,9 @@ class S3Store : public ObjectStore {
   Result<void> put_whole(const std::string& key, ObjectSource& source, const std::function<bool(uint64_t)>& progress,
                          bool goes_first);
   Result<std::optional<Seen>> look(const std::string& key);  // nullopt: not there
+  // Does a listing show what a HEAD shows? A server that died between its two writes keeps an object that no restore
+  // would find (Swift, seen). True where it can't be found out: the key may not list.
+  Result<bool> is_listed(const std::string& key);
   void prove_create_only(const S3Request& request);
   std::string new_token();
   std::string path_of(const std::string& key) const { return prefix_ + key; }
