@@ -199,7 +199,8 @@ class Carrier {
     for (auto& name : *names) {
       const std::string below = path + "/" + name;
       auto info = folder.stat(name);
-      if (!info) continue;
+      if (!info && info.error().kind == ErrorKind::not_found) continue;
+      if (!info) return true;
       if (!rules_.matches(below) || info->type == FileType::other || off_limits_.contains(*holder, name, *info))
         return true;
       if (info->type != FileType::directory) continue;
@@ -315,6 +316,8 @@ Result<AssetRestored> StagedAsset::swap() {
   TILLSYNC_CHECK(parent_ && !swapped_);
   const IncludeRules rules(include_);
   auto target = keep_others_ ? parent_->stat(name_) : Result<NodeInfo>(Error{ErrorKind::not_found, 0, ""});
+  // What can't be looked at may hold what has to stay.
+  if (!target && target.error().kind != ErrorKind::not_found) return std::move(target).error();
   const bool keeps = target && target->type == FileType::directory;
   auto carry = [&](const std::string& old, const std::string& fresh, Carrier::How how) -> Result<void> {
     TILLSYNC_LET(auto info, parent_->stat(fresh));

@@ -199,7 +199,7 @@ TEST_CASE("of two agents from one disk the one that comes second at a start has 
   CHECK(second.services.epoch == 2);
 }
 
-TEST_CASE("a new epoch's log goes on after what was durable, and names it; the next segments are sealed anew") {
+TEST_CASE("a new epoch's log goes on after what was durable, and names it, and the next segments are sealed anew") {
   Shop shop;
   Till till(shop.clock, shop.store, shop.seed);
   REQUIRE(till.ship(1, 4));

@@ -131,6 +131,52 @@ TEST_CASE("restore: the old content is there until the new one is, and goes with
   CHECK(entries_in(world.folder.path()) == 5);
 }
 
+TEST_CASE(
+    "restore: whichever call of the folders fails once, files that are not the asset's stay or it is not restored") {
+  AssetWorld world;
+  world.write("a", "new");
+  auto asset = world.back_up();
+  const std::string target = world.folder / "till";
+  asset.include = {"a", "empty"};
+  uint64_t calls = 0, fails_at = 0, failed = 0;
+  world.folders.before = [&](const std::string&, const std::string&) -> Result<void> {
+    if (++calls == fails_at) return Error{ErrorKind::transient, EIO, "input/output error"};
+    return {};
+  };
+  AssetRestoreOptions options;
+  options.keep_others = true;
+  uint64_t all = 0;  // calls of a restore in which none fails
+  auto restore = [&] {
+    std::filesystem::remove_all(target);
+    std::filesystem::create_directories(target + "/empty/of sales");
+    std::ofstream(target + "/a") << "old";
+    std::ofstream(target + "/sales") << "all";
+    std::ofstream(target + "/empty/of sales/one") << "one";
+    calls = 0;
+    return restore_asset(world.store, world.folders, world.files, world.random, world.terminal, asset, target, options);
+  };
+  for (fails_at = 0; fails_at <= all; fails_at++) {
+    INFO("call " << fails_at);
+    auto restored = restore();
+    if (fails_at == 0) all = calls;
+    CHECK((restored || fails_at > 0));
+    failed += !restored;
+    // What went wrong after the exchange is in the notes, and then what stays lies beside.
+    if (restored && !restored->notes.empty()) continue;
+    CHECK(std::filesystem::exists(target + "/sales"));
+    CHECK(std::filesystem::exists(target + "/empty/of sales/one"));
+  }
+  CHECK(failed > 10);
+
+  // One that can't be looked at for good.
+  world.folders.before = [&](const std::string& call, const std::string& name) -> Result<void> {
+    if (call == "stat" && name == "of sales") return Error{ErrorKind::denied, EACCES, "permission denied"};
+    return {};
+  };
+  (void)restore().has_value();
+  CHECK(std::filesystem::exists(target + "/empty/of sales/one"));
+}
+
 TEST_CASE("restore: where names can't change places, the old content is renamed first, and back when that fails") {
   AssetWorld world;
   world.write("a", "new");
