@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/json.h"
+#include "snapshot/epochs.h"
 #include "workflow/records.h"
 
 namespace tillsync {
@@ -14,7 +15,9 @@ Result<VerificationRecord> BackupVerifier::verify(const FollowedDatabase& databa
   if (services_.is_write_only()) {
     TILLSYNC_TRY(verify_sealed_bytes(services_, database, stopping_, record));
   } else {
-    TILLSYNC_TRY(check_snapshots(database, record));
+    // What an epoch left behind may be a log that two copies wrote into: its snapshots are what is restored from it.
+    TILLSYNC_LET(const auto epochs, list_epochs(*services_.store, services_.terminal, database.config().name));
+    for (auto& epoch : epochs) TILLSYNC_TRY(check_snapshots(database, epoch, record));
     TILLSYNC_TRY(check_log(database, record));
   }
   record.finished_at = services_.clock->now();
@@ -26,8 +29,8 @@ Result<VerificationRecord> BackupVerifier::verify(const FollowedDatabase& databa
   return record;
 }
 
-Result<void> BackupVerifier::check_snapshots(const FollowedDatabase& database, VerificationRecord& record) {
-  const Lineage lineage = database.lineage();
+Result<void> BackupVerifier::check_snapshots(const FollowedDatabase& database, const Lineage& lineage,
+                                             VerificationRecord& record) {
   const std::string staging = services_.staging_folder() + "/verify-" + std::to_string(database.id()) + ".db";
   SnapshotVerifier verifier(*services_.store, lineage, *services_.files, services_.vfs->name(), staging);
   std::optional<Manifest> newest, newest_full;
@@ -72,7 +75,7 @@ Result<void> BackupVerifier::prove(const FollowedDatabase& database, SnapshotVer
                  verifier.prove(manifest.uuid, [this](uint64_t, uint64_t) { return !stopping_; }));
     record.bytes += verdict.bytes_read;
     if (verdict.error) {
-      auto still_there = read_manifest(*services_.store, database.lineage(), manifest.uuid);
+      auto still_there = read_manifest(*services_.store, manifest.lineage, manifest.uuid);
       if (still_there || still_there.error().kind != ErrorKind::not_found)
         record.findings.push_back("snapshot " + manifest.uuid.str() + ": " + verdict.error->context);
       return {};

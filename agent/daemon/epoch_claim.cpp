@@ -50,15 +50,17 @@ Result<void> EpochClaim::begin() {
     start.token = last.at("token").get<std::string>();
     start.is_put = last.at("is_put").get<bool>();
   }
-  if (!kept || start.is_put) {
-    std::array<uint8_t, 16> token;
-    services_.random->fill(token);
-    start = {start.number + 1, to_hex(token), false};
-  }
+  if (!kept || start.is_put) start = {start.number + 1, new_token(), false};
   start_ = start;
   auto durable = keep();
   if (!durable) start_.reset();
   return durable;
+}
+
+std::string EpochClaim::new_token() {
+  std::array<uint8_t, 16> token;
+  services_.random->fill(token);
+  return to_hex(token);
 }
 
 Result<void> EpochClaim::keep() {
@@ -84,26 +86,38 @@ Result<std::optional<EpochLoss>> EpochClaim::find_later_start() {
   }
 }
 
+// Where the store can't refuse a second put, two agents may both have made it: so it is read again at each look.
 Result<std::optional<EpochLoss>> EpochClaim::put_start() {
-  if (start_->is_put) return std::optional<EpochLoss>();
   const std::string key = keys::start(services_.terminal, services_.epoch, start_->number);
-  Json document{{"epoch", services_.epoch},
-                {"start", start_->number},
-                {"terminal", services_.terminal.str()},
-                {"token", start_->token},
-                {"created_at", to_rfc3339(services_.clock->now())}};
-  const std::string text = encode_document(services_, std::move(document), kStartDocument);
-  BytesSource source(as_bytes(text));
-  auto put = store_.put(key, source);
-  if (!put && put.error().kind != ErrorKind::conflict) return std::move(put).error();
-  if (!put) {
-    TILLSYNC_LET(const auto there, read_document(services_, store_, key, kStartDocument));
-    if (!there || there->value("token", Json()) != start_->token)
-      return std::optional<EpochLoss>(
-          {"this start was made by another copy of this terminal (" + key + ")", start_->number});
+  auto read = [&] { return read_document(services_, store_, key, kStartDocument); };
+  Result<std::optional<Json>> there = Error{ErrorKind::not_found, 0, key};
+  if (start_->is_put) there = read();
+  if (!there && there.error().kind == ErrorKind::not_found) {
+    Json document{{"epoch", services_.epoch},
+                  {"start", start_->number},
+                  {"terminal", services_.terminal.str()},
+                  {"token", start_->token},
+                  {"created_at", to_rfc3339(services_.clock->now())}};
+    const std::string text = encode_document(services_, std::move(document), kStartDocument);
+    BytesSource source(as_bytes(text));
+    auto put = store_.put(key, source);
+    if (!put && put.error().kind != ErrorKind::conflict) return std::move(put).error();
+    there = read();
   }
-  start_->is_put = true;
-  TILLSYNC_TRY(keep());
+  if (!there) return std::move(there).error();
+  if (!*there) {
+    // Something else lies there, which does not count and can't be replaced.
+    start_ = Start{start_->number + 1, new_token(), false};
+    TILLSYNC_TRY(keep());
+    return put_start();
+  }
+  if ((*there)->value("token", Json()) != start_->token)
+    return std::optional<EpochLoss>(
+        {"this start was made by another copy of this terminal (" + key + ")", start_->number});
+  if (!start_->is_put) {
+    start_->is_put = true;
+    TILLSYNC_TRY(keep());
+  }
   return std::optional<EpochLoss>();
 }
 

@@ -44,6 +44,7 @@ class EpochClaim {
   Result<Json> read_marks();
   Result<bool> is_own(const ObjectInfo& segment);
   Result<void> keep();
+  std::string new_token();
 
   Services services_;
   ObjectStore& store_;

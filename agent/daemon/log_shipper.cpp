@@ -123,7 +123,8 @@ Result<void> LogShipper::round(bool probe) {
     done = Error{ErrorKind::internal, 0, bug.what()};
   }
   answer_waiters();
-  transfers_.report(done);
+  // A round that asked the store nothing says nothing about it; what was put was reported then.
+  if (!done || probe) transfers_.report(done);
   return done;
 }
 

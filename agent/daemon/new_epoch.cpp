@@ -22,9 +22,11 @@ struct Cut {
 };
 
 Result<std::optional<LogAnchor>> anchor_after(Connection& db, int64_t database, Sequence last, Timestamp now) {
-  TILLSYNC_LET(auto segment, db.prepare("SELECT s.last_sequence, s.last_transaction, s.created_at, s.sha256, "
-                                        "s.schema_sequence, c.body FROM segments s JOIN schemas c ON c.id=s.schema_id "
-                                        "WHERE s.id BETWEEN ? AND ? ORDER BY s.id DESC LIMIT 1"));
+  TILLSYNC_LET(auto segment, db.prepare("SELECT s.last_sequence, s.last_transaction, coalesce(t.captured_at, "
+                                        "s.created_at), s.sha256, s.schema_sequence, c.body FROM segments s JOIN "
+                                        "schemas c ON c.id=s.schema_id LEFT JOIN transactions t ON "
+                                        "t.id=?1+s.last_transaction WHERE s.id BETWEEN ?1 AND ?2 ORDER BY s.id DESC "
+                                        "LIMIT 1"));
   segment.bind(1, scoped_id(database, 0)).bind(2, scoped_id(database, last));
   TILLSYNC_LET(const bool found, segment.step());
   if (!found) return std::optional<LogAnchor>();

@@ -152,6 +152,26 @@ TEST_CASE(
   CHECK_FALSE(till.lost);
 }
 
+TEST_CASE("a start that another copy made at the same moment, in a store that takes both, is found at the next look") {
+  Shop shop;
+  Till till(shop.clock, shop.store, shop.seed);
+  REQUIRE(till.put("terminals/a"));
+  const std::string key = keys::start(till.services.terminal, 1, 1);
+  // Removed: it is made again.
+  shop.store.erase(key);
+  shop.clock.advance(2h);
+  CHECK(till.put("terminals/b"));
+  CHECK(shop.store.content(key).has_value());
+  CHECK_FALSE(till.lost);
+  const std::string other = Json{{"epoch", 1}, {"start", 1}, {"token", "another"}}.dump();
+  shop.store.erase(key);
+  shop.store.set(key, to_bytes(as_bytes(other)));
+  shop.clock.advance(2h);
+  CHECK_FALSE(till.put("terminals/c"));
+  REQUIRE(till.lost);
+  CHECK(till.lost->displaced_by == 1);
+}
+
 TEST_CASE("a segment whose answer was lost is the agent's own when the log is looked at") {
   Shop shop;
   Till till(shop.clock, shop.store, shop.seed);
@@ -300,6 +320,10 @@ TEST_CASE("of a sealed terminal nobody takes the epoch away who does not have it
   put(stranger, epoch, {{"epoch", 2}, {"from", 1}}, kEpochDocument);
   shop.clock.advance(2h);
   CHECK(till.put("terminals/b"));
+  // Also where the next start would be.
+  till.start();
+  CHECK(till.put("terminals/b2"));
+  CHECK(shop.store.content(keys::start(till.services.terminal, 1, 3)).has_value());
   // One kind is not the other.
   put(till.services, epoch, {{"epoch", 2}, {"from", 1}}, kStartDocument);
   shop.clock.advance(2h);

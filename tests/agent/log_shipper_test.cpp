@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <future>
 #include <thread>
 
 #include "agent/daemon/log_shipper.h"
@@ -102,6 +103,28 @@ TEST_CASE("log shipper: after a power cut what is queued is in the spool") {
     world.ship();
     CHECK(world.store.keys().size() == 3);
   }
+}
+
+TEST_CASE("log shipper: a round that has nothing to send does not say that the store is there") {
+  ShipperWorld world;
+  world.store.set_offline(true);
+  Services services{&world.config, &world.files, &world.clock, &world.random, nullptr, &world.vfs, world.state.get(),
+                    &world.store,  nullptr,      {},           Uuid{},        1};
+  Transfers transfers(services);
+  LogShipper shipper(services, {}, transfers);
+  shipper.start();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!transfers.status().last_error && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+  REQUIRE(transfers.status().last_error);
+  // Whoever is called back is called in a round, and by the second call the first round has ended.
+  for (int round = 0; round < 2; round++) {
+    std::promise<void> called;
+    shipper.when_durable(1, 0, [&] { called.set_value(); });
+    called.get_future().wait();
+  }
+  CHECK(transfers.status().last_error);
+  CHECK_FALSE(transfers.status().reachable);
+  shipper.stop();
 }
 
 TEST_SUITE_END();

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "agent/daemon/backup_verifier.h"
+#include "agent/daemon/new_epoch.h"
 #include "assets/asset_reference.h"
 #include "crash_points/stories.h"
 
@@ -92,6 +93,27 @@ TEST_CASE("verification: without any whole FULL the newest snapshot that is whol
   CHECK(record.proven == 1);
   CHECK_FALSE(must(read_verified(t.agent->store(), t.made[0])));
   CHECK(must(read_verified(t.agent->store(), t.made[3])));
+}
+
+TEST_CASE("verification: the snapshots of an epoch before are looked at as those of this one") {
+  VerifiedTerminal t;
+  const std::string manifest = t.manifest(t.made[1]);
+  must(begin_epoch(t.agent->services(), t.agent->store(), {"for a test", {}}));
+  t.stop();
+  t.start();
+  REQUIRE(t.agent->lineage().epoch == 2);
+  t.sell(50);
+  must(t.agent->ship());
+  REQUIRE(must(t.agent->run(must(t.agent->begin_backup("INCREMENTAL")))).state == RunOutcome::State::done);
+  const VerificationRecord record = t.verify();
+  CHECK(record.findings == std::vector<std::string>{});
+  CHECK(record.snapshots == 5);
+  CHECK(record.proven == 3);  // the newest of both, and the FULL of the one before
+  CHECK(must(read_verified(t.agent->store(), t.made[3])));
+  t.cut_off(manifest);
+  const VerificationRecord damaged = t.verify();
+  REQUIRE_FALSE(damaged.findings.empty());
+  CHECK(contains(damaged.findings[0], manifest));
 }
 
 TEST_SUITE_END();
