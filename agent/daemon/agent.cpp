@@ -93,7 +93,7 @@ void Agent::leave_epoch(const EpochLoss& loss) {
   auto begun = begin_epoch(services_, *store_, loss);
   if (begun) {
     begins_again_ = true;
-    return stop();
+    return end();
   }
   spdlog::warn("the new epoch can't be begun yet: {}", begun.error().context);
   auto timer = std::make_shared<asio::steady_timer>(loop_, std::chrono::seconds(10));
@@ -400,6 +400,8 @@ Agent::Ended Agent::run() {
   spdlog::info("terminal {} ({}) follows {} database(s); store {}", services_.terminal.str(), config_.terminal.name,
                databases_.size(), config_.store.url);
   loop_.run();
+  // Nobody listens from here to the next run(): a signal does what it does to any process, and nothing is lost by it.
+  if (begins_again_) signals_.clear();
   // Control is gone; what runs ends at its next safe point, and capture commits what it has.
   pruner_->stop();
   schedule_->stop();
@@ -413,11 +415,17 @@ Agent::Ended Agent::run() {
   queries_->join();
   auto durable = state_->make_durable();
   if (!durable) spdlog::warn("state.db: {}", durable.error().context);
-  spdlog::info("stopped");
-  return begins_again_ ? Ended::again : Ended::stopped;
+  const bool again = begins_again_ && !is_told_to_stop_;
+  spdlog::info(again ? "beginning anew" : "stopped");
+  return again ? Ended::again : Ended::stopped;
 }
 
 void Agent::stop() {
+  is_told_to_stop_ = true;
+  end();
+}
+
+void Agent::end() {
   asio::post(loop_, [this] {
     schedule_timer_.cancel();
     disk_timer_.cancel();

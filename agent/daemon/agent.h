@@ -46,6 +46,7 @@ class Agent {
 
  private:
   friend class ControlMethods;
+  void end();
   Agent(const Config& config, const Ports& ports);
   Result<void> open();
   Result<void> prepare_folders();
@@ -75,7 +76,7 @@ class Agent {
   std::unique_ptr<ObjectStore> store_;
   std::unique_ptr<EpochClaim> claim_;
   std::unique_ptr<FencedStore> fenced_store_;
-  std::atomic<bool> begins_again_ = false;
+  std::atomic<bool> begins_again_ = false, is_told_to_stop_ = false;
   Services services_;
   bool is_new_terminal_ = false;
   std::vector<std::unique_ptr<FollowedDatabase>> databases_;

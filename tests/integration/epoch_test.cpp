@@ -247,4 +247,37 @@ TEST_CASE(
   clone.stop_agent();
 }
 
+TEST_CASE("an agent that is told to stop while it begins a new epoch stops, and goes on with it at its next start") {
+  World w;
+  open_shop(w);
+  sell(w, 1, 10);
+  w.start_agent();
+  w.back_up("full");
+  w.flush();
+  w.stop_agent();
+  copy_disk(w, w.folder / "image");
+  w.start_agent();
+  w.flush();
+  w.stop_agent();
+  put_disk(w.folder / "image", w);
+  for (const char* said : {" is lost", "beginning anew"}) {
+    std::filesystem::remove(w.agent_log);
+    w.agent = must(ChildProcess::start({w.bin + "/tillsyncd", "--config", w.config}, w.agent_log));
+    w.until("it says: " + std::string(said), [&] { return contains(w.log_text(), said); });
+    w.agent.signal(SIGTERM);
+    // 143: the signal, where nobody listened to it.
+    const int status = must(w.agent.wait(std::chrono::seconds(60), [] { return false; }));
+    CHECK((status == 0 || status == 128 + SIGTERM));
+    if (std::string(said) == " is lost") put_disk(w.folder / "image", w);
+  }
+  w.start_agent();
+  const uint64_t epoch = epoch_of(w);
+  CHECK(epoch >= 2);
+  await_snapshot(w, epoch);
+  sell(w, 11, 3);
+  w.flush();
+  check_restores(w);
+  w.stop_agent();
+}
+
 TEST_SUITE_END();
