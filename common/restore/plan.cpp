@@ -249,7 +249,8 @@ Result<std::optional<Lineage>> epoch_of(ObjectStore& store, const Lineage& linea
   if (!named) return std::optional<Lineage>();
   auto manifest = find_manifest(store, lineage, *named);
   if (manifest) return std::optional<Lineage>(manifest->lineage);
-  // Of a snapshot that can't be read the plan says more; one to start from may be gone.
+  // Whoever goes on with a restore must not land in another epoch because the store was away for a moment.
+  if (manifest.error().kind != ErrorKind::not_found) return std::move(manifest).error();
   return std::optional<Lineage>();
 }
 

@@ -56,6 +56,34 @@ TEST_CASE("restore: random moments, UTF-16") {
                  "PRAGMA encoding='UTF-16le'; PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;");
 }
 
+TEST_CASE("restore: a moment before an epoch's first snapshot is planned in the epoch before, and never by chance") {
+  RestoreWorld world;
+  world.run("CREATE TABLE sale(id INTEGER PRIMARY KEY, v)");
+  world.snapshot();
+  world.sell("INSERT INTO sale(v) VALUES(1)");
+  world.seal();
+  Lineage later = world.lineage;
+  later.epoch = 2;
+  const auto newest = must(plan_restore(world.store, world.lineage, {}));
+  const auto found = must(plan_restore(world.store, later, {}));
+  CHECK(found.lineage.epoch == 1);
+  CHECK(found.transaction == newest.transaction);
+  CHECK(contains(found.note, "of epoch 1"));
+  CHECK(newest.note.empty());
+  RestoreMoment by_name;
+  by_name.snapshot = world.full->uuid;
+  CHECK(must(plan_restore(world.store, later, by_name)).lineage.epoch == 1);
+  // Whoever goes on with a restore gets the epoch of its snapshot or the store's error, and no other epoch.
+  RestoreMoment going_on;
+  going_on.transaction = newest.transaction;
+  going_on.start = world.full->uuid;
+  world.store.fail_next(ErrorKind::offline);
+  const auto away = plan_restore(world.store, world.lineage, going_on);
+  REQUIRE_FALSE(away);
+  CHECK(away.error().kind == ErrorKind::offline);
+  CHECK(must(plan_restore(world.store, later, going_on)).lineage.epoch == 1);
+}
+
 TEST_CASE("restore: counters, keys that are replaced or swapped, and triggers come back as they were") {
   RestoreWorld world;
   world.run(R"(
