@@ -80,6 +80,8 @@ std::string render_prune(const Json& pruned, const Style& style) {
     if (young > 0)
       out += "  " + counted(young, "pack") + " without a snapshot " + (young == 1 ? "stays" : "stay") +
              " for now: a backup may be under way.\n";
+    for (const auto& note : member(database, "notes"))
+      out += "  " + (note.is_string() ? printable(note.get<std::string>()) : std::string()) + ".\n";
     for (const auto& problem : member(database, "problems"))
       out += toned(style, Tone::bad, "LEFT AS IT IS  ") +
              (problem.is_string() ? printable(problem.get<std::string>()) : std::string()) + "\n";

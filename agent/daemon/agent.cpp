@@ -173,6 +173,7 @@ Result<void> Agent::open() {
     cover_schema_changes();
     make_due_fulls();
     asio::post(loop_, [this] { poll_schedule(); });  // what waited for its end
+    shipper_->snapshot_made();
     runner_->between_backups([this] { pruner_->prune_if_due(); });
   });
   std::vector<FollowedDatabase*> all;

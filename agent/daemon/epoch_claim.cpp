@@ -186,7 +186,19 @@ Result<std::optional<EpochLoss>> EpochClaim::find_foreign_segment() {
   }
   marks.push_back({{"at", to_ms(services_.clock->now())}, {"durable", std::move(now)}});
   TILLSYNC_TRY(services_.state->set_setting("epoch_marks", marks.dump()));
+  TILLSYNC_TRY(forget_parts(marks.front().at("durable")));
   return std::optional<EpochLoss>();
+}
+
+// The next look begins behind them.
+Result<void> EpochClaim::forget_parts(const Json& seen) {
+  auto db = services_.state->lease();
+  for (auto& [id, durable] : seen.items()) {
+    const int64_t database = std::stoll(id);
+    TILLSYNC_LET(auto behind, db->cached("DELETE FROM merged_parts WHERE id BETWEEN ? AND ?"));
+    TILLSYNC_TRY(behind->bind(1, scoped_id(database, 0)).bind(2, scoped_id(database, durable.get<Sequence>())).run());
+  }
+  return {};
 }
 
 // How far the logs were durable at earlier looks. One that is a copy of this terminal writes at most kLookEvery after
@@ -204,7 +216,9 @@ Result<bool> EpochClaim::is_own(const ObjectInfo& segment) {
   Bytes expected;
   {
     auto db = services_.state->lease();
-    TILLSYNC_LET(auto row, db->prepare("SELECT sha256, size, durable_at IS NOT NULL FROM segments WHERE object_key=?"));
+    TILLSYNC_LET(auto row, db->prepare("SELECT sha256, size, durable_at IS NOT NULL FROM segments WHERE object_key=?1 "
+                                       "UNION ALL SELECT sha256, size, 1 FROM merged_parts WHERE object_key=?1 "
+                                       "UNION ALL SELECT sha256, size, 0 FROM merges WHERE object_key=?1"));
     row.bind(1, segment.key);
     TILLSYNC_LET(const bool found, row.step());
     if (!found || row.unsigned_integer(1) != segment.size) return false;

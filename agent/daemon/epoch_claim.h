@@ -42,6 +42,7 @@ class EpochClaim {
   Result<std::optional<EpochLoss>> find_later_epoch();
   Result<std::optional<EpochLoss>> find_foreign_segment();
   Result<Json> read_marks();
+  Result<void> forget_parts(const Json& seen);
   Result<bool> is_own(const ObjectInfo& segment);
   Result<void> keep();
   std::string new_token();

@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "actionlog/log_merger.h"
 #include "actionlog/log_sealer.h"
 #include "actionlog/log_trim.h"
 #include "base/checks.h"
@@ -17,6 +18,7 @@ using std::chrono::milliseconds;
 
 namespace {
 constexpr uint64_t kTrimmedAtOnce = 1000;
+constexpr int kMergedAtOnce = 16;
 // Transactions of two databases are matched by their times while they are young (actionlog/coincidence.h).
 constexpr std::chrono::minutes kKeptAtLeast{1};
 // What the till sells waits no longer than that once the store is back.
@@ -66,6 +68,14 @@ void LogShipper::hurry() {
   signal_.notify_all();
 }
 
+void LogShipper::snapshot_made() {
+  {
+    std::lock_guard lock(mutex_);
+    probes_ = true;
+  }
+  signal_.notify_all();
+}
+
 void LogShipper::when_durable(int64_t database_id, Sequence sequence, std::function<void()> callback) {
   {
     std::lock_guard lock(mutex_);
@@ -82,8 +92,9 @@ void LogShipper::run() {
       std::unique_lock lock(mutex_);
       // due_ may be set, or moved, while this waits: each wake looks anew.
       auto until = [&] { return due_ ? std::min(*due_, next_probe) : next_probe; };
-      while (!stopping_ && !urgent_ && Steady::now() < until()) signal_.wait_until(lock, until());
+      while (!stopping_ && !urgent_ && !probes_ && Steady::now() < until()) signal_.wait_until(lock, until());
       if (stopping_) return;
+      if (std::exchange(probes_, false)) next_probe = Steady::now();
       bool flush_now = urgent_ || (due_ && Steady::now() >= *due_);
       urgent_ = false;
       if (!flush_now && Steady::now() < next_probe) continue;
@@ -103,7 +114,16 @@ void LogShipper::run() {
   }
 }
 
-// probe: also asks the store whether it is there, and trims the log.
+Result<void> LogShipper::round() {
+  {
+    std::lock_guard lock(mutex_);
+    urgent_ = false;
+    due_.reset();
+  }
+  return round(true);
+}
+
+// probe: also asks the store whether it is there, merges and trims the log.
 Result<void> LogShipper::round(bool probe) {
   Result<void> done;
   try {
@@ -113,6 +133,7 @@ Result<void> LogShipper::round(bool probe) {
       auto there = services_.store->list("terminals/" + services_.terminal.str() + "/", "", 1);
       if (!there) done = std::move(there).error();
       if (done) done = transfers_.give_up_unwanted();
+      if (done) done = merge();
     }
     // Whether or not the store answers: a disk that fills does not wait for it.
     if (probe) {
@@ -174,24 +195,57 @@ Result<void> LogShipper::seal(FollowedDatabase& database) {
   while (true) {
     TILLSYNC_LET(auto sealed, sealer.build());
     if (!sealed) return {};
-    std::string path =
-        services_.spool_folder() + "/" + make_uuid_v7(*services_.clock, *services_.random).str() + ".seg";
-    TILLSYNC_LET(auto pending, PendingFile::create(*services_.files, path, 0));
-    TILLSYNC_TRY(pending.append(sealed->object));
-    TILLSYNC_TRY(pending.commit_new());
-    auto db = services_.state->lease();
-    TILLSYNC_LET(auto transaction, Transaction::begin(*db));
-    TILLSYNC_TRY(sealer.record(*db, *sealed, services_.clock->now()));
-    Transfer transfer{.lane = Lane::log,
-                      .database_id = database.id(),
-                      .owner = {},
-                      .key = sealed->key,
-                      .path = path,
-                      .size = sealed->object.size()};
-    TILLSYNC_TRY(queue_transfer(*db, transfer, services_.clock->now()));
-    TILLSYNC_TRY(transaction.commit());
-    sealed_since_durable_ = true;
+    TILLSYNC_TRY(spool(database, sealed->key, sealed->object,
+                       [&](Connection& db) { return sealer.record(db, *sealed, services_.clock->now()); }));
   }
+}
+
+Result<void> LogShipper::spool(FollowedDatabase& database, const std::string& key, ByteView object,
+                               const std::function<Result<void>(Connection&)>& record) {
+  std::string path = services_.spool_folder() + "/" + make_uuid_v7(*services_.clock, *services_.random).str() + ".seg";
+  TILLSYNC_LET(auto pending, PendingFile::create(*services_.files, path, 0));
+  TILLSYNC_TRY(pending.append(object));
+  TILLSYNC_TRY(pending.commit_new());
+  auto db = services_.state->lease();
+  TILLSYNC_LET(auto transaction, Transaction::begin(*db));
+  TILLSYNC_TRY(record(*db));
+  Transfer transfer{
+      .lane = Lane::log, .database_id = database.id(), .owner = {}, .key = key, .path = path, .size = object.size()};
+  TILLSYNC_TRY(queue_transfer(*db, transfer, services_.clock->now()));
+  TILLSYNC_TRY(transaction.commit());
+  sealed_since_durable_ = true;
+  return {};
+}
+
+// What waits to be sealed goes first: a few at a time.
+Result<void> LogShipper::merge() {
+  for (auto* database : databases_) {
+    for (int i = 0; i < kMergedAtOnce; i++) {
+      TILLSYNC_LET(const bool any, merge_some(*database));
+      if (!any) break;
+      TILLSYNC_TRY(make_durable());
+      TILLSYNC_TRY(send_queue());
+    }
+  }
+  return {};
+}
+
+Result<bool> LogShipper::merge_some(FollowedDatabase& database) {
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_ || urgent_ || (due_ && Steady::now() >= *due_)) return false;
+  }
+  // It can wait: for the hours of packs, and for room.
+  if (disk_rung_ != DiskRung::roomy || !transfers_.may_send_now()) return false;
+  LogMerger merger(*services_.state, database.id(), database.lineage(), *services_.random);
+  auto merged = merger.build();
+  for (auto& what : merger.left_out()) spdlog::warn("{}: {}", database.config().name, what);
+  if (!merged) return std::move(merged).error();
+  if (!*merged) return false;
+  TILLSYNC_TRY(
+      spool(database, (*merged)->key, (*merged)->object, [&](Connection& db) { return merger.record(db, **merged); }));
+  spdlog::debug("{}: {} segments of the log become {}", database.config().name, (*merged)->parts, (*merged)->key);
+  return true;
 }
 
 Result<void> LogShipper::send_queue() {
@@ -213,7 +267,8 @@ Result<void> LogShipper::check_sent(const std::string& key) {
   Digest expected;
   {
     auto db = services_.state->lease();
-    TILLSYNC_LET(auto segment, db->cached("SELECT sha256 FROM segments WHERE object_key=?"));
+    TILLSYNC_LET(auto segment, db->cached("SELECT sha256 FROM segments WHERE object_key=?1 UNION ALL SELECT sha256 "
+                                          "FROM merges WHERE object_key=?1"));
     segment->bind(1, key);
     TILLSYNC_LET(bool found, segment->step());
     const bool known = found && segment->blob(0).size() == expected.bytes.size();
@@ -233,7 +288,14 @@ Result<void> LogShipper::send(const Transfer& transfer) {
     TILLSYNC_TRY(transfers_.put(transfer, **source));
   } else {
     if (source.error().kind != ErrorKind::not_found) return std::move(source).error();
-    TILLSYNC_TRY(check_sent(transfer.key).with(source.error().context));
+    auto sent = check_sent(transfer.key);
+    if (!sent && sent.error().kind == ErrorKind::not_found) {
+      // What was to be merged can be merged again.
+      auto db = services_.state->lease();
+      TILLSYNC_LET(const bool was_merge, LogMerger::forget(*db, transfer.key));
+      if (was_merge) return forget_transfer(*db, transfer.id);
+    }
+    if (!sent) return std::move(sent).error().with(source.error().context);
   }
   {
     auto db = services_.state->lease();
@@ -247,6 +309,7 @@ Result<void> LogShipper::send(const Transfer& transfer) {
             "UPDATE databases SET durable_sequence=max(durable_sequence, coalesce((SELECT last_sequence FROM segments"
             " WHERE object_key=?), 0)) WHERE id=?"));
     TILLSYNC_TRY(durable->bind(1, transfer.key).bind(2, transfer.database_id).run());
+    TILLSYNC_TRY(LogMerger::stored(*db, transfer.key, services_.clock->now()));
     TILLSYNC_TRY(transaction.commit());
   }
   if (source) source->reset();

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "actionlog/log_anchor.h"
+#include "actionlog/state_anchor.h"
 #include "agent/daemon/epoch_documents.h"
 #include "ports/object_keys.h"
 #include "state/full_due.h"
@@ -20,26 +20,6 @@ struct Cut {
   Sequence last = 0;  // that stays in the epoch before
   std::optional<LogAnchor> anchor;
 };
-
-Result<std::optional<LogAnchor>> anchor_after(Connection& db, int64_t database, Sequence last, Timestamp now) {
-  TILLSYNC_LET(auto segment, db.prepare("SELECT s.last_sequence, s.last_transaction, coalesce(t.captured_at, "
-                                        "s.created_at), s.sha256, s.schema_sequence, c.body FROM segments s JOIN "
-                                        "schemas c ON c.id=s.schema_id LEFT JOIN transactions t ON "
-                                        "t.id=?1+s.last_transaction WHERE s.id BETWEEN ?1 AND ?2 ORDER BY s.id DESC "
-                                        "LIMIT 1"));
-  segment.bind(1, scoped_id(database, 0)).bind(2, scoped_id(database, last));
-  TILLSYNC_LET(const bool found, segment.step());
-  if (!found) return std::optional<LogAnchor>();
-  LogAnchor anchor;
-  anchor.first_sequence = segment.unsigned_integer(0) + 1;
-  anchor.last_transaction = segment.unsigned_integer(1);
-  anchor.last_captured_at = from_ms(segment.integer(2));
-  anchor.pruned_at = now;
-  TILLSYNC_LET(anchor.previous, Digest::from_bytes(segment.blob(3)));
-  anchor.schema_sequence = segment.unsigned_integer(4);
-  anchor.schema = to_bytes(segment.blob(5));
-  return std::optional(std::move(anchor));
-}
 
 Result<std::vector<Cut>> cuts(const Services& services) {
   auto db = services.state->lease();
@@ -57,7 +37,7 @@ Result<std::vector<Cut>> cuts(const Services& services) {
     TILLSYNC_LET(const bool has_rows, oldest.step());
     const Sequence durable = cut.last;
     if (has_rows) cut.last = std::max(cut.last, oldest.unsigned_integer(0) - 1);
-    TILLSYNC_LET(cut.anchor, anchor_after(*db, cut.database, cut.last, services.clock->now()));
+    TILLSYNC_LET(cut.anchor, anchor_from_state(*db, cut.database, cut.last, services.clock->now()));
     if (cut.anchor) cut.last = cut.anchor->first_sequence - 1;
     if (cut.last > durable)
       spdlog::error(
@@ -139,6 +119,7 @@ Result<uint64_t> adopt_epoch(StateDb& state) {
   // Sealed for the epoch before, or stored there. Its spool files go with the leftovers.
   TILLSYNC_TRY(
       db->execute("DELETE FROM transfer_queue WHERE owner=''; DELETE FROM stored_blocks; "
+                  "DELETE FROM merges; DELETE FROM merged_parts; "
                   "DELETE FROM settings WHERE key IN ('start', 'epoch_marks', 'next_epoch')"));
   TILLSYNC_TRY(want_fulls(*db, "the first of epoch " + std::to_string(number), false));
   TILLSYNC_LET(auto setting, db->prepare("INSERT OR REPLACE INTO settings(key, value) VALUES(?, ?)"));

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "agent/config/retention_policy.h"
+#include "agent/daemon/log_begin.h"
 #include "agent/daemon/store_plans.h"
 #include "assets/asset_memory.h"
 #include "ports/object_keys.h"
@@ -123,8 +124,12 @@ Result<Json> Pruner::prune(const std::string& wanted, bool with_assets) {
 
 void Pruner::prune_if_due() {
   const auto now = services_.clock->steady_now();
-  if (services_.is_write_only()) return;  // it can't read what is kept; who has the recovery key prunes
-  if (stopping_ || (last_ && now - *last_ < kInterval) || !services_.store->properties().may_delete) return;
+  if (stopping_) return;
+  if (services_.is_write_only() || !services_.store->properties().may_delete) {
+    if (!last_begins_ || now - *last_begins_ >= kInterval) move_log_begins();
+    return;
+  }
+  if (last_ && now - *last_ < kInterval) return;
   last_ = now;
   const bool with_assets = !last_assets_ || now - *last_assets_ >= kAssetInterval;
   if (with_assets) last_assets_ = now;
@@ -133,6 +138,21 @@ void Pruner::prune_if_due() {
   if (!done && done.error().kind == ErrorKind::cancelled) last_.reset(), last_assets_.reset();
   if (!done && done.error().kind != ErrorKind::cancelled) spdlog::warn("prune: {}", done.error().context);
   for (auto& problem : problems()) spdlog::warn("prune: {}", problem);
+}
+
+void Pruner::move_log_begins() {
+  last_begins_ = services_.clock->steady_now();
+  StorePlans::Lock lock;
+  if (services_.plans) lock = services_.plans->for_prune();
+  for (auto& database : databases_) {
+    // Which snapshot a restore goes by is not looked at: none of it moves under a restore.
+    if (!may_go_on() || (pinned_ && !pinned_(database.name).empty())) continue;
+    auto moved = move_log_begin(services_, database.id, database.name);
+    if (!moved)
+      spdlog::warn("{}: where its log begins: {}", database.name, moved.error().context);
+    else if (*moved)
+      spdlog::info("{}: its log begins at sequence {} now; what lies before it can be pruned", database.name, **moved);
+  }
 }
 
 std::vector<std::string> Pruner::problems() {

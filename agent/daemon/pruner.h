@@ -1,4 +1,5 @@
 // The agent's prune: of the databases it follows, by its own [retention].
+// Where it may not delete, or can't read, it says where their logs begin (log_begin.h), and others prune.
 //
 // Purpose: what backups under way count on is pinned, and what state.db knows of snapshots, blocks and segments is made
 // right, and durable, before the first object goes. So no backup refers to a pack that is about to go: one that has
@@ -30,7 +31,7 @@ class Pruner {
   // The document of `prune --json`. database empty: all of them.
   Result<Json> show(const std::string& database);
   Result<Json> prune(const std::string& database, bool with_assets = true);
-  // After a completed backup: at most once an hour, assets once a day, and only where the store lets us delete.
+  // After a completed backup: at most once an hour, assets once a day.
   void prune_if_due();
   // What kept the last prune from removing something, for status.
   std::vector<std::string> problems();
@@ -44,6 +45,7 @@ class Pruner {
   // Of all databases of the terminal together. going: snapshots that would go first.
   Result<Json> prune_assets(bool dry_run, std::set<Uuid> going, std::vector<std::string>& problems);
   Result<bool> assets_are_in_use();
+  void move_log_begins();
   Result<void> add_pins(const Database& database, PruneRequest& request);
   Result<void> forget(const Database& database, const PrunePlan& plan);
   Result<Json> each(const std::string& wanted, const std::function<Result<Json>(const Database&)>& work);
@@ -53,7 +55,7 @@ class Pruner {
   std::function<std::set<Uuid>(const std::string& database)> pinned_;
   bool may_go_on() const;
   std::atomic<bool> stopping_ = false;
-  std::optional<std::chrono::steady_clock::time_point> last_, last_assets_;
+  std::optional<std::chrono::steady_clock::time_point> last_, last_assets_, last_begins_;
   std::mutex mutex_;  // of what follows
   SnapshotCache cache_;
   std::vector<std::string> problems_;

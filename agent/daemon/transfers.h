@@ -61,6 +61,8 @@ class Transfers {
       TILLSYNC_TRY(wait_after(context, answer.error(), pace));
     }
   }
+  // Within the upload hours.
+  bool may_send_now();
   // What a workflow queued is wanted no more.
   void drop(const Uuid& workflow);
   // Gives up uploads that nobody waits for any more. For the log shipper, from time to time.
@@ -77,7 +79,6 @@ class Transfers {
   Result<void> wait_after(StepContext& context, const Error& error, RetryPace& pace);
   Result<void> wait(StepContext& context, Steady until, bool can_be_woken);
   Result<void> wait_for_hours(StepContext& context);
-  bool may_send_now();
   void count(uint64_t bytes);
 
   Services services_;

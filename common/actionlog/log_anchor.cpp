@@ -1,6 +1,7 @@
 #include "actionlog/log_anchor.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "ports/object_keys.h"
 
@@ -43,26 +44,60 @@ Result<LogAnchor> LogAnchor::decode(ByteView object, const std::string& key, con
   return a;
 }
 
+namespace {
+
+// A merged segment takes the place of what lies within it.
+void set_parts_apart(LogListing& listing) {
+  std::vector<SegmentObject> counting;
+  Sequence merged_up_to = 0;
+  for (auto& segment : listing.segments) {
+    if (segment.last <= merged_up_to) {
+      listing.parts.push_back(std::move(segment));
+      continue;
+    }
+    if (segment.merged) merged_up_to = segment.last;
+    counting.push_back(std::move(segment));
+  }
+  listing.segments = std::move(counting);
+}
+
+}  // namespace
+
 Result<LogListing> list_log(ObjectStore& store, const Lineage& lineage) {
   LogListing listing;
   const std::string folder = keys::log_prefix(keys::database_prefix(lineage.terminal, lineage.database, lineage.epoch));
   TILLSYNC_TRY(for_each_object(store, folder, [&](const ObjectInfo& object) -> Result<void> {
     if (auto range = keys::range_of_segment(object.key))
-      listing.segments.push_back({object.key, range->first, range->second, object.size});
+      listing.segments.push_back({object.key, range->first, range->second, object.size,
+                                  keys::is_merged_segment(object.key), object.modified_at});
     else if (keys::first_of_anchor(object.key))
       listing.anchors.push_back(object);
     return {};  // or something else lies there
   }));
-  std::sort(listing.segments.begin(), listing.segments.end(), [](auto& a, auto& b) { return a.first < b.first; });
+  if (!listing.anchors.empty()) {
+    const std::string& key = listing.anchors.back().key;
+    TILLSYNC_LET(Bytes object, read_object(store, key, kAnchorBytesMax));
+    TILLSYNC_LET(listing.anchor, LogAnchor::decode(object, key, lineage));
+    const auto first_left = std::stable_partition(listing.segments.begin(), listing.segments.end(),
+                                                  [&](auto& s) { return s.first >= listing.anchor->first_sequence; });
+    listing.leftovers.assign(first_left, listing.segments.end());
+    listing.segments.erase(first_left, listing.segments.end());
+  }
+  // Of those that begin together the longest first, and of equals the merged one.
+  std::sort(listing.segments.begin(), listing.segments.end(), [](auto& a, auto& b) {
+    return std::tuple(a.first, b.last, b.merged) < std::tuple(b.first, a.last, a.merged);
+  });
+  set_parts_apart(listing);
   return listing;
 }
 
-Result<std::optional<LogAnchor>> read_anchor(ObjectStore& store, const Lineage& lineage, const LogListing& listing) {
-  if (listing.anchors.empty()) return std::optional<LogAnchor>();
-  const std::string& key = listing.anchors.back().key;
-  TILLSYNC_LET(Bytes object, read_object(store, key, kAnchorBytesMax));
-  TILLSYNC_LET(LogAnchor anchor, LogAnchor::decode(object, key, lineage));
-  return std::optional<LogAnchor>(std::move(anchor));
+bool is_part(const Segment& merged, const SegmentObject& object) {
+  Sequence first = merged.head.first_sequence;
+  for (uint64_t actions : merged.parts) {
+    if (object.first == first) return !object.merged && object.last == first + actions - 1;
+    first += actions;
+  }
+  return false;
 }
 
 }  // namespace tillsync

@@ -9,7 +9,7 @@
 
 #include <optional>
 
-#include "crypto/sealed_object.h"
+#include "actionlog/segment.h"
 #include "ports/object_store.h"
 
 namespace tillsync {
@@ -30,15 +30,20 @@ struct SegmentObject {
   std::string key;
   Sequence first = 0, last = 0;
   uint64_t size = 0;
+  bool merged = false;
+  std::optional<Timestamp> modified_at = std::nullopt;  // by the store's clock
 };
 
-// What lies in the folder of a log, leftovers of a prune included.
+// What lies in the folder of a log.
 struct LogListing {
-  std::vector<SegmentObject> segments;  // in order
-  std::vector<ObjectInfo> anchors;      // the last one counts
+  std::vector<SegmentObject> segments;   // those that count, in order
+  std::vector<SegmentObject> parts;      // within a merged one of `segments`, in order
+  std::vector<SegmentObject> leftovers;  // from before the anchor
+  std::vector<ObjectInfo> anchors;       // the last one counts
+  std::optional<LogAnchor> anchor;       // nullopt for a log that was never pruned
 };
 Result<LogListing> list_log(ObjectStore& store, const Lineage& lineage);
-// The anchor that counts; nullopt for a log that was never pruned.
-Result<std::optional<LogAnchor>> read_anchor(ObjectStore& store, const Lineage& lineage, const LogListing& listing);
+// Whether the object has the name of one that the segment was merged from.
+bool is_part(const Segment& merged, const SegmentObject& object);
 
 }  // namespace tillsync

@@ -17,9 +17,8 @@ LogReader::LogReader(ObjectStore& store, Lineage lineage)
 
 Result<std::vector<SegmentObject>> LogReader::list() {
   TILLSYNC_LET(LogListing listing, list_log(store_, lineage_));
-  TILLSYNC_LET(anchor_, read_anchor(store_, lineage_, listing));
-  // What a prune left before it could remove it.
-  if (anchor_) std::erase_if(listing.segments, [&](auto& s) { return s.last < anchor_->first_sequence; });
+  anchor_ = std::move(listing.anchor);
+  parts_ = std::move(listing.parts);
   return std::move(listing.segments);
 }
 
@@ -45,13 +44,15 @@ Result<Segment> LogReader::read(const SegmentObject& object) {
   if (head.first_sequence != object.first || head.last_sequence != object.last)
     return bad("it holds sequences " + std::to_string(head.first_sequence) + " to " +
                std::to_string(head.last_sequence) + ", not those of its name");
-  if (last_read_ && last_read_ + 1 == object.first && head.previous != last_sha256_)
+  if (((head.flags & kMerged) != 0) != object.merged)
+    return bad("its name says something else about merging than it does");
+  if (last_read_ && last_read_ + 1 == object.first && head.previous != last_link_)
     return bad("the chain is broken: it does not follow the segment before it as that one is now");
   if (object.first == 1 && head.previous != Digest{}) return bad("the first segment of a log names a predecessor");
   if (anchor_ && object.first == anchor_->first_sequence && head.previous != anchor_->previous)
     return bad("the chain is broken: it does not follow the part of the log that was pruned");
   last_read_ = object.last;
-  last_sha256_ = sha256(bytes);
+  last_link_ = link_of(head, bytes);
   return segment;
 }
 

@@ -16,8 +16,11 @@ class LogReader {
  public:
   LogReader(ObjectStore& store, Lineage lineage);
 
-  // All segments in order, as they are named; of a log that was pruned, those from its anchor on.
+  // All segments in order, as they are named; of a log that was pruned, those from its anchor on. Not those that a
+  // merged one took the place of.
   Result<std::vector<SegmentObject>> list();
+  // Those, in order, as list() found them.
+  const std::vector<SegmentObject>& parts() const { return parts_; }
   // As list() found it; nullopt: the log was never pruned.
   const std::optional<LogAnchor>& anchor() const { return anchor_; }
   // corrupt, with the object's key, when sequences are in no segment or in two.
@@ -32,8 +35,9 @@ class LogReader {
   std::string log_prefix_;
   Lineage lineage_;
   std::optional<LogAnchor> anchor_;
+  std::vector<SegmentObject> parts_;
   Sequence last_read_ = 0;
-  Digest last_sha256_;
+  Digest last_link_;
   Sequence schema_sequence_ = 0;
   std::shared_ptr<const Schema> schema_;
 };

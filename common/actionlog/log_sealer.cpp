@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "actionlog/segment_rows.h"
+
 #include "base/checks.h"
 #include "ports/object_keys.h"
 
@@ -12,69 +14,14 @@ namespace {
 constexpr size_t kRowBytesMax = 2 << 20;
 constexpr size_t kActionsMax = 16384;
 
-uint32_t index_of(std::vector<std::string>& names, const std::string& name) {
-  auto at = std::find(names.begin(), names.end(), name);
-  if (at == names.end()) at = names.insert(names.end(), name);
-  return static_cast<uint32_t>(at - names.begin());
+// Any two of these fit into a merged one.
+bool can_be_merged(const Segment& segment) {
+  if (segment.head.flags != 0 || segment.actions.size() > kMergedActionsMax / 2) return false;
+  size_t bytes = 0;
+  for (auto& a : segment.actions) bytes += row_bytes(a);
+  return bytes <= kMergedRowBytesMax / 2;
 }
 }  // namespace
-
-Result<void> LogSealer::add_rows(Connection& db, Segment& segment, Sequence first, Sequence last, bool& cut_short) {
-  cut_short = false;
-  TILLSYNC_LET(auto rows, db.cached("SELECT a.id, a.action, t.name, a.row_id, a.previous_row_id, a.entity_created, "
-                                    "a.version, a.dependencies, a.data,"
-                                    " a.previous_data FROM action_log a JOIN tracked_tables t ON t.id=a.table_id WHERE "
-                                    "a.id BETWEEN ? AND ? ORDER BY a.id"));
-  rows->bind(1, scoped_id(database_id_, first)).bind(2, scoped_id(database_id_, last));
-  size_t bytes = 0;
-  while (true) {
-    TILLSYNC_LET(bool row, rows->step());
-    if (!row) return {};
-    if (bytes > kRowBytesMax || segment.actions.size() >= kActionsMax) {
-      rows->reset();
-      cut_short = true;
-      return {};
-    }
-    SegmentAction a;
-    a.sequence = number_of(rows->integer(0));
-    a.kind = static_cast<ActionKind>(rows->integer(1));
-    a.table_index = index_of(segment.tables, rows->text(2));
-    a.rowid = rows->optional_integer(3);
-    a.previous_rowid = rows->optional_integer(4);
-    a.entity_created = rows->unsigned_integer(5);
-    a.version = rows->unsigned_integer(6);
-    ByteReader dependencies(rows->blob(7));
-    while (dependencies.remaining()) {
-      uint64_t distance = dependencies.uvar();
-      if (!dependencies.ok()) break;
-      a.dependencies.push_back(a.sequence - distance);
-    }
-    a.after = to_bytes(rows->blob(8));
-    a.before = to_bytes(rows->blob(9));
-    bytes += a.before.size() + a.after.size() + 32;
-    segment.actions.push_back(std::move(a));
-  }
-}
-
-Result<void> LogSealer::add_hidden(Connection& db, Segment& segment) {
-  TILLSYNC_LET(auto rows,
-               db.cached("SELECT transaction_no, table_name, action, row_id, data, previous_data FROM hidden_rows"
-                         " WHERE database_id=? AND transaction_no BETWEEN ? AND ? ORDER BY id"));
-  rows->bind(1, database_id_).bind(2, segment.head.first_transaction).bind(3, segment.head.last_transaction);
-  while (true) {
-    TILLSYNC_LET(bool row, rows->step());
-    if (!row) return {};
-    HiddenRow h;
-    for (size_t i = 0; i < segment.transactions.size(); i++)
-      if (segment.transactions[i].number == rows->unsigned_integer(0)) h.transaction_index = static_cast<uint32_t>(i);
-    h.table_index = index_of(segment.tables, rows->text(1));
-    h.kind = static_cast<ActionKind>(rows->integer(2));
-    h.rowid = rows->optional_integer(3);
-    h.after = to_bytes(rows->blob(4));
-    h.before = to_bytes(rows->blob(5));
-    segment.hidden.push_back(std::move(h));
-  }
-}
 
 Result<std::optional<SealedSegment>> LogSealer::build() {
   auto db = state_.lease();
@@ -92,8 +39,9 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
   }
   if (flushed >= newest) return std::optional<SealedSegment>();
   {
-    TILLSYNC_LET(auto previous, db->cached("SELECT sha256, schema_sequence, schema_id FROM segments WHERE id BETWEEN ? "
-                                           "AND ? ORDER BY id DESC LIMIT 1"));
+    TILLSYNC_LET(auto previous,
+                 db->cached("SELECT coalesce(link, sha256), schema_sequence, schema_id FROM segments WHERE "
+                            "id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1"));
     previous->bind(1, scoped_id(database_id_, 0)).bind(2, scoped_id(database_id_, flushed));
     TILLSYNC_LET(bool found, previous->step());
     if (found) {
@@ -145,7 +93,8 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
     }
   }
   bool cut_short;
-  TILLSYNC_TRY(add_rows(*db, segment, flushed + 1, last, cut_short));
+  const RowLimits limits{kRowBytesMax, kActionsMax};
+  TILLSYNC_TRY(load_actions(*db, database_id_, flushed + 1, last, limits, segment, cut_short));
   TILLSYNC_CHECK(!segment.actions.empty());
   // Actions carry transaction numbers in state.db; here, positions.
   {
@@ -192,7 +141,7 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
   head.first_captured_at = segment.transactions.front().captured_at;
   head.last_captured_at = segment.transactions.back().captured_at;
   segment.user_columns = user_columns_;
-  if (!(head.flags & kEndsInside)) TILLSYNC_TRY(add_hidden(*db, segment));
+  if (!(head.flags & kEndsInside)) TILLSYNC_TRY(load_hidden_rows(*db, database_id_, segment));
 
   // Digests are known at the newest sequence, and at changes of schema.
   if (head.last_sequence == newest) {
@@ -235,6 +184,9 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
   SealedSegment sealed;
   sealed.head = head;
   sealed.schema_id = schema_id;
+  if (can_be_merged(segment)) sealed.content = content_digest(segment);
+  for (auto& t : segment.transactions)
+    if (!t.coincident.empty()) sealed.coincident.emplace_back(t.number, encode_coincident(t.coincident));
   sealed.object = encode_segment(segment, lineage_, random_);
   sealed.sha256 = sha256(sealed.object);
   sealed.key = keys::segment(keys::database_prefix(lineage_.terminal, lineage_.database, lineage_.epoch),
@@ -247,7 +199,8 @@ Result<void> LogSealer::record(Connection& state, const SealedSegment& sealed, T
       auto insert,
       state.cached(
           "INSERT INTO segments(id, last_sequence, first_transaction, last_transaction, object_key, sha256, size,"
-          " schema_sequence, schema_id, created_at) VALUES(?,?,?,?,?,?,?,?,?,?)"));
+          " schema_sequence, schema_id, created_at, last_captured_at, state, content, user_columns) "
+          "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
   const SegmentHead& h = sealed.head;
   insert->bind(1, scoped_id(database_id_, h.first_sequence))
       .bind(2, h.last_sequence)
@@ -258,8 +211,14 @@ Result<void> LogSealer::record(Connection& state, const SealedSegment& sealed, T
       .bind(7, sealed.object.size())
       .bind(8, h.schema_sequence)
       .bind(9, sealed.schema_id)
-      .bind(10, to_ms(now));
+      .bind(10, to_ms(now))
+      .bind(11, to_ms(h.last_captured_at));
+  if (sealed.content) insert->bind(12, h.state.view()).bind(13, sealed.content->view()).bind(14, user_columns_);
   TILLSYNC_TRY(insert->run());
+  for (auto& [number, coincident] : sealed.coincident) {
+    TILLSYNC_LET(auto keep, state.cached("UPDATE transactions SET coincident=? WHERE id=?"));
+    TILLSYNC_TRY(keep->bind(1, ByteView(coincident)).bind(2, scoped_id(database_id_, number)).run());
+  }
   TILLSYNC_LET(auto update, state.cached("UPDATE databases SET flushed_sequence=? WHERE id=?"));
   return update->bind(1, h.last_sequence).bind(2, database_id_).run();
 }

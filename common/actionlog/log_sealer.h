@@ -19,6 +19,8 @@ struct SealedSegment {
   Bytes object;
   std::string key;  // of the object in the store
   int64_t schema_id = 0;
+  std::optional<Digest> content;  // content_digest(), if it can be merged
+  std::vector<std::pair<TransactionNo, Bytes>> coincident;
 };
 
 class LogSealer {
@@ -36,8 +38,6 @@ class LogSealer {
   Result<void> record(Connection& state, const SealedSegment& sealed, Timestamp now);
 
  private:
-  Result<void> add_rows(Connection& db, Segment& segment, Sequence first, Sequence last, bool& cut_short);
-  Result<void> add_hidden(Connection& db, Segment& segment);
   StateDb& state_;
   int64_t database_id_;
   Lineage lineage_;

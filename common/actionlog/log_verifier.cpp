@@ -94,11 +94,7 @@ class LogVerifier {
   Result<void> check_begin(const SegmentObject& first, Sequence first_needed) {
     const auto& anchor = reader_.anchor();
     if (anchor) first_needed = anchor->first_sequence;
-    if (first_needed == 0 || first.first == first_needed || (!anchor && first.first < first_needed)) return {};
-    if (first.first < first_needed)
-      return Error{
-          ErrorKind::corrupt, 0,
-          first.key + ": the log was pruned up to sequence " + std::to_string(first_needed - 1) + ", inside of it"};
+    if (first_needed == 0 || first.first <= first_needed) return {};
     return Error{ErrorKind::corrupt, 0,
                  first.key + ": sequences " + std::to_string(first_needed) + " to " + std::to_string(first.first - 1) +
                      ", before it, are in no segment"};
@@ -110,6 +106,7 @@ class LogVerifier {
     if (!schema) return std::move(schema).error().with(object.key);
     auto bad = [&](const std::string& why) { return Error{ErrorKind::corrupt, 0, object.key + ": " + why}; };
     if (!state_.at(object.first - 1)) return bad("the snapshot at its start holds other rows than the log leads to");
+    if (object.merged) TILLSYNC_TRY(check_parts(object, segment));
     std::map<uint32_t, std::unique_ptr<RowIdentity>> identities;
     for (auto& action : segment.actions) {
       actions_++;
@@ -139,6 +136,18 @@ class LogVerifier {
     }
     if (!segment.digests.empty()) state_.take(segment.digests);
     if (!state_.at(object.last)) return bad("the snapshot at its end holds other rows than the log leads to");
+    return {};
+  }
+
+  // What lies within a merged segment is what it was merged from. Else two wrote into one epoch.
+  Result<void> check_parts(const SegmentObject& object, const Segment& segment) {
+    const auto& parts = reader_.parts();
+    auto inside = std::lower_bound(parts.begin(), parts.end(), object.first,
+                                   [](auto& part, Sequence first) { return part.first < first; });
+    for (; inside != parts.end() && inside->last <= object.last; ++inside)
+      if (!is_part(segment, *inside))
+        return Error{ErrorKind::corrupt, 0,
+                     object.key + ": " + inside->key + " lies within it, and is none of those it was merged from"};
     return {};
   }
 

@@ -7,13 +7,15 @@
 
 #include "base/checks.h"
 #include "compression/zstd.h"
+#include "crypto/hash.h"
 #include "dbfile/record.h"
 
 namespace tillsync {
 
 namespace {
 
-constexpr int kCompressionLevel = 3;
+// A merged one is made once, without haste, and kept for long.
+constexpr int kCompressionLevel = 3, kMergedCompressionLevel = 9;
 constexpr size_t kHeadSize = 160;
 constexpr uint32_t kCoincidentFollows = 8;  // among a transaction's flags
 constexpr uint64_t kBodyBytesMax = uint64_t{2} << 30;
@@ -153,6 +155,7 @@ Bytes encode_head(const SegmentHead& h, uint64_t raw, uint64_t stored) {
   w.u64(0);
   w.u64(0);
   TILLSYNC_CHECK(out.size() == kHeadSize);
+  if (h.flags & kMerged) w.bytes(h.link.view());
   return out;
 }
 
@@ -174,10 +177,14 @@ Result<SegmentHead> parse_head(ByteView body, uint64_t& raw, uint64_t& stored) {
   stored = r.u64();
   uint64_t zero = r.u64();
   zero |= r.u64();
+  const bool merged = h.flags & kMerged;
+  auto link = merged ? r.bytes(32) : ByteView(h.link.view());
   if (!r.ok()) return damaged("it ends in its head");
   if (zero != 0) return damaged("a field that is kept for later is not zero");
   std::copy(previous.begin(), previous.end(), h.previous.bytes.begin());
   std::copy(state.begin(), state.end(), h.state.bytes.begin());
+  if (merged) std::copy(link.begin(), link.end(), h.link.bytes.begin());
+  if (merged && h.flags != kMerged) return damaged("it is merged from what can't be");
   if (h.first_sequence == 0 || h.last_sequence < h.first_sequence || h.last_transaction < h.first_transaction)
     return damaged("its sequences run backwards");
   if (dictionary != 0) return damaged("it needs a dictionary this version does not know");
@@ -185,9 +192,77 @@ Result<SegmentHead> parse_head(ByteView body, uint64_t& raw, uint64_t& stored) {
   return h;
 }
 
+// Each part holds whole transactions.
+Result<void> read_parts(ByteReader& r, Segment& s) {
+  uint64_t end = 0;
+  for (uint64_t i = 0, count = r.uvar(); i < count && r.ok(); i++) {
+    const uint64_t actions = r.uvar();
+    if (actions == 0 || actions > s.actions.size() - end) return damaged("the parts it was merged from");
+    end += actions;
+    if (end < s.actions.size() && s.actions[end].transaction_index == s.actions[end - 1].transaction_index)
+      return damaged("a part that ends inside a transaction");
+    s.parts.push_back(actions);
+  }
+  if (!r.ok() || s.parts.size() < 2 || end != s.actions.size()) return damaged("the parts it was merged from");
+  return {};
+}
+
 }  // namespace
 
 Digest state_digest(const std::vector<TableDigest>& tables) { return sha256(encode_digests(tables)); }
+
+Digest content_digest(const Segment& s) {
+  Sha256 hash;
+  Bytes bytes;
+  auto flush = [&] {
+    hash.update(bytes);
+    bytes.clear();
+  };
+  size_t next = 0;
+  for (size_t t = 0; t < s.transactions.size(); t++) {
+    const SegmentTransaction& transaction = s.transactions[t];
+    ByteWriter w(bytes);
+    w.uvar(transaction.number);
+    w.svar(to_ms(transaction.captured_at));
+    w.bytes(s.sessions[transaction.session_index].view());
+    w.uvar(transaction.flags);
+    w.uvar(transaction.coincident.size());
+    for (auto& other : transaction.coincident) {
+      w.sized(other.database);
+      w.uvar(other.transaction);
+    }
+    for (; next < s.actions.size() && s.actions[next].transaction_index == t; next++) {
+      const SegmentAction& a = s.actions[next];
+      w.uvar(a.sequence);
+      w.u8(static_cast<uint8_t>(a.kind));
+      w.sized(s.tables[a.table_index]);
+      int64_t zero = 0;
+      put_rowids(w, a.rowid, a.previous_rowid, zero);
+      w.uvar(a.entity_created);
+      w.uvar(a.version);
+      w.uvar(a.dependencies.size());
+      for (Sequence d : a.dependencies) w.uvar(d);
+      w.sized(a.before);
+      w.sized(a.after);
+      flush();
+    }
+    flush();
+  }
+  for (auto& h : s.hidden) {
+    ByteWriter w(bytes);
+    w.uvar(s.transactions[h.transaction_index].number);
+    w.u8(static_cast<uint8_t>(h.kind));
+    w.sized(s.tables[h.table_index]);
+    int64_t zero = 0;
+    put_rowids(w, h.rowid, {}, zero);
+    w.sized(h.before);
+    w.sized(h.after);
+    flush();
+  }
+  return hash.finish();
+}
+
+Digest link_of(const SegmentHead& head, ByteView object) { return head.flags & kMerged ? head.link : sha256(object); }
 
 Bytes encode_segment(const Segment& s, const Lineage& lineage, Random& random) {
   Bytes body;
@@ -262,9 +337,14 @@ Bytes encode_segment(const Segment& s, const Lineage& lineage, Random& random) {
     w.sized(h.before);
     w.sized(h.after);
   }
+  if (s.head.flags & kMerged) {
+    w.uvar(s.parts.size());
+    for (uint64_t actions_of_part : s.parts) w.uvar(actions_of_part);
+  }
 
   Bytes packed(ZSTD_compressBound(body.size()));
-  size_t n = ZSTD_compress(packed.data(), packed.size(), body.data(), body.size(), kCompressionLevel);
+  const int level = s.head.flags & kMerged ? kMergedCompressionLevel : kCompressionLevel;
+  size_t n = ZSTD_compress(packed.data(), packed.size(), body.data(), body.size(), level);
   TILLSYNC_CHECK(!ZSTD_isError(n));
   Bytes stored = encode_head(s.head, body.size(), n);
   append(stored, ByteView(packed).first(n));
@@ -399,6 +479,7 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage) {
     h.after = to_bytes(r.sized());
     s.hidden.push_back(std::move(h));
   }
+  if (s.head.flags & kMerged) TILLSYNC_TRY(read_parts(r, s));
   if (!r.at_end()) return damaged("bytes are missing or left over");
   return s;
 }

@@ -5,8 +5,9 @@
 // reordered segment is found. A segment whose end is a state that capture has counted carries the SHA-256 over all
 // table digests (state_digest()), so that a replay is proven at its end; in a burst, segments in between carry none.
 // One that carries the schema carries the digests themselves as well. A transaction larger than a segment is spread
-// over several: kStartsInside and kEndsInside say so. Errors: corrupt, with what is wrong; callers put the object's key
-// in front. Threads: values.
+// over several: kStartsInside and kEndsInside say so. Segments that were merged into one (log_merger.h) keep their
+// place in the chain: what follows names link_of(), which is the last part's. Errors: corrupt, with what is wrong;
+// callers put the object's key in front. Threads: values.
 #pragma once
 
 #include "actionlog/log_writer.h"
@@ -18,6 +19,7 @@ enum SegmentFlag : uint32_t {
   kCarriesSchema = 1,
   kStartsInside = 2,  // its first transaction began in the segment before
   kEndsInside = 4,    // its last transaction goes on in the next one
+  kMerged = 8,        // and none of the others
 };
 
 struct SegmentAction {
@@ -53,10 +55,11 @@ struct SegmentHead {
   Sequence first_sequence = 0, last_sequence = 0;
   TransactionNo first_transaction = 0, last_transaction = 0;
   Timestamp first_captured_at{}, last_captured_at{};
-  Digest previous;               // SHA-256 of the segment before; zero for the first of a log
+  Digest previous;               // link_of() the segment before; zero for the first of a log
   Sequence schema_sequence = 0;  // first_sequence of the segment that carries the schema; its own if this one does
   uint32_t flags = 0;            // SegmentFlag
   Digest state;                  // state_digest() at the end; zero: not counted there
+  Digest link;                   // of the last part, if it is merged
 };
 
 struct Segment {
@@ -69,10 +72,17 @@ struct Segment {
   std::vector<SegmentTransaction> transactions;
   std::vector<SegmentAction> actions;
   std::vector<HiddenRow> hidden;
+  std::vector<uint64_t> parts;  // actions of each, if it is merged
 };
 
 // tables sorted by name.
 Digest state_digest(const std::vector<TableDigest>& tables);
+
+// SHA-256 over the transactions and rows that it holds, whichever the segment they are in.
+Digest content_digest(const Segment& segment);
+
+// What the next segment names as the one before it.
+Digest link_of(const SegmentHead& head, ByteView object);
 
 // The whole object.
 Bytes encode_segment(const Segment& segment, const Lineage& lineage, Random& random);

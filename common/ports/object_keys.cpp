@@ -131,6 +131,9 @@ std::string log_prefix(const std::string& prefix) { return prefix + "log/"; }
 std::string segment(const std::string& prefix, Sequence first, Sequence last) {
   return log_prefix(prefix) + hex16(first) + "-" + hex16(last) + ".seg";
 }
+std::string merged_segment(const std::string& prefix, Sequence first, Sequence last) {
+  return log_prefix(prefix) + hex16(first) + "-" + hex16(last) + ".merged";
+}
 std::string anchor(const std::string& prefix, Sequence first) { return log_prefix(prefix) + hex16(first) + ".anchor"; }
 
 std::string status(const Uuid& terminal) { return "fleet/status/" + terminal.str() + ".json"; }
@@ -169,11 +172,14 @@ std::optional<Digest> sha256_of_asset(std::string_view key) {
 
 std::optional<std::pair<Sequence, Sequence>> range_of_segment(std::string_view key) {
   auto name = name_in(key, "log", ".seg");
+  if (!name) name = name_in(key, "log", ".merged");
   if (!name || name->size() != 33 || (*name)[16] != '-') return std::nullopt;
   auto first = from_hex16(name->substr(0, 16)), last = from_hex16(name->substr(17));
   if (!first || !last || *first > *last) return std::nullopt;
   return std::pair(*first, *last);
 }
+
+bool is_merged_segment(std::string_view key) { return key.ends_with(".merged") && range_of_segment(key); }
 
 std::optional<Sequence> first_of_anchor(std::string_view key) {
   auto name = name_in(key, "log", ".anchor");

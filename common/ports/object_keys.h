@@ -7,6 +7,7 @@
 //   terminals/<id>/<database>/<epoch>/snapshots/<uuidv7>.manifest  .verified
 //   terminals/<id>/<database>/<epoch>/packs/<sha256>.pack
 //   terminals/<id>/<database>/<epoch>/log/<first>-<last>.seg      (16 hex digits each, so that byte order is log order)
+//   terminals/<id>/<database>/<epoch>/log/<first>-<last>.merged   (likewise)
 //   terminals/<id>/assets/<sha256>.chunk  .tree
 //   terminals/<id>/<database>/<epoch>/log/<first>.anchor          (16 hex digits: where a pruned log begins)
 //   terminals/<id>/inbox/<n>.json  outbox/<n>.json
@@ -51,6 +52,7 @@ std::string packs_prefix(const std::string& prefix);
 std::string pack(const std::string& prefix, const Digest& sha256);
 std::string log_prefix(const std::string& prefix);
 std::string segment(const std::string& prefix, Sequence first, Sequence last);
+std::string merged_segment(const std::string& prefix, Sequence first, Sequence last);
 std::string anchor(const std::string& prefix, Sequence first);
 
 std::string status(const Uuid& terminal);
@@ -62,8 +64,9 @@ std::optional<uint64_t> number_of_start(std::string_view key);
 std::optional<Uuid> snapshot_of_manifest(std::string_view key);
 std::optional<Uuid> snapshot_of_verified(std::string_view key);
 std::optional<Digest> sha256_of_pack(std::string_view key);
-std::optional<Digest> sha256_of_asset(std::string_view key);  // of a chunk or a tree
-std::optional<std::pair<Sequence, Sequence>> range_of_segment(std::string_view key);
+std::optional<Digest> sha256_of_asset(std::string_view key);                          // of a chunk or a tree
+std::optional<std::pair<Sequence, Sequence>> range_of_segment(std::string_view key);  // merged or not
+bool is_merged_segment(std::string_view key);
 std::optional<Sequence> first_of_anchor(std::string_view key);
 
 }  // namespace tillsync::keys

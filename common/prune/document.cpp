@@ -65,7 +65,8 @@ Json to_json(const PrunePlan& plan, bool removed) {
           {"bytes", bytes},
           {"logs", std::move(logs)},
           {"young_packs", {{"count", plan.young_packs}, {"bytes", plan.young_bytes}}},
-          {"problems", plan.problems}};
+          {"problems", plan.problems},
+          {"notes", plan.notes}};
 }
 
 }  // namespace tillsync

@@ -11,10 +11,11 @@ constexpr uint64_t kSegmentBytesMax = uint64_t{2} << 30;
 Result<LogWindow> LogWindow::open(ObjectStore& store, const Lineage& lineage) {
   LogWindow log(store, lineage);
   TILLSYNC_LET(LogListing listing, list_log(store, lineage));
-  TILLSYNC_LET(log.anchor_, read_anchor(store, lineage, listing));
+  log.anchor_ = std::move(listing.anchor);
   log.anchors_ = std::move(listing.anchors);
-  for (auto& segment : listing.segments)
-    (log.anchor_ && segment.last < log.anchor_->first_sequence ? log.leftovers_ : log.segments_).push_back(segment);
+  log.segments_ = std::move(listing.segments);
+  log.parts_ = std::move(listing.parts);
+  log.leftovers_ = std::move(listing.leftovers);
   TILLSYNC_TRY(LogReader::check_whole(log.segments_));
   const Sequence begin = log.anchor_ ? log.anchor_->first_sequence : 1;
   if (!log.segments_.empty() && log.segments_.front().first != begin)
@@ -31,7 +32,7 @@ Result<LogWindow::Looked> LogWindow::look(size_t index) {
   TILLSYNC_LET(Bytes object, read(index));
   Looked looked;
   TILLSYNC_LET(looked.head, decode_segment_head(object, lineage_).with(segments_[index].key));
-  looked.sha256 = sha256(object);
+  looked.link = link_of(looked.head, object);
   return looked_.emplace(index, looked).first->second;
 }
 
@@ -84,12 +85,52 @@ Result<std::vector<Sequence>> LogWindow::barriers(size_t from) {
   return out;
 }
 
+Result<std::vector<SegmentObject>> LogWindow::merged_parts(Timestamp stored_before) {
+  std::vector<SegmentObject> out;
+  auto part = parts_.begin();
+  for (size_t i = 0; i < segments_.size() && part != parts_.end(); i++) {
+    const SegmentObject& merged = segments_[i];
+    if (!merged.merged) continue;
+    const auto first = part;
+    while (part != parts_.end() && part->last <= merged.last) ++part;
+    // A store that does not say when: never old enough.
+    if (first == part || !merged.modified_at || *merged.modified_at > stored_before) continue;
+    const std::span parts(first, part);
+    TILLSYNC_TRY(check_merged(i, parts));
+    out.insert(out.end(), parts.begin(), parts.end());
+  }
+  return out;
+}
+
+// Nothing goes for the sake of a segment that can't be read, or is of other parts.
+Result<void> LogWindow::check_merged(size_t index, std::span<const SegmentObject> parts) {
+  const SegmentObject& object = segments_[index];
+  auto bad = [&](const std::string& why) { return Error{ErrorKind::corrupt, 0, object.key + ": " + why}; };
+  TILLSYNC_LET(const Bytes bytes, read(index));
+  TILLSYNC_LET(const Segment merged, decode_segment(bytes, lineage_).with(object.key));
+  if (merged.head.first_sequence != object.first || merged.head.last_sequence != object.last)
+    return bad("it holds other sequences than its name says");
+  for (auto& part : parts)
+    if (!is_part(merged, part)) return bad(part.key + " lies within it, and is none of those it was merged from");
+  if (index > 0) {
+    TILLSYNC_LET(const Looked before, look(index - 1));
+    if (before.link != merged.head.previous)
+      return bad("the chain is broken: it does not follow the segment before it");
+  }
+  // The last part is the last to go, so that it is there to be compared with until then.
+  if (parts.back().last != object.last) return {};
+  TILLSYNC_LET(const Bytes last, read_object(*store_, parts.back().key, kSegmentBytesMax));
+  if (sha256(last) != merged.head.link)
+    return bad("it was not merged from " + parts.back().key + " as that one is now");
+  return {};
+}
+
 Result<LogAnchor> LogWindow::anchor_at(size_t keep_from, Timestamp now) {
   const SegmentObject& gone = segments_[keep_from - 1];
   TILLSYNC_LET(const Looked last, look(keep_from - 1));
   if (keep_from < segments_.size()) {
     TILLSYNC_LET(const Looked first, look(keep_from));
-    if (first.head.previous != last.sha256)
+    if (first.head.previous != last.link)
       return Error{
           ErrorKind::corrupt, 0,
           segments_[keep_from].key + ": the chain is broken: it does not follow " + gone.key + " as that one is now"};
@@ -99,7 +140,7 @@ Result<LogAnchor> LogWindow::anchor_at(size_t keep_from, Timestamp now) {
   anchor.last_transaction = last.head.last_transaction;
   anchor.last_captured_at = last.head.last_captured_at;
   anchor.pruned_at = now;
-  anchor.previous = last.sha256;
+  anchor.previous = last.link;
   anchor.schema_sequence = last.head.schema_sequence;
   if (anchor_ && anchor_->schema_sequence == anchor.schema_sequence) {
     anchor.schema = anchor_->schema;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 
 #include "actionlog/log_reader.h"
 
@@ -21,7 +22,10 @@ class LogWindow {
   const std::vector<SegmentObject>& segments() const { return segments_; }
   const std::optional<LogAnchor>& anchor() const { return anchor_; }
   const std::vector<ObjectInfo>& anchors() const { return anchors_; }         // all of them
-  const std::vector<SegmentObject>& leftovers() const { return leftovers_; }  // before the anchor
+  const std::vector<SegmentObject>& leftovers() const { return leftovers_; }  // from before the anchor
+  // Those that a merged segment took the place of before `stored_before`, as far as they are parts of it; the last of
+  // each comes last. corrupt: something else lies within a merged one, or it does not hold together.
+  Result<std::vector<SegmentObject>> merged_parts(Timestamp stored_before);
   // Index of the first segment with something captured at or after `since`; segments().size() for none.
   Result<size_t> first_since(Timestamp since);
   // Index of the first segment that ends at or after the sequence.
@@ -35,18 +39,19 @@ class LogWindow {
  private:
   struct Looked {
     SegmentHead head;
-    Digest sha256;
+    Digest link;
   };
   LogWindow(ObjectStore& store, const Lineage& lineage) : store_(&store), lineage_(lineage) {}
   Result<Bytes> read(size_t index);
   Result<Looked> look(size_t index);
+  Result<void> check_merged(size_t index, std::span<const SegmentObject> parts);
   Result<void> between(size_t low, size_t high, std::vector<Sequence>& out);
 
   ObjectStore* store_;
   Lineage lineage_;
   std::optional<LogAnchor> anchor_;
   std::vector<ObjectInfo> anchors_;
-  std::vector<SegmentObject> segments_, leftovers_;
+  std::vector<SegmentObject> segments_, parts_, leftovers_;
   std::map<size_t, Looked> looked_;
 };
 

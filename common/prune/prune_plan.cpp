@@ -168,6 +168,12 @@ class Planner {
     for (auto& segment : log.leftovers())
       one.log.push_back({PruneKind::segment, segment.key, segment.size, "left over: before the begin of the log",
                          std::pair(segment.first, segment.last)});
+    if (keep_from > 0 && !request_.can_sign) {
+      plan_.notes.push_back(std::to_string(keep_from) + " segments of epoch " + std::to_string(one.lineage.epoch) +
+                            " are older than retention.log, and stay until the terminal has signed that its log begins "
+                            "after them: its agent does so after a backup, at most once an hour");
+      keep_from = 0;
+    }
     if (keep_from > 0) {
       TILLSYNC_LET(one.anchor, log.anchor_at(keep_from, request_.now));
       for (size_t i = 0; i < keep_from; i++) {
@@ -175,6 +181,12 @@ class Planner {
         one.log.push_back({PruneKind::segment, segment.key, segment.size, "older than retention.log",
                            std::pair(segment.first, segment.last)});
       }
+    }
+    if (request_.replayed_snapshots.empty()) {
+      TILLSYNC_LET(const auto parts, log.merged_parts(request_.now - request_.merged_age));
+      for (auto& part : parts)
+        one.log.push_back(
+            {PruneKind::segment, part.key, part.size, "merged with others", std::pair(part.first, part.last)});
     }
     for (size_t i = 0; i < log.anchors().size(); i++)
       if (one.anchor || i + 1 < log.anchors().size())

@@ -5,6 +5,8 @@
 // what leads there from its snapshot. Swept: everything else that has a name of ours. Whatever does not parse is never
 // a reason to remove something: with a manifest that can't be read, or a chain that is broken, nothing of the database
 // goes, and with a hole in a log nothing of that log. `problems` says so.
+// Segments that others took the place of go a day later, for those who have listed them, and not while a restore is
+// under way.
 // Packs that no manifest refers to may belong to a backup that is under way: they go when they are older than
 // orphan_age by the store's clock, and not pinned. Those of snapshots that are removed here go at once.
 // Errors: those of the store, and cancelled. Data that does not parse is in `problems`.
@@ -29,11 +31,13 @@ struct PruneRequest {
   RetentionPolicy policy;
   Timestamp now{};
   Milliseconds orphan_age = std::chrono::days(7);
+  Milliseconds merged_age = std::chrono::days(1);  // for so long a merged segment lies beside its parts
   // What backups under way count on: snapshots they go on from, packs they refer to.
   std::set<Uuid> pinned_snapshots;
   std::set<std::string> pinned_packs;
   // What restores under way go by: it stays, and the log that follows it.
   std::set<Uuid> replayed_snapshots;
+  bool can_sign = true;             // else no log begins later than it does: its anchor is the terminal's to sign
   std::function<bool()> is_wanted;  // asked now and then; false: stop with cancelled
 };
 
@@ -67,6 +71,7 @@ struct PrunePlan {
   std::set<std::string> kept_packs;
   uint64_t young_packs = 0, young_bytes = 0;  // nobody refers to them; they are younger than orphan_age, or pinned
   std::vector<std::string> problems;
+  std::vector<std::string> notes;  // what stays though it need not
 };
 
 Result<PrunePlan> plan_prune(ObjectStore& store, const TerminalRef& terminal, const std::string& database,

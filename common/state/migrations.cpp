@@ -213,6 +213,26 @@ CREATE TABLE upload_parts(
   PRIMARY KEY(object_key, number)) WITHOUT ROWID;
 )sql";
 
+// Segments that are merged into one (common/actionlog/log_merger.h). `content` is NULL where a segment can't be, as in
+// those that an earlier version sealed.
+constexpr const char* kMerges = R"sql(
+ALTER TABLE segments ADD COLUMN link BLOB;        -- of a merged one; NULL: sha256
+ALTER TABLE segments ADD COLUMN state BLOB;       -- digest of the tables at the end, 32 zero bytes if not counted
+ALTER TABLE segments ADD COLUMN content BLOB;     -- digest of what it holds
+ALTER TABLE segments ADD COLUMN user_columns TEXT;
+ALTER TABLE segments ADD COLUMN last_captured_at INTEGER;
+CREATE INDEX segments_to_merge ON segments(id) WHERE content IS NOT NULL;
+ALTER TABLE transactions ADD COLUMN coincident BLOB; -- as it was sealed; NULL: none
+-- What the store does not have yet; at most one a database.
+CREATE TABLE merges(
+  id INTEGER PRIMARY KEY,                         -- scoped first sequence
+  last_sequence INTEGER NOT NULL, object_key TEXT NOT NULL UNIQUE, sha256 BLOB NOT NULL, link BLOB NOT NULL, size INTEGER NOT NULL);
+-- Segments whose place a merged one took, while their objects may still be there.
+CREATE TABLE merged_parts(
+  object_key TEXT PRIMARY KEY, id INTEGER NOT NULL, sha256 BLOB NOT NULL, size INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX merged_parts_by_id ON merged_parts(id);
+)sql";
+
 constexpr Migration kMigrations[] = {
     {1, "Initial schema", kInitialSchema},
     {2, "Snapshots of damaged databases", kDamagedSnapshots},
@@ -221,6 +241,7 @@ constexpr Migration kMigrations[] = {
     {5, "File assets", kAssets},
     {6, "Schedule, drills and verifications", kSchedule},
     {7, "Owners of transfers, and uploads", kTransfers},
+    {8, "Merged segments", kMerges},
 };
 
 // The table of migrations is there before the first of them.

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "actionlog/log_anchor.h"
+#include "actionlog/log_merger.h"
 #include "agent/daemon/epoch_documents.h"
 #include "agent/daemon/fenced_store.h"
 #include "agent/daemon/new_epoch.h"
@@ -188,6 +189,50 @@ TEST_CASE("a segment whose answer was lost is the agent's own when the log is lo
   CHECK(till.lost);
 }
 
+TEST_CASE("a merged segment, also one whose answer was lost, and the parts beside it are the agent's own") {
+  Shop shop;
+  Till till(shop.clock, shop.store, shop.seed);
+  for (Sequence n = 1; n <= 4; n++) REQUIRE(till.ship(n, n));
+  const auto merge = [&](Sequence first, Sequence last, bool answered) {
+    const std::string key = keys::merged_segment(till.prefix(), first, last), bytes = "merged";
+    {
+      auto db = till.state->lease();
+      auto row = must(db->prepare("INSERT INTO merges VALUES(?,?,?,?,x'00',?)"));
+      must(row.bind(1, scoped_id(1, first))
+               .bind(2, last)
+               .bind(3, key)
+               .bind(4, sha256(as_bytes(bytes)).view())
+               .bind(5, bytes.size())
+               .run());
+    }
+    REQUIRE(till.put(key, bytes));
+    if (answered) must(LogMerger::stored(*till.state->lease(), key, shop.clock.now()));
+    return key;
+  };
+  const auto parts = [&] { return must(till.state->lease()->query_integer("SELECT count(*) FROM merged_parts")); };
+  merge(2, 3, true);
+  CHECK(parts() == 2);
+  till.start();  // looks at once
+  REQUIRE(till.put("terminals/a"));
+  CHECK_FALSE(till.lost);
+  // The parts are remembered for as long as a look may come upon them.
+  for (Sequence n = 5; n <= 8; n++) {
+    shop.clock.advance(2h);
+    REQUIRE(till.ship(n, n));
+  }
+  CHECK_FALSE(till.lost);
+  CHECK(parts() == 0);
+  const std::string unanswered = merge(7, 8, false);
+  till.start();
+  REQUIRE(till.put("terminals/b"));
+  CHECK_FALSE(till.lost);
+  // Other bytes under its name are not.
+  shop.store.set(unanswered, Bytes(6, 1));
+  till.start();
+  CHECK_FALSE(till.put("terminals/c"));
+  CHECK(till.lost);
+}
+
 TEST_CASE("of two agents from one disk the one that comes second at a start has lost, and nothing of it is written") {
   Shop shop;
   Till first(shop.clock, shop.store, shop.seed), second(shop.clock, shop.store, shop.seed + 1);
@@ -234,7 +279,7 @@ TEST_CASE("a new epoch's log goes on after what was durable, and names it, and t
   till.start();
   CHECK(till.services.epoch == 2);
   const Lineage lineage{till.services.terminal.id, "till", 2, nullptr};
-  const auto anchor = must(read_anchor(shop.store, lineage, must(list_log(shop.store, lineage))));
+  const auto anchor = must(list_log(shop.store, lineage)).anchor;
   REQUIRE(anchor);
   CHECK(anchor->first_sequence == 10);
   CHECK(anchor->last_transaction == 9);

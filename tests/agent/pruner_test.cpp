@@ -5,6 +5,7 @@
 #include <set>
 #include <thread>
 
+#include "agent/daemon/log_begin.h"
 #include "agent/daemon/pruner.h"
 #include "agent/daemon/store_plans.h"
 #include "platform/linux/file_system_linux.h"
@@ -292,6 +293,141 @@ TEST_CASE("pruner: the log's records in state.db go with its segments, and the n
   till.sell_one();
   till.check_log();
   till.check_moment(till.capturer->status().transaction);
+}
+
+namespace {
+
+// Twelve hours of sales with a FULL every four, in a store that lets the terminal delete nothing.
+struct KeptTill : PrunedTill {
+  Config config = default_config();
+  Services services;
+  std::unique_ptr<Pruner> pruner;
+
+  KeptTill() : PrunedTill(RetentionPolicy{1, 0, 0, 0, 0, hours(2)}) {
+    config.retention = {1, 0, 0, 0, 0, hours(2)};
+    request.orphan_age = hours(10000);
+    for (int hour = 0; hour < 12; hour++) {
+      clock.advance(hours(1));
+      sell_one();
+      if (hour % 4 == 3) known(take(SnapshotType::full));
+    }
+    clock.advance(hours(3));
+    sell_one();
+    known(take(SnapshotType::full));
+    sell_one();
+    services = Services{&config,     &files, &clock,  &random, nullptr,          &vfs,
+                        state.get(), &store, nullptr, {},      lineage.terminal, 1};
+    pruner = std::make_unique<Pruner>(services, std::vector<Pruner::Database>{{1, "pos"}});
+    store.set_may_delete(false);
+    request.can_sign = false;
+  }
+  // As state.db has it.
+  void known(const Manifest& m) {
+    auto db = state->lease();
+    must(db->execute("UPDATE segments SET durable_at=1"));
+    auto row =
+        must(db->prepare("INSERT INTO snapshots(uuid, database_id, epoch, name, snapshot_type, sequence, "
+                         "transaction_no, generation, captured_at, schema_version, app_version, is_complete, "
+                         "manifest_key, created_at, updated_at) VALUES(?,1,1,'','FULL',?,1,1,?,1,'',1,'',0,0)"));
+    must(row.bind(1, m.uuid.str()).bind(2, m.sequence).bind(3, to_ms(m.captured_at)).run());
+  }
+  PrunePlan prune_elsewhere() {
+    store.set_may_delete(true);
+    const PrunePlan decided = plan();
+    must(run_prune(store, decided, random, {}));
+    store.set_may_delete(false);
+    return decided;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("pruner: where it may not delete it says where the log begins, and others remove what lies before") {
+  KeptTill till;
+  const size_t segments = till.keys_with(".seg").size();
+  SUBCASE("who can't sign leaves a log whose begin the terminal has not moved, and says so") {
+    const PrunePlan decided = till.prune_elsewhere();
+    REQUIRE(decided.notes.size() == 1);
+    CHECK(contains(decided.notes[0], "the terminal has signed"));
+    CHECK(decided.problems.empty());
+    CHECK(till.keys_with(".seg").size() == segments);
+    CHECK(till.keys_with(".anchor").empty());
+    CHECK(till.keys_with(".manifest").size() < 4);
+    till.check_log();
+  }
+  till.pruner->prune_if_due();
+  REQUIRE(till.keys_with(".anchor").size() == 1);
+  CHECK(till.keys_with(".seg").size() == segments);
+  till.check_log();
+  // The snapshot that the moment of two hours before the newest is replayed from is the third, of hour 12.
+  const LogListing listing = must(list_log(till.store, till.lineage));
+  CHECK(listing.leftovers.size() == 12);
+  CHECK(listing.segments.size() == segments - 12);
+  CHECK(must(till.state->lease()->query_integer("SELECT count(*) FROM segments")) == 2);
+  const PrunePlan decided = till.prune_elsewhere();
+  CHECK(decided.notes.empty());
+  CHECK(till.keys_with(".seg").size() == segments - 12);
+  till.check_log();
+  const TransactionNo first = must(list_manifests(till.store, till.lineage)).front().transaction;
+  for (auto& [transaction, content] : till.copies)
+    if (transaction >= first) till.check_moment(transaction);
+  // Again there is nothing to move; and the log goes on.
+  till.clock.advance(hours(1));
+  till.pruner->prune_if_due();
+  CHECK(till.keys_with(".anchor").size() == 1);
+  till.sell_one();
+  till.check_log();
+}
+
+TEST_CASE("pruner: no log begins later under a restore, before there is a snapshot to begin with, or twice an hour") {
+  KeptTill till;
+  bool restores = true;
+  till.pruner->pin_also(
+      [&](const std::string&) { return restores ? std::set<Uuid>{till.full->uuid} : std::set<Uuid>{}; });
+  till.pruner->prune_if_due();
+  CHECK(till.keys_with(".anchor").empty());
+  restores = false;
+  till.pruner->prune_if_due();
+  CHECK(till.keys_with(".anchor").empty());
+  till.clock.advance(hours(1));
+  must(till.state->lease()->execute("UPDATE snapshots SET damage='a page'"));
+  till.pruner->prune_if_due();
+  CHECK(till.keys_with(".anchor").empty());
+  till.clock.advance(hours(1));
+  must(till.state->lease()->execute("UPDATE snapshots SET damage=NULL"));
+  // An answer that was lost: the same begin is put again.
+  till.store.fail_at(1, ErrorKind::offline, true);
+  till.pruner->prune_if_due();
+  CHECK(must(till.state->lease()->query_integer("SELECT count(*) FROM segments")) == 14);
+  till.clock.advance(hours(1));
+  till.pruner->prune_if_due();
+  CHECK(till.keys_with(".anchor").size() == 1);
+  CHECK(must(till.state->lease()->query_integer("SELECT count(*) FROM segments")) == 2);
+  till.check_log();
+}
+
+TEST_CASE("pruner: the log of an epoch before ends where it is over") {
+  KeptTill till;
+  // As if the third FULL were the first one of a new epoch.
+  auto db = till.state->lease();
+  must(
+      db->execute("UPDATE snapshots SET epoch=2 WHERE sequence>=(SELECT sequence FROM snapshots ORDER BY sequence "
+                  "LIMIT 1 OFFSET 2)"));
+  must(
+      db->execute("UPDATE segments SET object_key=replace(object_key, '/pos/1/', '/pos/2/') WHERE id>=(SELECT id "
+                  "FROM segments ORDER BY id LIMIT 1 OFFSET 8)"));
+  { auto returned = std::move(db); }
+  till.services.epoch = 2;
+  const auto begin = must(move_log_begin(till.services, 1, "pos"));
+  REQUIRE(begin);
+  const auto anchors = till.keys_with(".anchor");
+  REQUIRE(anchors.size() == 2);
+  const auto first_of = [](const std::string& key) { return *keys::first_of_anchor(key); };
+  CHECK(contains(anchors[0], "/pos/1/log/"));
+  CHECK(first_of(anchors[0]) < first_of(anchors[1]));
+  CHECK(first_of(anchors[1]) == *begin);
+  // Nothing of the first epoch's log is left to read, and who prunes removes it.
+  CHECK(must(list_log(till.store, till.lineage)).leftovers.size() >= 8);
 }
 
 TEST_SUITE_END();

@@ -197,5 +197,6 @@ TEST_CASE(
 }
 TEST_CASE("crash points: an undo goes on from any call, and leaves old or new") { Crashes("undo").all(); }
 TEST_CASE("crash points: a prune that was ended at any call is finished by the next") { Crashes("prune").all(); }
+TEST_CASE("crash points: merging segments goes on from any call") { Crashes("merge").all(); }
 
 TEST_SUITE_END();

@@ -158,5 +158,6 @@ TEST_CASE("failing calls: a restore to a file") { Faults("restore to a file").al
 TEST_CASE("failing calls: a restore in place") { Faults("restore in place").all(); }
 TEST_CASE("failing calls: an undo") { Faults("undo").all(); }
 TEST_CASE("failing calls: a prune") { Faults("prune").all(); }
+TEST_CASE("failing calls: merging segments") { Faults("merge").all(); }
 
 TEST_SUITE_END();

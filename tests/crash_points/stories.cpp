@@ -199,6 +199,40 @@ class Undo : public RestoreInPlace {
   bool first_ = true;
 };
 
+// Segments of the log that lie before a snapshot become one.
+class Merge : public WorkflowStory {
+ public:
+  std::string name() const override { return "merge"; }
+  void prepare(Terminal& terminal) override {
+    terminal.install();
+    terminal.start();
+    ship(terminal);
+    terminal.sell(1);
+    ship(terminal);
+    back_up(terminal, "FULL");
+    for (int i = 2; i <= 7; i++) {
+      terminal.sell(i);
+      ship(terminal);
+    }
+    // What is merged by then is not the work.
+    back_up(terminal, "INCREMENTAL");
+    terminal.sell(8);
+  }
+  Result<Uuid> ask(Terminal&) override { return Uuid{}; }
+  Result<void> work(Terminal& terminal) override { return terminal.agent->ship(); }
+  Result<void> go_on(Terminal& terminal) override { return work(terminal); }
+  void look_at_end(Terminal& terminal, bool) override {
+    auto& agent = *terminal.agent;
+    const LogListing listing = must(list_log(agent.store(), agent.lineage()));
+    CHECK(std::count_if(listing.segments.begin(), listing.segments.end(), [](auto& s) { return s.merged; }) >= 1);
+    CHECK(listing.parts.size() >= 6);
+    auto db = agent.state().lease();
+    CHECK(must(db->query_integer("SELECT count(*) FROM merges")) == 0);
+    CHECK(must(db->query_integer("SELECT count(*) FROM segments")) == static_cast<int64_t>(listing.segments.size()));
+    CHECK(must(db->query_integer("SELECT count(*) FROM merged_parts")) == static_cast<int64_t>(listing.parts.size()));
+  }
+};
+
 class Prune : public WorkflowStory {
  public:
   std::string name() const override { return "prune"; }
@@ -375,6 +409,7 @@ std::vector<std::unique_ptr<Story>> all_stories() {
   all.push_back(std::make_unique<RestoreToFile>());
   all.push_back(std::make_unique<RestoreInPlace>());
   all.push_back(std::make_unique<Undo>());
+  all.push_back(std::make_unique<Merge>());
   all.push_back(std::make_unique<Prune>());
   return all;
 }

@@ -128,7 +128,7 @@ Result<void> AgentProcess::ship() {
   for (int i = 0; i < 10 && !*durable && !terminal_.crashed(); i++) pump();
   if (*durable) return {};
   const auto error = transfers_->status().last_error;
-  return Error{ErrorKind::internal, 0, "not in the store: " + (error ? error->context : "")};
+  return Error(error.value_or(Error{ErrorKind::internal, 0, ""})).with("not in the store");
 }
 
 Result<Uuid> AgentProcess::begin_backup(const std::string& type) {

@@ -5,6 +5,7 @@
 
 #include "actionlog/segment.h"
 #include "compression/zstd.h"
+#include "crypto/hash.h"
 #include "dbfile/record.h"
 #include "fuzz/stored_object.h"
 
@@ -15,7 +16,8 @@ extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
 
 namespace {
 
-constexpr size_t kHeadSize = 160;
+// One that was merged has its link as well.
+size_t head_size(ByteView head) { return head.size() > 88 && head[88] & kMerged ? 192 : 160; }
 
 void put_u64(Bytes& out, size_t at, uint64_t v) {
   for (size_t i = 0; i < 8; i++) out[at + i] = static_cast<uint8_t>(v >> (8 * i));
@@ -78,9 +80,10 @@ Bytes object_from(const Form& form, ByteView rest) {
     if (form.repair) repair_object(object);
     return object;
   }
-  Bytes body = to_bytes(rest.first(std::min(kHeadSize, rest.size())));
-  body.resize(kHeadSize);
-  const ByteView content = rest.subspan(std::min(kHeadSize, rest.size()));
+  const size_t head = head_size(rest);
+  Bytes body = to_bytes(rest.first(std::min(head, rest.size())));
+  body.resize(head);
+  const ByteView content = rest.subspan(std::min(head, rest.size()));
   const Bytes frame = stored_frame(content);
   put_u64(body, 128, content.size());
   put_u64(body, 136, frame.size());
@@ -110,6 +113,14 @@ void must_be_in_order(const Segment& s) {
     (void)decode_record(a.after);
   }
   FUZZ_HOLDS(transaction + 1 == s.transactions.size());
+  FUZZ_HOLDS((s.head.flags == kMerged) == !s.parts.empty());
+  size_t end = 0;
+  for (const uint64_t actions : s.parts) {
+    FUZZ_HOLDS(actions >= 1 && actions <= s.actions.size() - end);
+    end += actions;
+    FUZZ_HOLDS(end == s.actions.size() || s.actions[end].transaction_index != s.actions[end - 1].transaction_index);
+  }
+  FUZZ_HOLDS(s.parts.empty() || end == s.actions.size());
   for (size_t i = 0; i < s.transactions.size(); i++) {
     FUZZ_HOLDS(s.transactions[i].session_index < s.sessions.size());
     FUZZ_HOLDS(i == 0 || s.transactions[i].number > s.transactions[i - 1].number);
@@ -142,7 +153,8 @@ bool same(const SegmentHead& a, const SegmentHead& b) {
   return a.first_sequence == b.first_sequence && a.last_sequence == b.last_sequence &&
          a.first_transaction == b.first_transaction && a.last_transaction == b.last_transaction &&
          a.first_captured_at == b.first_captured_at && a.last_captured_at == b.last_captured_at &&
-         a.previous == b.previous && a.schema_sequence == b.schema_sequence && a.flags == b.flags && a.state == b.state;
+         a.previous == b.previous && a.schema_sequence == b.schema_sequence && a.flags == b.flags &&
+         a.state == b.state && a.link == b.link;
 }
 template <class T>
 bool all_same(const std::vector<T>& a, const std::vector<T>& b) {
@@ -158,7 +170,8 @@ void must_be_written_again(const Segment& s) {
   FUZZ_HOLDS(same(read->head, s.head) && read->schema == s.schema && read->digests == s.digests);
   FUZZ_HOLDS(read->user_columns == s.user_columns && read->sessions == s.sessions && read->tables == s.tables);
   FUZZ_HOLDS(all_same(read->transactions, s.transactions) && all_same(read->actions, s.actions));
-  FUZZ_HOLDS(all_same(read->hidden, s.hidden));
+  FUZZ_HOLDS(all_same(read->hidden, s.hidden) && read->parts == s.parts);
+  FUZZ_HOLDS(content_digest(*read) == content_digest(s));
   FUZZ_HOLDS(encode_segment(*read, kept_in_the_clear(), random) == written);
 }
 
@@ -253,6 +266,14 @@ Segment rich() {
   return s;
 }
 
+Segment merged() {
+  Segment s = rich();
+  s.head.flags = kMerged;
+  s.head.link = sha256(as_bytes("its last part"));
+  s.parts = {3, 1, 2};
+  return s;
+}
+
 Segment with_schema() {
   Segment s = segment_of(1, 1, 1);
   s.transactions[0].flags = kSchemaChange;
@@ -268,15 +289,15 @@ Segment with_schema() {
 
 std::vector<Bytes> sound_inputs() {
   std::vector<Bytes> inputs;
-  for (const Segment& s : {rich(), with_schema()}) {
+  for (const Segment& s : {rich(), with_schema(), merged()}) {
     CountingRandom random;
     const Bytes object = encode_segment(s, kept_in_the_clear(), random);
     const ByteView body = ByteView(object).subspan(128, object.size() - 256);
     Bytes content;
-    FUZZ_HOLDS(decompress(body.subspan(kHeadSize), le64(body.data() + 128), content));
+    FUZZ_HOLDS(decompress(body.subspan(head_size(body)), le64(body.data() + 128), content));
     for (const uint8_t first : {0, 5, 6, 3}) {
       Bytes input{first};
-      append(input, (first & 3) <= 1 ? ByteView(object) : body.first(kHeadSize));
+      append(input, (first & 3) <= 1 ? ByteView(object) : body.first(head_size(body)));
       if ((first & 3) > 1) append(input, content);
       inputs.push_back(std::move(input));
     }
@@ -294,9 +315,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 // Half of the changes are inside one field that has a length, which is then set right.
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
   std::minstd_rand random(seed);
-  constexpr size_t kBefore = 1 + kHeadSize;
-  if (size <= kBefore || Form({data, size}).repair <= 1 || random() % 2) return LLVMFuzzerMutate(data, size, max_size);
-  const ByteView content(data + kBefore, size - kBefore);
+  const size_t before = 1 + head_size(size > 0 ? ByteView(data + 1, size - 1) : ByteView());
+  if (size <= before || Form({data, size}).repair <= 1 || random() % 2) return LLVMFuzzerMutate(data, size, max_size);
+  const ByteView content(data + before, size - before);
   const Places places = places_in(content);
   if (places.fields.empty()) return LLVMFuzzerMutate(data, size, max_size);
   const Sized field = places.fields[random() % places.fields.size()];
@@ -304,7 +325,7 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
   const size_t n = inside.size();
   inside.resize(n + 16);
   inside.resize(LLVMFuzzerMutate(inside.data(), n, inside.size()));
-  Bytes changed(data, data + kBefore + field.length_at);
+  Bytes changed(data, data + before + field.length_at);
   ByteWriter(changed).sized(inside);
   append(changed, content.subspan(field.end));
   if (changed.size() > max_size) return size;

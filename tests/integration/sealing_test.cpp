@@ -212,6 +212,13 @@ TEST_CASE("sealing: a write-only terminal backs up and verifies, and only the re
   CHECK(status["keys"]["recipients"].size() == 1);
   CHECK(contains(status["drill"]["last_result"].get<std::string>(), "write-only"));
   CHECK(till.call("snapshots").size() == 3);
+  // It merges what it can't read back, out of its own rows.
+  for (int i = 0; i < 3; i++) {
+    till.sell();
+    till.flush();
+  }
+  till.back_up("incremental");
+  till.until("segments are merged", [&] { return !till.objects(".merged").empty(); });
 
   auto refused = till.cli({"restore", "--to", till.folder / "none.db"});
   CHECK(refused.status == 5);
@@ -232,6 +239,19 @@ TEST_CASE("sealing: a write-only terminal backs up and verifies, and only the re
       {"verify", "--data", "--store", "file://" + till.store, "--terminal", "store-1/till-1", "--key", till.recovery});
   INFO(verified.out);
   CHECK(verified.status == 0);
+  // Whoever has the recovery key prunes: what was merged a day ago is there once then.
+  const size_t segments = till.objects(".seg").size();
+  for (auto& path : till.objects(".merged"))
+    std::filesystem::last_write_time(path, std::filesystem::last_write_time(path) - std::chrono::hours(48));
+  auto pruned = till.elsewhere(
+      {"prune", "--store", "file://" + till.store, "--terminal", "store-1/till-1", "--key", till.recovery});
+  INFO(pruned.out << pruned.err);
+  CHECK(pruned.status == 0);
+  CHECK(till.objects(".seg").size() < segments);
+  auto again = till.elsewhere(
+      {"log", "verify", "--store", "file://" + till.store, "--terminal", "store-1/till-1", "--key", till.recovery});
+  INFO(again.out << again.err);
+  CHECK(again.status == 0);
 }
 
 TEST_CASE("sealing: after a rotation and a new recovery key everything old and new is read") {

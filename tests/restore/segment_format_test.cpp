@@ -88,4 +88,111 @@ TEST_CASE("formats: a segment that names a transaction without an action is refu
   CHECK(read.error().context.find("does not hold") != std::string::npos);
 }
 
+namespace {
+// The worked example's: sales 2 and 3, each in a part of its own.
+Segment two_sales(const Lineage& lineage) {
+  Segment segment = one_sale(lineage);
+  segment.head.flags = kMerged;
+  segment.head.last_sequence = segment.head.last_transaction = 3;
+  segment.head.link.bytes.fill(0xcc);
+  SegmentTransaction second = segment.transactions[0];
+  second.number = 3;
+  second.captured_at += std::chrono::seconds(5);
+  segment.head.last_captured_at = second.captured_at;
+  segment.transactions.push_back(second);
+  SegmentAction action = segment.actions[0];
+  action.sequence = action.entity_created = 3;
+  action.transaction_index = 1;
+  action.rowid = 8;
+  segment.actions.push_back(action);
+  segment.parts = {1, 1};
+  return segment;
+}
+}  // namespace
+
+TEST_CASE("formats: the merged segment in the document is read as the document says") {
+  const Segment segment = two_sales(kLineage);
+  CountingRandom random;
+  const Bytes written = encode_segment(segment, kLineage, random), documented = example("merged");
+  std::string shown = "\n";
+  for (size_t i = 0; i < written.size(); i += 32)
+    shown += to_hex(ByteView(written).subspan(i, std::min<size_t>(32, written.size() - i))) + "\n";
+  // Another zstd may pack otherwise.
+  auto read = decode_segment(documented, kLineage);
+  REQUIRE_MESSAGE(read, shown);
+  CHECK(encode_segment(*read, kLineage, random) == written);
+  CHECK(read->parts == std::vector<uint64_t>{1, 1});
+  CHECK(read->head.link == segment.head.link);
+  CHECK(must(decode_segment_head(documented, kLineage)).link == segment.head.link);
+  CHECK(link_of(read->head, documented) == segment.head.link);
+  const Bytes plain = example("segment");
+  CHECK(link_of(must(decode_segment_head(plain, kLineage)), plain) == sha256(plain));
+}
+
+TEST_CASE("formats: parts that do not add up, and a merged segment of what can't be merged, are refused") {
+  CountingRandom random;
+  const auto refused_with = [&](const Segment& segment, const char* why) {
+    const auto read = decode_segment(encode_segment(segment, kLineage, random), kLineage);
+    REQUIRE_FALSE(read);
+    CHECK(read.error().kind == ErrorKind::corrupt);
+    CHECK_MESSAGE(contains(read.error().context, why), read.error().context);
+  };
+  Segment segment = two_sales(kLineage);
+  for (const auto& parts : {std::vector<uint64_t>{}, {2}, {1}, {1, 2}, {1, 1, 1}, {0, 2}, {2, 0}, {1, UINT64_MAX}}) {
+    segment.parts = parts;
+    refused_with(segment, "parts");
+  }
+  segment = two_sales(kLineage);
+  for (const uint32_t flag : {kCarriesSchema, kStartsInside, kEndsInside}) {
+    segment.head.flags = kMerged | flag;
+    refused_with(segment, "can't be");
+  }
+  // One transaction in two parts.
+  segment = two_sales(kLineage);
+  segment.transactions.pop_back();
+  segment.actions[1].transaction_index = 0;
+  segment.head.last_transaction = 2;
+  segment.head.last_captured_at = segment.head.first_captured_at;
+  refused_with(segment, "inside a transaction");
+}
+
+TEST_CASE("formats: what a segment holds has one digest, and each field of it counts") {
+  const Segment segment = two_sales(kLineage);
+  const Digest digest = content_digest(segment);
+  Segment same = segment;
+  same.tables.insert(same.tables.begin(), "other");
+  for (auto& a : same.actions) a.table_index = 1;
+  same.head = {};
+  CHECK(content_digest(same) == digest);
+  const std::vector<std::function<void(Segment&)>> changes{
+      [](auto& s) { s.transactions[1].number++; },
+      [](auto& s) { s.transactions[1].captured_at += std::chrono::milliseconds(1); },
+      [](auto& s) { s.transactions[1].flags = kCatchUp; },
+      [](auto& s) {
+        s.transactions[1].coincident = {{"orders", 1}};
+      },
+      [](auto& s) { s.sessions[0] = Uuid{}; },
+      [](auto& s) { s.tables[0] = "sales"; },
+      [](auto& s) { s.actions[1].sequence++; },
+      [](auto& s) { s.actions[1].transaction_index = 0; },
+      [](auto& s) { s.actions[1].kind = ActionKind::update; },
+      [](auto& s) { s.actions[1].rowid = std::nullopt; },
+      [](auto& s) { s.actions[1].previous_rowid = 1; },
+      [](auto& s) { s.actions[1].entity_created = 0; },
+      [](auto& s) { s.actions[1].version++; },
+      [](auto& s) { s.actions[1].dependencies = {2}; },
+      [](auto& s) { s.actions[1].after.back() ^= 1; },
+      [](auto& s) { s.actions[1].before = s.actions[1].after; },
+      [](auto& s) {
+        s.hidden.push_back({1, 0, ActionKind::create, 5, {}, {1}});
+      },
+  };
+  for (size_t i = 0; i < changes.size(); i++) {
+    CAPTURE(i);
+    Segment other = segment;
+    changes[i](other);
+    CHECK(content_digest(other) != digest);
+  }
+}
+
 TEST_SUITE_END();

@@ -34,7 +34,7 @@ Segment two_sales() {
     record.finish(a.after);
     s.actions.push_back(a);
   }
-  s.head = {9, 10, 4, 5, from_ms(1000), from_ms(2000), {}, 1, 0, {}};
+  s.head = {9, 10, 4, 5, from_ms(1000), from_ms(2000), {}, 1, 0, {}, {}};
   return s;
 }
 
