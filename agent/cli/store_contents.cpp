@@ -1,23 +1,16 @@
 #include "agent/cli/store_contents.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/json.h"
 #include "ports/object_keys.h"
+#include "snapshot/epochs.h"
 
 namespace tillsync {
 
 namespace {
 
 constexpr uint64_t kSmallObjectMax = 1 << 20;
-
-std::optional<uint64_t> epoch_in(const std::string& folder) {
-  uint64_t number = 0;
-  const auto [end, error] = std::from_chars(folder.data(), folder.data() + folder.size(), number);
-  if (error != std::errc() || end != folder.data() + folder.size() || number == 0) return std::nullopt;
-  return number;
-}
 
 // nullopt: there is no such object.
 Result<std::optional<Json>> read_document(ObjectStore& store, const std::string& key) {
@@ -113,10 +106,8 @@ Result<std::vector<Lineage>> list_databases(ObjectStore& store, const TerminalRe
   for (const auto& folder : folders) {
     const auto name = keys::unescaped(folder);
     if (!name) continue;
-    TILLSYNC_LET(const auto epochs, list_folders(store, prefix + folder + "/"));
-    uint64_t newest = 0;
-    for (const auto& epoch : epochs) newest = std::max(newest, epoch_in(epoch).value_or(0));
-    if (newest > 0) databases.push_back({terminal.id, *name, newest, terminal.keys});
+    TILLSYNC_LET(auto epochs, list_epochs(store, terminal, *name));
+    if (!epochs.empty()) databases.push_back(std::move(epochs.back()));
   }
   return databases;
 }

@@ -140,6 +140,8 @@ std::string status(const Uuid& terminal) { return "fleet/status/" + terminal.str
 std::string terminal_name(std::string_view name) { return "fleet/names/" + escaped(name) + ".json"; }
 std::string policy(std::string_view group) { return "fleet/policy/" + escaped(group) + ".json"; }
 
+std::optional<uint64_t> epoch_of_folder(std::string_view folder) { return decimal(folder); }
+
 std::optional<uint64_t> number_of_epoch(std::string_view key) {
   const auto name = name_in(key, "epochs", ".json");
   return name ? decimal(*name) : std::nullopt;

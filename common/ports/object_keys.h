@@ -59,6 +59,7 @@ std::string status(const Uuid& terminal);
 std::string terminal_name(std::string_view name);
 std::string policy(std::string_view group);
 
+std::optional<uint64_t> epoch_of_folder(std::string_view folder);  // <epoch> of a database_prefix()
 std::optional<uint64_t> number_of_epoch(std::string_view key);
 std::optional<uint64_t> number_of_start(std::string_view key);
 std::optional<Uuid> snapshot_of_manifest(std::string_view key);

@@ -1,7 +1,6 @@
 #include "snapshot/epochs.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "ports/object_keys.h"
 
@@ -11,10 +10,8 @@ Result<std::vector<Lineage>> list_epochs(ObjectStore& store, const TerminalRef& 
   std::vector<Lineage> lineages;
   TILLSYNC_LET(auto folders, list_folders(store, keys::terminal_prefix(terminal) + keys::escaped(database) + "/"));
   for (auto& folder : folders) {
-    uint64_t epoch = 0;
-    const auto [end, error] = std::from_chars(folder.data(), folder.data() + folder.size(), epoch);
-    if (error == std::errc() && end == folder.data() + folder.size() && epoch > 0 && std::to_string(epoch) == folder)
-      lineages.push_back({terminal.id, database, epoch, terminal.keys});
+    if (const auto epoch = keys::epoch_of_folder(folder))
+      lineages.push_back({terminal.id, database, *epoch, terminal.keys});
   }
   std::sort(lineages.begin(), lineages.end());
   return lineages;
