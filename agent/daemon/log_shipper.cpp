@@ -217,12 +217,16 @@ Result<void> LogShipper::spool(FollowedDatabase& database, const std::string& ke
   return {};
 }
 
-// What waits to be sealed goes first: a few at a time.
+// A few at a time: what is to be sealed, and what waits in capture for state.db, goes first.
 Result<void> LogShipper::merge() {
   for (auto* database : databases_) {
-    for (int i = 0; i < kMergedAtOnce; i++) {
-      TILLSYNC_LET(const bool any, merge_some(*database));
-      if (!any) break;
+    for (int i = 0; i < kMergedAtOnce && can_merge(); i++) {
+      auto any = merge_some(*database);
+      // Ours, and not the store's: the log goes on without.
+      if (!any && any.error().context != merge_problem_)
+        spdlog::warn("{}: merging its log: {}", database->config().name, any.error().context);
+      merge_problem_ = any ? "" : any.error().context;
+      if (!any || !*any) break;
       TILLSYNC_TRY(make_durable());
       TILLSYNC_TRY(send_queue());
     }
@@ -230,21 +234,23 @@ Result<void> LogShipper::merge() {
   return {};
 }
 
-Result<bool> LogShipper::merge_some(FollowedDatabase& database) {
+// It can wait: for what is due, for room, and for the hours of packs.
+bool LogShipper::can_merge() {
   {
     std::lock_guard lock(mutex_);
     if (stopping_ || urgent_ || (due_ && Steady::now() >= *due_)) return false;
   }
-  // It can wait: for the hours of packs, and for room.
-  if (disk_rung_ != DiskRung::roomy || !transfers_.may_send_now()) return false;
+  return disk_rung_ == DiskRung::roomy && transfers_.may_send_now();
+}
+
+Result<bool> LogShipper::merge_some(FollowedDatabase& database) {
   LogMerger merger(*services_.state, database.id(), database.lineage(), *services_.random);
-  auto merged = merger.build();
+  TILLSYNC_LET(auto merged, merger.build());
   for (auto& what : merger.left_out()) spdlog::warn("{}: {}", database.config().name, what);
-  if (!merged) return std::move(merged).error();
-  if (!*merged) return false;
+  if (!merged) return false;
   TILLSYNC_TRY(
-      spool(database, (*merged)->key, (*merged)->object, [&](Connection& db) { return merger.record(db, **merged); }));
-  spdlog::debug("{}: {} segments of the log become {}", database.config().name, (*merged)->parts, (*merged)->key);
+      spool(database, merged->key, merged->object, [&](Connection& db) { return merger.record(db, *merged); }));
+  spdlog::debug("{}: {} segments of the log become {}", database.config().name, merged->parts, merged->key);
   return true;
 }
 

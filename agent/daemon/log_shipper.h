@@ -53,6 +53,7 @@ class LogShipper {
   Result<void> trim();
   Result<void> seal(FollowedDatabase& database);
   Result<void> merge();
+  bool can_merge();
   Result<bool> merge_some(FollowedDatabase& database);
   Result<void> spool(FollowedDatabase& database, const std::string& key, ByteView object,
                      const std::function<Result<void>(Connection&)>& record);
@@ -71,6 +72,7 @@ class LogShipper {
   std::atomic<DiskRung> disk_rung_ = DiskRung::roomy;
   std::optional<std::chrono::steady_clock::time_point> due_;
   bool sealed_since_durable_ = true;  // thread_ only
+  std::string merge_problem_;         // thread_ only; said once
   std::vector<std::string> sent_;     // thread_ only; files that are no longer needed, but for a power cut
   std::vector<Waiter> waiters_;
   std::thread thread_;

@@ -9,8 +9,8 @@
 namespace tillsync {
 
 // What a merged segment holds at most, but for its last row.
-constexpr size_t kMergedActionsMax = 8192;
-constexpr size_t kMergedRowBytesMax = 1 << 20;
+constexpr size_t kMergedActionsMax = 4096;
+constexpr size_t kMergedRowBytesMax = 512 << 10;
 
 struct RowLimits {
   size_t bytes = SIZE_MAX, actions = SIZE_MAX;

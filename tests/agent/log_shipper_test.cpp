@@ -263,4 +263,16 @@ TEST_CASE("log shipper: a merged segment whose answer was lost, or whose file is
   CHECK(must(world.state->lease()->query_integer("SELECT count(*) FROM merged_parts")) == 4);
 }
 
+TEST_CASE("log shipper: what hinders merging hinders nothing else") {
+  MergingWorld world;
+  world.sell(3);
+  world.cover();
+  must(world.state->lease()->execute("UPDATE segments SET content=x'01' WHERE content IS NOT NULL"));
+  must(world.shipper->round());
+  CHECK(world.merged() == 0);
+  CHECK_FALSE(world.transfers->status().last_error);
+  world.sell(1);
+  CHECK(must(world.state->lease()->query_integer("SELECT durable_sequence FROM databases")) == 4);
+}
+
 TEST_SUITE_END();
