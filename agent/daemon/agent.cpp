@@ -235,7 +235,13 @@ Result<void> Agent::open() {
 }
 
 Agent::Agent(const Config& config, const Ports& ports)
-    : config_(config), applied_(config), ports_(ports), disk_(config.limits.min_free) {}
+    : config_(config),
+      applied_(config),
+      ports_(ports),
+      disk_(config.limits.min_free),
+      watch_(loop_, ports.manager, [this] {
+        asio::post(*queries_, [this] { asio::post(loop_, [this, status = service_status()] { watch_.say(status); }); });
+      }) {}
 Agent::~Agent() = default;
 
 Result<Uuid> Agent::start_backup(const BackupWorkflow::Request& request, Uuid& snapshot) {
@@ -352,12 +358,35 @@ void Agent::await_reload() {
 #ifdef SIGHUP
   reload_signal_.async_wait([this](boost::system::error_code cancelled, int) {
     if (cancelled) return;
+    watch_.reloading();
     asio::post(*queries_, [this] {
       reload();
-      asio::post(loop_, [this] { await_reload(); });
+      asio::post(loop_, [this] {
+        watch_.reloaded();
+        await_reload();
+      });
     });
   });
 #endif
+}
+
+// What the till's owner wants to know, in one line.
+std::string Agent::service_status() {
+  for (auto& database : databases_)
+    if (auto problem = database->status().problem) return database->config().name + ": " + problem->text;
+  int64_t waiting = 0;
+  {
+    auto db = state_->lease();
+    auto sum = db->query_integer("SELECT coalesce(sum(sequence - durable_sequence), 0) FROM databases");
+    if (!sum) return "state.db: " + sum.error().context;
+    waiting = *sum;
+  }
+  const TransferStatus transfers = transfers_->status();
+  if (transfers.last_error)
+    return "the store can't be reached; " + std::to_string(waiting) +
+           " changes wait for it here: " + transfers.last_error->context;
+  if (waiting > 0) return std::to_string(waiting) + " changes are on their way into the store";
+  return "everything that was captured is in the store";
 }
 
 // One at a time. What can't be read changes nothing.
@@ -400,6 +429,7 @@ Agent::Ended Agent::run() {
   poll_schedule();
   spdlog::info("terminal {} ({}) follows {} database(s); store {}", services_.terminal.str(), config_.terminal.name,
                databases_.size(), config_.store.url);
+  asio::post(*queries_, [this] { asio::post(loop_, [this, status = service_status()] { watch_.start(status); }); });
   loop_.run();
   // Nobody listens from here to the next run(): a signal does what it does to any process, and nothing is lost by it.
   if (begins_again_) signals_.clear();
@@ -430,6 +460,7 @@ void Agent::end() {
   asio::post(loop_, [this] {
     schedule_timer_.cancel();
     disk_timer_.cancel();
+    watch_.stop(is_told_to_stop_);
     methods_->stop();
     control_->stop();
     loop_.stop();

@@ -19,6 +19,7 @@
 #include "agent/daemon/pruner.h"
 #include "agent/daemon/restore_workflow.h"
 #include "agent/daemon/scheduled_jobs.h"
+#include "agent/daemon/service_watch.h"
 #include "agent/daemon/store_plans.h"
 #include "agent/daemon/workflow_runner.h"
 
@@ -33,6 +34,7 @@ class Agent {
     ChangeNotifierFactory* notifiers = nullptr;
     Folders* folders = nullptr;
     std::function<std::string(const std::string& path)> who_holds = {};  // locks on a file, in words
+    ServiceManager* manager = nullptr;                                   // nullptr: nobody watches
   };
   static Result<std::unique_ptr<Agent>> create(const Config& config, const Ports& ports);
   ~Agent();
@@ -56,6 +58,7 @@ class Agent {
   void poll_schedule();
   void watch_disk();
   void await_reload();
+  std::string service_status();
   void reload();
   void cover_schema_changes();
   Result<bool> lacks_snapshot(FollowedDatabase& database);
@@ -90,7 +93,8 @@ class Agent {
   boost::asio::io_context loop_;
   boost::asio::signal_set signals_{loop_}, reload_signal_{loop_};
   boost::asio::steady_timer disk_timer_{loop_};
-  DiskLadder disk_;  // of the loop
+  DiskLadder disk_;     // of the loop
+  ServiceWatch watch_;  // of the loop
   std::atomic<DiskRung> disk_rung_ = DiskRung::roomy;
   boost::asio::steady_timer schedule_timer_{loop_};
   std::unique_ptr<boost::asio::thread_pool> workers_;

@@ -15,6 +15,7 @@
 #include "platform/linux/lock_holders_linux.h"
 #include "platform/linux/system_clock_linux.h"
 #include "platform/linux/system_random_linux.h"
+#include "platform/linux/systemd_notifier_linux.h"
 
 namespace {
 
@@ -67,8 +68,9 @@ int run(int argc, char** argv) {
   SystemClock clock;
   SystemRandom random;
   LinuxChangeNotifierFactory notifiers;
+  SystemdNotifier manager;
   while (true) {
-    auto agent = Agent::create(*config, {&files, &clock, &random, &notifiers, &folders, lock_holders});
+    auto agent = Agent::create(*config, {&files, &clock, &random, &notifiers, &folders, lock_holders, &manager});
     if (!agent) return fail(agent.error());
     if ((*agent)->run() == Agent::Ended::stopped) return 0;
   }

@@ -1,0 +1,139 @@
+#!/bin/bash
+# The agent as a service of a real systemd: installed, started, watched over, killed, reloaded, stopped. While a till
+# sells. usage: service_test.sh BUILD_FOLDER   (as root)
+set -euo pipefail
+here=$(dirname "$(realpath "$0")")
+build=$(realpath "$1")
+# shellcheck source=tests/service/box.sh
+. "$here/box.sh"
+
+began=$(date +%s%N)
+said() { printf '%7.2f s  %s\n' "$(bc <<<"scale=3; ($(date +%s%N) - $began) / 1000000000")" "$*"; }
+fail() {
+  echo "FAILED: $*" >&2
+  in_box journalctl --no-pager -u tillsync -n 40 >&2 || true
+  exit 1
+}
+# until "WHAT" COMMAND...: what is waited for happens in another process.
+until_so() {
+  local what=$1 _
+  shift
+  for _ in $(seq 600); do
+    if "$@"; then return; fi
+    sleep 0.05
+  done
+  fail "never happened: $what"
+}
+property() { in_box systemctl show -P "$1" tillsync; }
+has_property() { [[ $(property "$1") == "$2" ]]; }
+tillsync() { in_box setpriv --reuid pos --regid pos --init-groups tillsync "$@"; }
+sales() { in_box sqlite3 -cmd '.timeout 5000' /var/lib/pos/pos.db 'SELECT n FROM sale_counter'; }
+restarted_once() { has_property NRestarts "$1" && has_property ActiveState active; }
+
+# What the programs need of Debian, found by the linker.
+mapfile -t packages < <(ldd "$build/bin/tillsyncd" "$build/bin/tillsync" "$build/bin/pos_writer" |
+  awk '/=> \//{print $3}' | sort -u | xargs -n1 readlink -f | sort -u | xargs dpkg -S 2>/dev/null | cut -d: -f1 | sort -u)
+box_base "${packages[@]}"
+said "base system ready"
+trap box_stop EXIT
+box_prepare
+DESTDIR=$box_root cmake --install "$build" --prefix /usr >/dev/null
+install -m 0755 "$build/bin/pos_writer" "$box_root/opt/pos_writer"
+install -d "$box_root/etc/tillsync" "$box_root/etc/systemd/system/tillsync.service.d"
+cat >"$box_root/etc/tillsync/tillsync.toml" <<'TOML'
+[terminal]
+name = "store-1/till-1"
+[[database]]
+name = "pos"
+path = "/var/lib/pos/pos.db"
+[store]
+url = "file:///srv/backup"
+[schedule]
+log_flush = "200ms"
+[limits]
+min_free = "0B"
+TOML
+# As docs/operations.md says it.
+cat >"$box_root/etc/systemd/system/tillsync.service.d/till.conf" <<'UNIT'
+[Service]
+User=pos
+Group=pos
+ReadWritePaths=/var/lib/pos /srv/backup
+UNIT
+box_boot
+said "booted"
+in_box systemd-sysusers
+in_box useradd --system --home-dir /var/lib/pos --create-home pos
+in_box useradd --create-home alice
+in_box install -d -o pos -g pos -m 0700 /srv/backup
+in_box setpriv --reuid pos --regid pos --init-groups /opt/pos_writer --db /var/lib/pos/pos.db --sales 100 >/dev/null
+
+in_box systemctl enable --now tillsync 2>/dev/null || fail "it does not start"
+has_property ActiveState active || fail "it is not active"
+has_property User pos || fail "the drop-in does not count"
+said "ready: $(property StatusText)"
+[[ -n $(property StatusText) ]] || fail "it says no status"
+pid=$(property MainPID)
+[[ $(in_box stat -c '%U %a' /run/tillsync/control.sock) == "pos 600" ]] || fail "the control socket is open to others"
+[[ $(in_box stat -c '%U %a' /var/lib/tillsync) == "pos 700" ]] || fail "the state is open to others"
+if in_box setpriv --reuid alice --regid alice --clear-groups tillsync status >/dev/null 2>&1; then
+  fail "another user asks the agent"
+fi
+grep -q '^Seccomp:.*2' "/proc/$box_leader/root/proc/$pid/status" || fail "no system call filter"
+exposure=$(in_box systemd-analyze security tillsync --no-pager | sed -n 's/.*Overall exposure level[^:]*: \([0-9.]*\).*/\1/p')
+said "systemd-analyze security: $exposure"
+[[ $(bc <<<"$exposure <= 1.5") == 1 ]] || fail "exposure $exposure is over 1.5"
+
+# A till sells all the while.
+in_box setpriv --reuid pos --regid pos --init-groups /opt/pos_writer --db /var/lib/pos/pos.db --rate 200 --seconds 3600 \
+  --stop-file /var/lib/pos/stop >/dev/null 2>"$box_work/shop.log" &
+shop=$!
+tillsync backup --type full --wait >/dev/null || fail "no backup"
+said "full backup with $(sales) sales"
+
+in_box kill -KILL "$pid"
+until_so "a start after SIGKILL" restarted_once 1
+[[ $(property MainPID) != "$pid" ]] || fail "it is the same process"
+said "killed, and there again"
+
+in_box systemctl reload tillsync || fail "no reload"
+has_property ActiveState active || fail "it is not active after a reload"
+said "reloaded"
+
+# Hung: it no longer says that it is alive.
+in_box systemctl stop tillsync
+install -d "$box_root/run/systemd/system/tillsync.service.d" 2>/dev/null || true
+in_box sh -c 'mkdir -p /run/systemd/system/tillsync.service.d && printf "[Service]\nWatchdogSec=2\nRestartSec=100ms\n" \
+  >/run/systemd/system/tillsync.service.d/watchdog.conf && systemctl daemon-reload && systemctl start tillsync'
+pid=$(property MainPID)
+before=$(property NRestarts)
+in_box kill -STOP "$pid"
+until_so "a start after the watchdog" restarted_once $((before + 1))
+in_box journalctl --no-pager -u tillsync | grep -q "Watchdog timeout" || fail "no word of the watchdog"
+said "hung, killed by the watchdog, and there again"
+
+sold=$(sales)
+tillsync flush --wait >/dev/null || fail "no flush"
+stop_began=$(date +%s%N)
+in_box systemctl stop tillsync
+stopped_ms=$((($(date +%s%N) - stop_began) / 1000000))
+has_property Result success || fail "its end was no success: $(property Result)"
+[[ $stopped_ms -le 5000 ]] || fail "it took $stopped_ms ms to stop"
+said "stopped in $stopped_ms ms after $sold sales"
+
+in_box touch /var/lib/pos/stop
+wait "$shop" || fail "a sale failed: $(cat "$box_work/shop.log")"
+in_box systemctl start tillsync
+tillsync flush --wait >/dev/null
+tillsync restore --to /var/lib/pos/restored.db >/dev/null 2>&1 || fail "no restore"
+[[ $(in_box sqlite3 /var/lib/pos/restored.db 'SELECT n FROM sale_counter') == $(sales) ]] ||
+  fail "the restored database has other sales"
+in_box sqlite3 /var/lib/pos/pos.db .dump | grep -v '^ROLLBACK\|^COMMIT' | md5sum >"$box_work/live"
+in_box sqlite3 /var/lib/pos/restored.db .dump | grep -v '^ROLLBACK\|^COMMIT' | md5sum >"$box_work/restored"
+cmp -s "$box_work/live" "$box_work/restored" || fail "the restored database differs"
+if in_box journalctl --no-pager -u tillsync | grep -i "not permitted\|bad system call"; then
+  fail "the sandbox forbids what it needs"
+fi
+said "all $(sales) sales are in the store, and come back"
+said "memory $(in_box sh -c "grep VmRSS /proc/$(property MainPID)/status" | tr -s ' \t' ' ')"
+echo PASSED
