@@ -51,7 +51,7 @@ Result<bool> is_stale(const std::string& path, const sockaddr_un& address) {
   return Error{ErrorKind::conflict, 0, "another agent answers on " + path};
 }
 
-Result<UniqueFd> bind_socket(const std::string& path) {
+Result<UniqueFd> bind_socket(const std::string& path, mode_t mode) {
   TILLSYNC_LET(const sockaddr_un address, address_of(path));
   std::error_code failed;
   const auto folder = std::filesystem::path(path).parent_path();
@@ -63,7 +63,7 @@ Result<UniqueFd> bind_socket(const std::string& path) {
   if (!fd) return errno_error(errno, "make a socket");
   // Linux gives the name the mode of the unbound socket, so that it is at no moment open to others.
   if (::fchmod(fd.get(), 0600) != 0 || ::bind(fd.get(), generic(address), sizeof address) != 0 ||
-      ::chmod(path.c_str(), 0600) != 0 || ::listen(fd.get(), 128) != 0)
+      ::chmod(path.c_str(), mode) != 0 || ::listen(fd.get(), 128) != 0)
     return errno_error(errno, "listen on " + path);
   return fd;
 }
@@ -75,7 +75,11 @@ struct ControlServer::Core : std::enable_shared_from_this<ControlServer::Core> {
   ControlOptions options;
   Protocol::acceptor acceptor;
   asio::steady_timer pause;
-  std::map<std::string, Handler, std::less<>> handlers;
+  struct Method {
+    Handler handler;
+    Access access;
+  };
+  std::map<std::string, Method, std::less<>> handlers;
   std::set<std::shared_ptr<ControlSession>> sessions;
   dev_t device = 0;
   ino_t inode = 0;
@@ -128,8 +132,11 @@ void ControlServer::Core::dispatch(Request request, const Responder& responder) 
   if (handler == handlers.end())
     return responder.error(Error{ErrorKind::usage, 0, "this agent does not know the method " + request.method});
   const std::string method = request.method;
+  if (!is_allowed(request.peer, handler->second.access, ::geteuid(), options.groups))
+    return responder.error(
+        Error{ErrorKind::denied, 0, method + " is for root, the agent's own user and the group tillsync-admin"});
   try {
-    handler->second(std::move(request), responder);
+    handler->second.handler(std::move(request), responder);
   } catch (const std::exception& bug) {  // of ours, or a param of another type than asked for
     responder.error(Error{ErrorKind::internal, 0, method + ": " + bug.what()});
   }
@@ -149,12 +156,14 @@ void ControlServer::Core::stop() {
 
 ControlServer::ControlServer(std::shared_ptr<Core> core) : core_(std::move(core)) {}
 ControlServer::~ControlServer() { stop(); }
-void ControlServer::handle(const std::string& method, Handler handler) { core_->handlers[method] = std::move(handler); }
+void ControlServer::handle(const std::string& method, Handler handler, Access access) {
+  core_->handlers[method] = {std::move(handler), access};
+}
 void ControlServer::stop() { core_->stop(); }
 size_t ControlServer::connection_count() const { return core_->sessions.size(); }
 
 Result<std::unique_ptr<ControlServer>> ControlServer::listen(asio::io_context& loop, ControlOptions options) {
-  TILLSYNC_LET(UniqueFd fd, bind_socket(options.path));
+  TILLSYNC_LET(UniqueFd fd, bind_socket(options.path, options.groups.any() ? 0666 : 0600));
   auto core = std::make_shared<Core>(loop, std::move(options));
   struct stat info {};
   if (::lstat(core->options.path.c_str(), &info) == 0) {

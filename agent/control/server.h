@@ -14,17 +14,12 @@
 #include <memory>
 #include <string>
 
+#include "agent/control/access.h"
 #include "agent/control/message.h"
 #include "agent/control/unique_fd.h"
 #include "base/result.h"
 
 namespace tillsync {
-
-struct Peer {
-  uid_t uid = 0;
-  gid_t gid = 0;
-  pid_t pid = 0;
-};
 
 struct Request {
   std::string method;
@@ -62,6 +57,7 @@ using Handler = std::function<void(Request, Responder)>;
 
 struct ControlOptions {
   std::string path;
+  ControlGroups groups = {};  // none: only the agent's user and root get in
   size_t request_size_max = 1 << 20;
   size_t connections_max = 64;
   size_t requests_at_a_time = 16;       // per connection; further ones wait unread
@@ -71,10 +67,12 @@ struct ControlOptions {
 
 class ControlServer {
  public:
-  // Makes the socket's folder and the socket, mode 0600. A socket nobody answers on is replaced.
+  // Makes the socket's folder and the socket, mode 0600, or 0666 where there are groups: who is in none of them is let
+  // go at once. A socket nobody answers on is replaced.
   static Result<std::unique_ptr<ControlServer>> listen(boost::asio::io_context& loop, ControlOptions options);
   ~ControlServer();  // as stop()
-  void handle(const std::string& method, Handler handler);
+  // denied for whoever has less than that access.
+  void handle(const std::string& method, Handler handler, Access access = Access::administer);
   // Closes everything and removes the socket.
   void stop();
   size_t connection_count() const;

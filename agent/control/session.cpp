@@ -11,6 +11,22 @@ namespace tillsync {
 
 namespace asio = boost::asio;
 
+namespace {
+std::vector<gid_t> groups_of_peer(int socket) {
+  std::vector<gid_t> groups(16);
+  while (true) {
+    auto size = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
+    if (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size) == 0) {
+      groups.resize(size / sizeof(gid_t));
+      return groups;
+    }
+    // The kernel says how much room it needs.
+    if (errno != ERANGE || size <= groups.size() * sizeof(gid_t)) return {};
+    groups.resize(size / sizeof(gid_t));
+  }
+}
+}  // namespace
+
 ControlSession::ControlSession(Socket socket, const ControlOptions& options, Callbacks callbacks)
     : socket_(std::move(socket)),
       loop_(socket_.get_executor()),
@@ -24,7 +40,14 @@ void ControlSession::start() {
   ucred credentials{};
   socklen_t size = sizeof credentials;
   if (::getsockopt(socket_.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return close();
-  peer_ = Peer{credentials.uid, credentials.gid, credentials.pid};
+  peer_ = Peer{credentials.uid, credentials.gid, credentials.pid, groups_of_peer(socket_.native_handle())};
+  if (!is_allowed(peer_, Access::operate, ::geteuid(), options_.groups)) {
+    const auto line = encode_error(
+        Json(nullptr),
+        Error{ErrorKind::denied, 0, "the agent answers root, its own user and the groups tillsync and tillsync-admin"});
+    (void)::send(socket_.native_handle(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    return close();
+  }
   wait_to_read();
 }
 

@@ -228,6 +228,7 @@ Result<void> Agent::open() {
   }
   ControlOptions options;
   options.path = config_.terminal.control;
+  TILLSYNC_LET(options.groups, find_control_groups());
   TILLSYNC_LET(control_, ControlServer::listen(loop_, options));
   methods_ = std::make_unique<ControlMethods>(*this);
   methods_->install(*control_);

@@ -29,8 +29,8 @@ Result<std::optional<uint64_t>> number(const Json& params, const char* key) {
 }
 }  // namespace
 
-void ControlMethods::query(ControlServer& server, const std::string& method, Work work) {
-  server.handle(method, [this, work = std::move(work)](Request request, Responder responder) {
+void ControlMethods::query(ControlServer& server, const std::string& method, Work work, Access access) {
+  auto answer = [this, work = std::move(work)](Request request, Responder responder) {
     asio::post(*agent_.queries_, [work, params = std::move(request.params), responder] {
       try {
         responder.reply(work(params));
@@ -38,21 +38,31 @@ void ControlMethods::query(ControlServer& server, const std::string& method, Wor
         responder.error(Error{ErrorKind::internal, 0, bug.what()});
       }
     });
-  });
+  };
+  server.handle(method, std::move(answer), access);
 }
 
 void ControlMethods::install(ControlServer& server) {
-  query(server, "status", [this](const Json&) { return status(); });
-  query(server, "backup", [this](const Json& params) { return backup(params); });
-  query(server, "snapshots", [this](const Json& params) { return snapshots(params); });
-  query(server, "restore", [this](const Json& params) { return restore(params); });
-  query(server, "workflows", [this](const Json& params) { return workflows(params); });
-  query(server, "store.info", [this](const Json&) -> Result<Json> {
+  // What a till operator needs; what shows rows, or changes anything but by a backup, is not.
+  const auto operate = Access::operate, administer = Access::administer;
+  query(
+      server, "status", [this](const Json&) { return status(); }, operate);
+  query(
+      server, "backup", [this](const Json& params) { return backup(params); }, operate);
+  query(
+      server, "snapshots", [this](const Json& params) { return snapshots(params); }, operate);
+  query(
+      server, "restore", [this](const Json& params) { return restore(params); }, administer);
+  query(
+      server, "workflows", [this](const Json& params) { return workflows(params); }, operate);
+  auto store_info = [this](const Json&) -> Result<Json> {
     return Json{{"terminal_id", agent_.services_.terminal.str()},
                 {"terminal_name", agent_.config_.terminal.name},
                 {"url", agent_.config_.store.url}};
-  });
-  query(server, "assets", [this](const Json& params) { return assets(params); });
+  };
+  query(server, "store.info", store_info, operate);
+  query(
+      server, "assets", [this](const Json& params) { return assets(params); }, administer);
   server.handle("assets.read", [this](Request request, Responder responder) {
     auto fd = std::make_shared<UniqueFd>(std::move(request.fd));
     asio::post(*agent_.queries_, [this, params = std::move(request.params), fd, responder] {
@@ -60,12 +70,14 @@ void ControlMethods::install(ControlServer& server) {
     });
   });
   server.handle("prune", [this](Request request, Responder responder) { prune(request.params, responder); });
-  server.handle("flush", [this](Request request, Responder responder) { flush(request.params, responder); });
-  server.handle("workflow.wait", [this](Request request, Responder responder) {
+  auto flushes = [this](Request request, Responder responder) { flush(request.params, responder); };
+  server.handle("flush", flushes, operate);
+  auto waits = [this](Request request, Responder responder) {
     auto uuid = Uuid::parse(request.params.value("uuid", ""));
     if (!uuid) return responder.error(uuid.error());
     asio::post(*agent_.queries_, [this, uuid = *uuid, responder] { agent_.runner_->watch(uuid, responder); });
-  });
+  };
+  server.handle("workflow.wait", waits, operate);
   server.handle("workflow.cancel", [this](Request request, Responder responder) {
     auto uuid = Uuid::parse(request.params.value("uuid", ""));
     if (!uuid) return responder.error(uuid.error());

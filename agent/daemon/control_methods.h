@@ -15,7 +15,7 @@ class ControlMethods {
 
  private:
   using Work = std::function<Result<Json>(const Json& params)>;
-  void query(ControlServer& server, const std::string& method, Work work);
+  void query(ControlServer& server, const std::string& method, Work work, Access access);
   Result<Json> status();
   Result<Json> backup(const Json& params);
   Result<Json> snapshots(const Json& params);

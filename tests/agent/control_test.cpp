@@ -327,4 +327,23 @@ TEST_CASE("control: a call ends at its deadline, and when it is cancelled") {
   CHECK(connect(folder / "s").call("clear").has_value());
 }
 
+TEST_CASE("control: who may do what is told by user and groups") {
+  const uid_t own = 500;
+  const ControlGroups groups{100, 200}, none;
+  const auto may = [&](const Peer& peer, const ControlGroups& of) {
+    return std::pair(is_allowed(peer, Access::operate, own, of), is_allowed(peer, Access::administer, own, of));
+  };
+  const auto nothing = std::pair(false, false), operates = std::pair(true, false), everything = std::pair(true, true);
+  CHECK(may({0, 0, 1, {}}, groups) == everything);
+  CHECK(may({own, 7, 1, {}}, groups) == everything);
+  CHECK(may({own, 7, 1, {}}, none) == everything);
+  CHECK(may({600, 7, 1, {}}, groups) == nothing);
+  CHECK(may({600, 100, 1, {}}, groups) == operates);
+  CHECK(may({600, 7, 1, {8, 100}}, groups) == operates);
+  CHECK(may({600, 200, 1, {}}, groups) == everything);
+  CHECK(may({600, 7, 1, {200, 8}}, groups) == everything);
+  CHECK(may({600, 100, 1, {200}}, none) == nothing);
+  CHECK(may({600, 0, 1, {0}}, none) == nothing);
+}
+
 TEST_SUITE_END();
