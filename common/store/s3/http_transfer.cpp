@@ -65,8 +65,9 @@ CURL* HttpTransfer::set_up(const HttpSettings& settings) {
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &HttpTransfer::on_write);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, this);
   if (request_.method == "PUT") {
+    if (request_.streamed) request_.streamed->rewind();
     curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-    curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
+    curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(request_.body_size()));
     curl_easy_setopt(easy, CURLOPT_READFUNCTION, &HttpTransfer::on_read);
     curl_easy_setopt(easy, CURLOPT_READDATA, this);
     curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, &HttpTransfer::on_seek);
@@ -178,26 +179,31 @@ size_t HttpTransfer::on_write(char* bytes, size_t size, size_t count, void* poin
 
 size_t HttpTransfer::on_read(char* out, size_t size, size_t count, void* pointer) {
   auto& transfer = self(pointer);
-  const ByteView left = transfer.request_.body.subspan(transfer.position_);
-  const uint64_t wanted = std::min<uint64_t>(size * count, left.size());
+  const HttpRequest& request = transfer.request_;
+  const uint64_t wanted = std::min<uint64_t>(size * count, request.body_size() - transfer.position_);
   if (wanted == 0) return 0;
   const uint64_t allowed = transfer.allowance_(transfer, wanted);
   if (allowed == 0) {
     transfer.is_paused_ = true;
     return CURL_READFUNC_PAUSE;
   }
-  std::copy_n(left.begin(), allowed, reinterpret_cast<uint8_t*>(out));
+  const MutableBytes room(reinterpret_cast<uint8_t*>(out), allowed);
+  if (!request.streamed)
+    std::copy_n(request.body.begin() + static_cast<ptrdiff_t>(transfer.position_), allowed, room.begin());
+  else if (!request.streamed->next(room))
+    return CURL_READFUNC_ABORT;
   transfer.position_ += allowed;
   transfer.count(allowed);
-  if (transfer.request_.sent) transfer.request_.sent->store(transfer.position_);
+  if (request.sent) request.sent->store(transfer.position_);
   return allowed;
 }
 
 int HttpTransfer::on_seek(void* pointer, curl_off_t offset, int origin) {
   auto& transfer = self(pointer);
-  if (origin != SEEK_SET || offset < 0 || static_cast<uint64_t>(offset) > transfer.request_.body.size())
-    return CURL_SEEKFUNC_CANTSEEK;
-  transfer.position_ = static_cast<uint64_t>(offset);
+  // To the start is all that libcurl ever asks for.
+  if (origin != SEEK_SET || offset != 0) return CURL_SEEKFUNC_CANTSEEK;
+  if (transfer.request_.streamed) transfer.request_.streamed->rewind();
+  transfer.position_ = 0;
   return CURL_SEEKFUNC_OK;
 }
 

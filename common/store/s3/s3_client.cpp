@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <condition_variable>
 
+#include "base/checks.h"
 #include "crypto/hash.h"
 
 namespace tillsync::s3 {
@@ -67,6 +68,7 @@ S3Client::Target S3Client::target(const std::string& key) {
 }
 
 void S3Client::start(S3Request request, Handler handler) {
+  TILLSYNC_CHECK(!request.streamed || request.body_sha256);
   auto call = std::make_shared<Call>();
   call->body_sha256 = request.body_sha256 ? *request.body_sha256 : sha256(request.body);
   call->request = std::move(request);
@@ -108,6 +110,7 @@ void S3Client::send(const std::shared_ptr<Call>& call) {
   http.headers.emplace_back("Authorization", authorization(call->credentials->access_key,
                                                            call->credentials->secret_key.view(), scope, parts));
   http.body = request.body;
+  http.streamed = request.streamed;
   if (!call->is_explaining) http.sink = request.sink;
   http.sink_offset = request.sink_offset;
   http.stall_timeout = request.stall_timeout;
