@@ -15,6 +15,7 @@
 #include "platform/linux/lock_holders_linux.h"
 #include "platform/linux/system_clock_linux.h"
 #include "platform/linux/system_random_linux.h"
+#include "store/open_store.h"
 
 namespace {
 
@@ -67,6 +68,7 @@ int run(int argc, char** argv) {
   SystemClock clock;
   SystemRandom random;
   LinuxChangeNotifierFactory notifiers;
+  if (auto prepared = prepare_store(config->store); !prepared) return fail(prepared.error());
   while (true) {
     auto agent = Agent::create(*config, {&files, &clock, &random, &notifiers, &folders, lock_holders});
     if (!agent) return fail(agent.error());

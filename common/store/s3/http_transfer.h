@@ -3,9 +3,8 @@
 // Threads: that of the client, whose loop drives it.
 #pragma once
 
-#include <curl/curl.h>
-
 #include "store/s3/http_client.h"
+#include "store/s3/libcurl.h"
 
 namespace tillsync::s3 {
 
@@ -36,10 +35,10 @@ class HttpTransfer {
 
  private:
   struct EasyDeleter {
-    void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
+    void operator()(CURL* easy) const { libcurl().easy_cleanup(easy); }
   };
   struct ListDeleter {
-    void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+    void operator()(curl_slist* list) const { libcurl().slist_free_all(list); }
   };
   static HttpTransfer& self(void* pointer) { return *static_cast<HttpTransfer*>(pointer); }
   static size_t on_header(char* bytes, size_t size, size_t count, void* pointer);

@@ -1,12 +1,11 @@
 #include "store/s3/s3_client.h"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <condition_variable>
 
 #include "base/checks.h"
 #include "crypto/hash.h"
+#include "store/s3/libcurl.h"
 
 namespace tillsync::s3 {
 
@@ -141,7 +140,7 @@ bool S3Client::try_again(Call& call, const Failure& failure, const HttpResponse&
   switch (failure.what) {
     case FailureClass::clock: {
       const std::string date(response.header("date"));
-      const time_t theirs = curl_getdate(date.c_str(), nullptr);
+      const time_t theirs = libcurl().getdate(date.c_str(), nullptr);
       if (call.corrected_clock || theirs <= 0) return false;
       call.corrected_clock = true;
       clock_offset_ms_ = int64_t{theirs} * 1000 - to_ms(clock_.now());
