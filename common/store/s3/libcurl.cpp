@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include <type_traits>
+
 #include "base/checks.h"
 
 namespace tillsync::s3 {
