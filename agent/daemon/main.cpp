@@ -16,6 +16,7 @@
 #include "platform/linux/system_clock_linux.h"
 #include "platform/linux/system_random_linux.h"
 #include "platform/linux/systemd_notifier_linux.h"
+#include "store/open_store.h"
 
 namespace {
 
@@ -69,6 +70,7 @@ int run(int argc, char** argv) {
   SystemRandom random;
   LinuxChangeNotifierFactory notifiers;
   SystemdNotifier manager;
+  if (auto prepared = prepare_store(config->store); !prepared) return fail(prepared.error());
   while (true) {
     auto agent = Agent::create(*config, {&files, &clock, &random, &notifiers, &folders, lock_holders, &manager});
     if (!agent) return fail(agent.error());

@@ -1,5 +1,6 @@
 #include "agent/daemon/transfers.h"
 
+#include <malloc.h>
 #include <spdlog/spdlog.h>
 
 namespace tillsync {
@@ -11,6 +12,15 @@ constexpr std::chrono::seconds kRateSpan{10};
 // A cancellation has no event of its own, and hours may be changed.
 constexpr milliseconds kLookEvery{200};
 constexpr std::chrono::seconds kHoursLookEvery{30};
+
+// What state.db keeps of its pages, and what is free within the heaps, goes back to the system: after a step that took
+// much, and before one that lasts.
+void give_back_memory(StateDb& state) {
+  sqlite3_db_release_memory(state.lease()->handle());
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
+}
 }  // namespace
 
 // A put that is under way.
@@ -86,6 +96,7 @@ Result<uint64_t> Transfers::send(StepContext& context, const std::vector<Transfe
   }
   // What goes into the store shows content of state.db, and a part is only known to be ours by its journal.
   TILLSYNC_TRY(services_.state->make_durable());
+  give_back_memory(*services_.state);
   RetryPace pace;
   while (true) {
     std::optional<Transfer> next;
@@ -97,7 +108,10 @@ Result<uint64_t> Transfers::send(StepContext& context, const std::vector<Transfe
     }
     const uint64_t all = totals.queued_bytes + totals.sent_bytes;
     context.progress(0, totals.sent_bytes, all);
-    if (!next) return all;
+    if (!next) {
+      give_back_memory(*services_.state);
+      return all;
+    }
     TILLSYNC_TRY(wait_for_hours(context));
     const bool can_pause = services_.store->properties().resumable;
     TILLSYNC_LET(auto source, FileSource::open(*services_.files, next->path));

@@ -6,8 +6,8 @@
 // offline, throttled (Error::retry_after where the store said it), denied, no_space, transient, timeout, corrupt (what
 // arrived is not what was sent), usage (bad key, or what this store can't do), cancelled.
 // Waiting is the caller's: a store tries again at once, where that is enough, and else says what happened.
-// Threads: all calls are safe from any thread. Sources, progress and journals are only called on the thread of the
-// call.
+// Threads: all calls are safe from any thread. Progress and journals are only called on the thread of the call. A
+// source is read by that thread or one of the store's, one read at a time, and by none once the call returned.
 #pragma once
 
 #include <cstdint>
@@ -48,7 +48,7 @@ struct ObjectStoreProperties {
   uint64_t part_size_bytes = 0;
 };
 
-// Where put() takes its bytes from: may be read more than once, so that a retry starts again.
+// Where put() takes its bytes from: may be read more than once; other bytes than before are corrupt, and not stored.
 class ObjectSource {
  public:
   virtual ~ObjectSource() = default;

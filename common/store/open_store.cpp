@@ -1,8 +1,10 @@
 #include "store/open_store.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "store/directory_store.h"
+#include "store/s3/libcurl.h"
 #include "store/s3/s3_store.h"
 
 namespace tillsync {
@@ -79,6 +81,7 @@ Result<std::unique_ptr<ObjectStore>> bucket(const StoreSettings& settings, FileS
     return Error{
         ErrorKind::usage, 0,
         "store.endpoint '" + settings.endpoint + "': expected https://host or https://host:port, nothing after"};
+  TILLSYNC_TRY(s3::load_libcurl());
   s3::S3Store::Options options;
   options.address = {std::string(rest.substr(0, slash)), settings.endpoint, settings.region, settings.path_style};
   options.prefix = prefix;
@@ -90,6 +93,16 @@ Result<std::unique_ptr<ObjectStore>> bucket(const StoreSettings& settings, FileS
 }
 
 }  // namespace
+
+Result<void> prepare_store(const StoreSettings& settings) {
+  if (!settings.url.starts_with(kS3)) return {};
+  // GnuTLS comes with libcurl for protocols that are never spoken here, and else takes a MiB as it is loaded.
+  constexpr const char* kGnuTls = "GNUTLS_NO_IMPLICIT_INIT";
+  const bool is_ours = std::getenv(kGnuTls) == nullptr && ::setenv(kGnuTls, "1", 0) == 0;
+  auto loaded = s3::load_libcurl();
+  if (is_ours) ::unsetenv(kGnuTls);
+  return loaded;
+}
 
 Result<std::unique_ptr<ObjectStore>> make_store(const StoreSettings& settings, FileSystem& files, Clock& clock,
                                                 Random& random) {

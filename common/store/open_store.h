@@ -21,4 +21,8 @@ namespace tillsync {
 Result<std::unique_ptr<ObjectStore>> make_store(const StoreSettings& settings, FileSystem& files, Clock& clock,
                                                 Random& random);
 
+// Loads what make_store() would load for these settings, and with less memory. Once, before the process has threads: it
+// sets an environment variable for a moment. Errors: usage where it is not installed.
+Result<void> prepare_store(const StoreSettings& settings);
+
 }  // namespace tillsync

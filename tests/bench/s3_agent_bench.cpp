@@ -120,7 +120,7 @@ void compare(int64_t megabytes, int pairs, const std::vector<std::string>& more)
   shop.start_agent();
   shop.flush();
   const uint64_t part = s3::S3Store::Options{}.part_size;
-  const uint64_t connections = s3::S3Store::Options{}.memory_max / part;
+  const uint64_t connections = s3::S3Store::Options{}.under_way_max / part;
   // rclone's configuration; what it does not read from here it does as it comes.
   const std::string conf = shop.folder / "rclone.conf", file = shop.folder / "prepared";
   {

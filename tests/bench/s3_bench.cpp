@@ -1,8 +1,10 @@
 // What an upload to S3 costs, against Ceph RGW on loopback, which it starts.
 //
-//   s3_bench [upload|limit|resume]... [--mb N] [--server ceph_rgw|swift_s3api]
+//   s3_bench [upload|limit|resume]... [--mb N] [--rounds N] [--beside PROGRAM] [--server ceph_rgw|swift_s3api]
 //
-//   upload   one object of so many MB: MB/s, the peak of the uploader's memory, its seconds of CPU
+//   upload   one object of so many MB: MB/s, the peak of the uploader's memory, its seconds of CPU; in turns with
+//   another
+//            s3_uploader, as of an earlier commit, if one is given, and then the ratio within a round
 //   limit    at 4 MiB/s for ten seconds: how far the rate is off
 //   resume   the uploader is killed at half: bytes that were sent in both runs together, beside the object's
 // Nothing named: all.
@@ -41,8 +43,8 @@ struct Uploader {
       out.write(reinterpret_cast<const char*>(piece.data()), static_cast<long>(std::min<uint64_t>(left, piece.size())));
     }
   }
-  pid_t start(const std::string& endpoint) const {
-    const std::string program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "s3_uploader";
+  static std::string own() { return std::filesystem::read_symlink("/proc/self/exe").parent_path() / "s3_uploader"; }
+  pid_t start(const std::string& endpoint, const std::string& program = own()) const {
     const pid_t pid = fork();
     if (pid == 0) {
       execl(program.c_str(), program.c_str(), endpoint.c_str(), S3Server::kBucket,
@@ -68,16 +70,29 @@ struct Uploader {
 
 double seconds_since(Steady::time_point start) { return std::chrono::duration<double>(Steady::now() - start).count(); }
 
-void upload(uint64_t bytes) {
-  for (int round = 0; round < 3; round++) {
+void upload(uint64_t bytes, int rounds, const std::string& beside) {
+  const double mb = static_cast<double>(bytes) / kMb;
+  const auto rate = [&](const char* name, const std::string& program) {
     const Uploader uploader(bytes);
     const auto start = Steady::now();
-    const auto cost = Uploader::wait(uploader.start(S3Server::running().endpoint()));
+    const auto cost = Uploader::wait(uploader.start(S3Server::running().endpoint(), program));
     const double seconds = seconds_since(start);
-    std::printf("upload %.0f MB: %s, %.1f s, %.0f MB/s, %.2f s of CPU, peak %.1f MiB\n",
-                static_cast<double>(bytes) / kMb, cost.is_done ? "done" : "FAILED", seconds,
-                static_cast<double>(bytes) / kMb / seconds, cost.cpu_s, cost.peak_mib);
+    std::printf("%s %.0f MB: %s, %.1f s, %.0f MB/s, %.2f s of CPU, peak %.1f MiB\n", name, mb,
+                cost.is_done ? "done" : "FAILED", seconds, mb / seconds, cost.cpu_s, cost.peak_mib);
+    std::fflush(stdout);
+    return mb / seconds;
+  };
+  std::vector<double> ratios;
+  for (int round = 0; round < rounds; round++) {
+    // Who begins takes turns, too.
+    const double first = !beside.empty() && round % 2 == 1 ? rate("beside", beside) : 0;
+    const double ours = rate("upload", Uploader::own());
+    const double theirs = !beside.empty() && first == 0 ? rate("beside", beside) : first;
+    if (theirs > 0) ratios.push_back(ours / theirs);
   }
+  if (!ratios.empty())
+    std::printf("upload to the one beside: %.2f (%.2f to %.2f) of %zu rounds\n", median(ratios), quantile(ratios, 0),
+                quantile(ratios, 1), ratios.size());
 }
 
 void limit() {
@@ -116,19 +131,24 @@ int main(int argc, char** argv) {
   CLI::App app{"What an upload to S3 costs"};
   std::vector<std::string> what;
   uint64_t mb = 512;
-  std::string kind = "ceph_rgw";
+  int rounds = 3;
+  std::string kind = "ceph_rgw", beside;
   app.add_option("what", what, "upload, limit, resume");
   app.add_option("--mb", mb);
+  app.add_option("--rounds", rounds)->check(CLI::Range(1, 1000));
+  app.add_option("--beside", beside, "another s3_uploader")->check(CLI::ExistingFile);
   app.add_option("--server", kind);
   CLI11_PARSE(app, argc, argv);
   const std::set<std::string> chosen(what.begin(), what.end());
   const auto wanted = [&](const char* name) { return chosen.empty() || chosen.contains(name); };
+  // Ceph keeps in memory what every round stores; full, it answers no more.
+  setenv("S3_STORE_BYTES", std::to_string(uint64_t{14} << 30).c_str(), 0);
   const auto server = S3Server::start(kind);
   if (!server) {
     std::cerr << kind << " is not installed: tests/support/s3/install.sh does it\n";
     return 1;
   }
-  if (wanted("upload")) upload(mb << 20);
+  if (wanted("upload")) upload(mb << 20, rounds, beside);
   if (wanted("limit")) limit();
   if (wanted("resume")) resume(mb << 20);
   return 0;

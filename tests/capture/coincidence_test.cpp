@@ -15,7 +15,7 @@ struct TwoDatabases : Till {
   }
   void add(int64_t database, TransactionNo number, std::optional<CommitSpan> span) {
     auto db = state->lease();
-    auto insert = must(db->prepare("INSERT INTO transactions VALUES(?, 1, 1, 0, 1, 0, 1, ?, ?)"));
+    auto insert = must(db->prepare("INSERT INTO transactions VALUES(?, 1, 1, 0, 1, 0, 1, ?, ?, NULL)"));
     insert.bind(1, scoped_id(database, number));
     if (span) insert.bind(2, span->written_at).bind(3, span->seen_at);
     must(insert.run());

@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+
 #include "support/faulty_upload_journal.h"
 #include "support/memory_object_store.h"
 #include "support/results.h"
@@ -231,6 +233,46 @@ TEST_SUITE("store") {
     CHECK(must(journal.list("")).empty());
     CHECK(kind_of(s.store.head("other")) == ErrorKind::not_found);
     must(s.store.put_resumable("other", source, journal));
+  }
+
+  TEST_CASE_TEMPLATE(
+      "object store: a source is read once at a time, and one that gives other bytes when read again is refused or was "
+      "read once",
+      Store, STORES) {
+    struct Changing : BytesSource {
+      using BytesSource::BytesSource;
+      std::atomic<bool> is_being_read = false;
+      std::atomic<int> overlaps = 0, readings_of_the_middle = 0;
+      Result<size_t> read(uint64_t offset, MutableBytes out) override {
+        if (is_being_read.exchange(true)) overlaps++;
+        auto got = BytesSource::read(offset, out);
+        const uint64_t middle = size() / 2;
+        if (got && offset <= middle && middle < offset + *got && ++readings_of_the_middle > 1)
+          out[middle - offset] ^= 1;
+        is_being_read = false;
+        return got;
+      }
+    };
+    Store s;
+    for (const size_t size : {size_t{1000}, large_size(s.store)}) {
+      CAPTURE(size);
+      const std::string key = "packs/" + std::to_string(size);
+      Bytes bytes(size);
+      SeededRandom(size).fill(bytes);
+      Changing source(bytes);
+      MemoryUploadJournal journal;
+      const auto done = s.store.put_resumable(key, source, journal);
+      CHECK(source.overlaps == 0);
+      if (done) {
+        CHECK(must(read_object(s.store, key, 64 << 20)) == bytes);
+        continue;
+      }
+      CHECK(done.error().kind == ErrorKind::corrupt);
+      CHECK(kind_of(s.store.head(key)) == ErrorKind::not_found);
+      BytesSource steady(bytes);
+      must(s.store.put_resumable(key, steady, journal));
+      CHECK(must(read_object(s.store, key, 64 << 20)) == bytes);
+    }
   }
 
   TEST_CASE_TEMPLATE("object store: a resumable put whose journal fails at any call fails, and succeeds afterwards",

@@ -49,7 +49,7 @@ TEST_CASE(
     "s3 upload: after a break and a restart only what is missing is sent, by ListParts in pages and the journal") {
   Large s(4);
   s.options.parts_a_page = 1;
-  s.options.memory_max = kPart;  // one at a time: it is certain which are through
+  s.options.under_way_max = kPart;  // one at a time: it is certain which are through
   s.reopen();
   s.proxy.add(Fault::error(500, "InternalError").on("PUT", "partNumber=3"));
   CHECK(kind_of(s.upload()) == ErrorKind::transient);
@@ -190,7 +190,7 @@ TEST_CASE("s3 upload: a corrupted part is sent once more, a throttled one halves
 
 TEST_CASE("s3 upload: a connection that dies within a part costs that part") {
   Large s(3);
-  s.options.memory_max = kPart;
+  s.options.under_way_max = kPart;
   s.reopen();
   s.proxy.add(Fault{.kind = Kind::drop, .method = "PUT", .target = "partNumber=2", .times = 9, .at_byte = 1 << 20});
   CHECK(kind_of(s.upload()) == ErrorKind::transient);
@@ -199,6 +199,60 @@ TEST_CASE("s3 upload: a connection that dies within a part costs that part") {
   must(s.upload());
   CHECK(s.part_bytes() == s.bytes.size() - kPart);
   s.check_whole();
+}
+
+TEST_CASE("s3 upload: its source is read in small pieces, for the digest and for the connection, and no part is held") {
+  struct Counted : BytesSource {
+    using BytesSource::BytesSource;
+    std::atomic<uint64_t> bytes = 0, most = 0;
+    Result<size_t> read(uint64_t offset, MutableBytes out) override {
+      bytes += out.size();
+      most = std::max<uint64_t>(most, out.size());
+      return BytesSource::read(offset, out);
+    }
+  };
+  Large s(3);
+  Counted source(s.bytes);
+  must(s.store->put_resumable("k", source, s.journal));
+  s.check_whole();
+  CHECK(source.most <= (64 << 10));
+  CHECK(source.bytes == 2 * s.bytes.size());
+}
+
+TEST_CASE("s3 upload: bytes that changed after they were signed never arrive whole, of a part or of a small object") {
+  Large s(2);
+  // The very last byte, from its second reading on.
+  struct Changing : BytesSource {
+    using BytesSource::BytesSource;
+    std::atomic<int> readings = 0;
+    Result<size_t> read(uint64_t offset, MutableBytes out) override {
+      auto got = BytesSource::read(offset, out);
+      if (got && offset + *got == size() && ++readings > 1) out[*got - 1] ^= 1;
+      return got;
+    }
+  };
+  const Bytes small(10'000, 7);
+  for (const ByteView bytes : {ByteView(s.bytes), ByteView(small)}) {
+    const std::string key = "changing/" + std::to_string(bytes.size());
+    s.proxy.forget_requests();
+    Changing source(bytes);
+    const auto error = refused(s.store->put_resumable(key, source, s.journal));
+    CHECK(error.kind == ErrorKind::corrupt);
+    CHECK(contains(error.context, key));
+    CHECK(contains(error.context, "gives other bytes"));
+    // The first part of both, if there are two, and of the last not all.
+    uint64_t whole = 0;
+    for (const auto& request : s.proxy.requests())
+      if (request.method == "PUT" && request.is_passed_on) whole += request.body_bytes;
+    CHECK(whole == (bytes.size() > kPart ? kPart : 0));
+    CHECK(kind_of(s.store->head(key)) == ErrorKind::not_found);
+    // What it is now is what goes up: what was there has to be the same again, and is.
+    BytesSource steady(bytes);
+    must(s.store->put_resumable(key, steady, s.journal));
+    CHECK(must(read_object(*s.store, key, 64 << 20)) == Bytes(bytes.begin(), bytes.end()));
+  }
+  CHECK(must(s.journal.list("")).empty());
+  CHECK(s.proxy.overwritten().empty());
 }
 
 TEST_CASE("s3 upload: what was begun long ago is given up, by the journal and by nothing else") {

@@ -41,15 +41,13 @@ std::string_view HttpResponse::header(std::string_view name) const {
 class HttpClient::Loop {
  public:
   explicit Loop(HttpSettings settings) : settings_(std::move(settings)) {
-    static std::once_flag once;
-    std::call_once(once, [] { TILLSYNC_CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK); });
-    multi_ = curl_multi_init();
+    multi_ = libcurl().multi_init();
     TILLSYNC_CHECK(multi_ != nullptr);
-    curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &Loop::on_socket);
-    curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
-    curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &Loop::on_timer);
-    curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
-    curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, kKeptConnections);
+    libcurl().multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &Loop::on_socket);
+    libcurl().multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
+    libcurl().multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &Loop::on_timer);
+    libcurl().multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
+    libcurl().multi_setopt(multi_, CURLMOPT_MAXCONNECTS, kKeptConnections);
     thread_ = std::thread([this] {
       // OpenSSL writes without MSG_NOSIGNAL: a connection that the other side closed must not end the process.
       sigset_t all;
@@ -63,7 +61,7 @@ class HttpClient::Loop {
     stop();
     asio::post(io_, [this] {
       // Closes the kept connections, which calls on_close(): on this thread as ever.
-      curl_multi_cleanup(multi_);
+      libcurl().multi_cleanup(multi_);
       work_.reset();
       io_.stop();
     });
@@ -175,12 +173,12 @@ class HttpClient::Loop {
 
   void act(curl_socket_t fd, int what) {
     int running = 0;
-    curl_multi_socket_action(multi_, fd, what, &running);
+    libcurl().multi_socket_action(multi_, fd, what, &running);
     int left = 0;
-    while (CURLMsg* message = curl_multi_info_read(multi_, &left)) {
+    while (CURLMsg* message = libcurl().multi_info_read(multi_, &left)) {
       if (message->msg != CURLMSG_DONE) continue;
       void* pointer = nullptr;
-      curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &pointer);
+      libcurl().easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &pointer);
       const auto& transfer = *static_cast<const HttpTransfer*>(pointer);
       std::string_view words;
       const CURLcode code = transfer.outcome(message->data.result, words);
@@ -195,9 +193,9 @@ class HttpClient::Loop {
     transfers_[transfer.number()] = std::move(owned);
     if (is_stopped_) return end(transfer.number(), CURLE_ABORTED_BY_CALLBACK, "stopped");
     CURL* easy = transfer.set_up(settings_);
-    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &Loop::on_close);
-    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
-    if (curl_multi_add_handle(multi_, easy) != CURLM_OK)
+    libcurl().easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &Loop::on_close);
+    libcurl().easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
+    if (libcurl().multi_add_handle(multi_, easy) != CURLM_OK)
       return end(transfer.number(), CURLE_FAILED_INIT, "libcurl takes no more transfers");
     look_after_all();
   }
@@ -207,7 +205,7 @@ class HttpClient::Loop {
     if (it == transfers_.end()) return;
     const std::unique_ptr<HttpTransfer> transfer = std::move(it->second);
     transfers_.erase(it);
-    if (transfer->easy() != nullptr) curl_multi_remove_handle(multi_, transfer->easy());
+    if (transfer->easy() != nullptr) libcurl().multi_remove_handle(multi_, transfer->easy());
     transfer->end(code, words);
   }
 

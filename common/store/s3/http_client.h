@@ -29,11 +29,25 @@ struct HttpSettings {
   std::chrono::milliseconds connect_timeout{10'000};
 };
 
+// A body that is read as the connection takes it. Threads: the client's, one call at a time, and none once the handler
+// was called.
+class StreamedBody {
+ public:
+  virtual ~StreamedBody() = default;
+  virtual uint64_t size() const = 0;
+  // The next bytes are the first ones. Called before each try.
+  virtual void rewind() = 0;
+  // All of out, which never reaches beyond size(). false: the request is to end, as CURLE_ABORTED_BY_CALLBACK; why is
+  // the body's to tell. Must not throw.
+  virtual bool next(MutableBytes out) = 0;
+};
+
 struct HttpRequest {
   std::string method;
   std::string url;  // encoded
   Pairs headers;
-  ByteView body;  // stays where it is until the handler was called
+  ByteView body;                           // stays where it is until the handler was called
+  std::shared_ptr<StreamedBody> streamed;  // of a PUT, instead of body
   // Where the body of a 2xx answer goes; what comes beyond it is not read. Stays where it is, too. Empty: into
   // HttpResponse::body.
   MutableBytes sink;
@@ -45,6 +59,8 @@ struct HttpRequest {
   bool goes_first = false;
   std::shared_ptr<std::atomic<uint64_t>> sent = {};         // bytes of the body that were given to the connection
   std::shared_ptr<const std::atomic<bool>> cancelled = {};  // looked at every quarter of a second
+
+  uint64_t body_size() const { return streamed ? streamed->size() : body.size(); }
 };
 
 struct HttpResponse {

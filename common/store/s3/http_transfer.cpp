@@ -32,54 +32,55 @@ void HttpTransfer::count(uint64_t bytes) {
 
 CURL* HttpTransfer::set_up(const HttpSettings& settings) {
   quiet_since_ = std::chrono::steady_clock::now();
-  easy_.reset(curl_easy_init());
+  easy_.reset(libcurl().easy_init());
   CURL* easy = easy_.get();
   TILLSYNC_CHECK(easy != nullptr);
   curl_slist* list = nullptr;
   for (const auto& [name, value] : request_.headers)
     // A header without a value is written so; "name:" would take it out.
-    list = curl_slist_append(list, (value.empty() ? name + ";" : name + ": " + value).c_str());
-  list = curl_slist_append(list, "Content-Type:");
-  list = curl_slist_append(list, "Accept:");
+    list = libcurl().slist_append(list, (value.empty() ? name + ";" : name + ": " + value).c_str());
+  list = libcurl().slist_append(list, "Content-Type:");
+  list = libcurl().slist_append(list, "Accept:");
   headers_.reset(list);
-  curl_easy_setopt(easy, CURLOPT_PRIVATE, this);
-  curl_easy_setopt(easy, CURLOPT_URL, request_.url.c_str());
-  curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list);
-  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, error_);
-  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
-  curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-  curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-  curl_easy_setopt(easy, CURLOPT_PROXY, settings.proxy.c_str());
+  libcurl().easy_setopt(easy, CURLOPT_PRIVATE, this);
+  libcurl().easy_setopt(easy, CURLOPT_URL, request_.url.c_str());
+  libcurl().easy_setopt(easy, CURLOPT_HTTPHEADER, list);
+  libcurl().easy_setopt(easy, CURLOPT_ERRORBUFFER, error_);
+  libcurl().easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+  libcurl().easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  libcurl().easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+  libcurl().easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+  libcurl().easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+  libcurl().easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  libcurl().easy_setopt(easy, CURLOPT_PROXY, settings.proxy.c_str());
   if (!settings.ca_file.empty()) {
-    curl_easy_setopt(easy, CURLOPT_CAINFO, settings.ca_file.c_str());
-    curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);
+    libcurl().easy_setopt(easy, CURLOPT_CAINFO, settings.ca_file.c_str());
+    libcurl().easy_setopt(easy, CURLOPT_CAPATH, nullptr);
   }
-  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(settings.connect_timeout.count()));
-  curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-  curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request_.fresh_connection ? 1L : 0L);
-  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &HttpTransfer::on_header);
-  curl_easy_setopt(easy, CURLOPT_HEADERDATA, this);
-  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &HttpTransfer::on_write);
-  curl_easy_setopt(easy, CURLOPT_WRITEDATA, this);
+  libcurl().easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(settings.connect_timeout.count()));
+  libcurl().easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+  libcurl().easy_setopt(easy, CURLOPT_FRESH_CONNECT, request_.fresh_connection ? 1L : 0L);
+  libcurl().easy_setopt(easy, CURLOPT_HEADERFUNCTION, &HttpTransfer::on_header);
+  libcurl().easy_setopt(easy, CURLOPT_HEADERDATA, this);
+  libcurl().easy_setopt(easy, CURLOPT_WRITEFUNCTION, &HttpTransfer::on_write);
+  libcurl().easy_setopt(easy, CURLOPT_WRITEDATA, this);
   if (request_.method == "PUT") {
-    curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-    curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
-    curl_easy_setopt(easy, CURLOPT_READFUNCTION, &HttpTransfer::on_read);
-    curl_easy_setopt(easy, CURLOPT_READDATA, this);
-    curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, &HttpTransfer::on_seek);
-    curl_easy_setopt(easy, CURLOPT_SEEKDATA, this);
+    if (request_.streamed) request_.streamed->rewind();
+    libcurl().easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+    libcurl().easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(request_.body_size()));
+    libcurl().easy_setopt(easy, CURLOPT_READFUNCTION, &HttpTransfer::on_read);
+    libcurl().easy_setopt(easy, CURLOPT_READDATA, this);
+    libcurl().easy_setopt(easy, CURLOPT_SEEKFUNCTION, &HttpTransfer::on_seek);
+    libcurl().easy_setopt(easy, CURLOPT_SEEKDATA, this);
   } else if (request_.method == "POST") {
-    curl_easy_setopt(easy, CURLOPT_POST, 1L);
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request_.body.empty() ? "" : as_text(request_.body).data());
+    libcurl().easy_setopt(easy, CURLOPT_POST, 1L);
+    libcurl().easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
+    libcurl().easy_setopt(easy, CURLOPT_POSTFIELDS, request_.body.empty() ? "" : as_text(request_.body).data());
   } else if (request_.method == "HEAD") {
-    curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+    libcurl().easy_setopt(easy, CURLOPT_NOBODY, 1L);
   } else {
-    curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
-    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request_.method.c_str());
+    libcurl().easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+    libcurl().easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request_.method.c_str());
   }
   return easy;
 }
@@ -87,11 +88,11 @@ CURL* HttpTransfer::set_up(const HttpSettings& settings) {
 void HttpTransfer::go_on() {
   is_paused_ = false;
   quiet_since_ = std::chrono::steady_clock::now();
-  curl_easy_pause(easy_.get(), CURLPAUSE_CONT);
+  libcurl().easy_pause(easy_.get(), CURLPAUSE_CONT);
 }
 
 CURLcode HttpTransfer::outcome(CURLcode code, std::string_view& words) const {
-  words = error_[0] != 0 ? error_ : curl_easy_strerror(code);
+  words = error_[0] != 0 ? error_ : libcurl().easy_strerror(code);
   if (code == CURLE_WRITE_ERROR && has_enough_) {
     words = "";
     return CURLE_OK;
@@ -110,10 +111,10 @@ void HttpTransfer::end(CURLcode code, std::string_view words) {
   response_.detail = words;
   if (CURL* easy = easy_.get()) {
     long status = 0, connects = 0;
-    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
+    libcurl().easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    libcurl().easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
     curl_off_t connected_us = 0;
-    curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &connected_us);
+    libcurl().easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &connected_us);
     response_.status = static_cast<int>(status);
     response_.is_reused = connects == 0;
     response_.was_connected = connects == 0 || connected_us > 0;
@@ -153,7 +154,7 @@ size_t HttpTransfer::on_write(char* bytes, size_t size, size_t count, void* poin
   ByteView all(reinterpret_cast<const uint8_t*>(bytes), size * count);
   transfer.count(all.size());
   long status = 0;
-  curl_easy_getinfo(transfer.easy_.get(), CURLINFO_RESPONSE_CODE, &status);
+  libcurl().easy_getinfo(transfer.easy_.get(), CURLINFO_RESPONSE_CODE, &status);
   const bool is_sunk = status >= 200 && status < 300 && !transfer.request_.sink.empty();
   if (!is_sunk) {
     if (response.body.size() + all.size() > transfer.request_.body_bytes_max) {
@@ -178,26 +179,31 @@ size_t HttpTransfer::on_write(char* bytes, size_t size, size_t count, void* poin
 
 size_t HttpTransfer::on_read(char* out, size_t size, size_t count, void* pointer) {
   auto& transfer = self(pointer);
-  const ByteView left = transfer.request_.body.subspan(transfer.position_);
-  const uint64_t wanted = std::min<uint64_t>(size * count, left.size());
+  const HttpRequest& request = transfer.request_;
+  const uint64_t wanted = std::min<uint64_t>(size * count, request.body_size() - transfer.position_);
   if (wanted == 0) return 0;
   const uint64_t allowed = transfer.allowance_(transfer, wanted);
   if (allowed == 0) {
     transfer.is_paused_ = true;
     return CURL_READFUNC_PAUSE;
   }
-  std::copy_n(left.begin(), allowed, reinterpret_cast<uint8_t*>(out));
+  const MutableBytes room(reinterpret_cast<uint8_t*>(out), allowed);
+  if (!request.streamed)
+    std::copy_n(request.body.begin() + static_cast<ptrdiff_t>(transfer.position_), allowed, room.begin());
+  else if (!request.streamed->next(room))
+    return CURL_READFUNC_ABORT;
   transfer.position_ += allowed;
   transfer.count(allowed);
-  if (transfer.request_.sent) transfer.request_.sent->store(transfer.position_);
+  if (request.sent) request.sent->store(transfer.position_);
   return allowed;
 }
 
 int HttpTransfer::on_seek(void* pointer, curl_off_t offset, int origin) {
   auto& transfer = self(pointer);
-  if (origin != SEEK_SET || offset < 0 || static_cast<uint64_t>(offset) > transfer.request_.body.size())
-    return CURL_SEEKFUNC_CANTSEEK;
-  transfer.position_ = static_cast<uint64_t>(offset);
+  // To the start is all that libcurl ever asks for.
+  if (origin != SEEK_SET || offset != 0) return CURL_SEEKFUNC_CANTSEEK;
+  if (transfer.request_.streamed) transfer.request_.streamed->rewind();
+  transfer.position_ = 0;
   return CURL_SEEKFUNC_OK;
 }
 

@@ -3,9 +3,8 @@
 // Threads: that of the client, whose loop drives it.
 #pragma once
 
-#include <curl/curl.h>
-
 #include "store/s3/http_client.h"
+#include "store/s3/libcurl.h"
 
 namespace tillsync::s3 {
 
@@ -27,7 +26,7 @@ class HttpTransfer {
   const HttpRequest& request() const { return request_; }
   CURL* easy() const { return easy_.get(); }  // nullptr before set_up()
   bool is_paused() const { return is_paused_; }
-  bool has_body_left() const { return position_ < request_.body.size(); }
+  bool has_body_left() const { return position_ < request_.body_size(); }
   // Since when fewer than kStallBytes moved; while it is paused, nothing has to.
   Time quiet_since() const { return quiet_since_; }
   void nothing_had_to_move(Time now) { quiet_since_ = now; }
@@ -36,10 +35,10 @@ class HttpTransfer {
 
  private:
   struct EasyDeleter {
-    void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
+    void operator()(CURL* easy) const { libcurl().easy_cleanup(easy); }
   };
   struct ListDeleter {
-    void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+    void operator()(curl_slist* list) const { libcurl().slist_free_all(list); }
   };
   static HttpTransfer& self(void* pointer) { return *static_cast<HttpTransfer*>(pointer); }
   static size_t on_header(char* bytes, size_t size, size_t count, void* pointer);
@@ -56,7 +55,7 @@ class HttpTransfer {
   std::unique_ptr<CURL, EasyDeleter> easy_;
   std::unique_ptr<curl_slist, ListDeleter> headers_;
   char error_[CURL_ERROR_SIZE] = "";
-  uint64_t position_ = 0;  // in request_.body
+  uint64_t position_ = 0;  // in the body that goes up
   uint64_t received_ = 0;  // of the body of the answer
   size_t header_bytes_ = 0;
   bool headers_ended_ = false;

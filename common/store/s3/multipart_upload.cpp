@@ -6,7 +6,6 @@
 
 #include "crypto/hash.h"
 #include "ports/backoff.h"
-#include "store/s3/part_source.h"
 #include "store/s3/s3_answers.h"
 
 namespace tillsync::s3 {
@@ -23,10 +22,10 @@ constexpr auto kPartIsSlow = std::chrono::seconds(150);
 
 struct MultipartUpload::Sent {
   struct Slot {
-    Bytes buffer;
     uint32_t number = 0;
     uint64_t size = 0;
     Digest digest;
+    std::shared_ptr<PartBody> body;
     bool is_busy = false, is_once_more = false;
     std::chrono::steady_clock::time_point started_at;
     std::shared_ptr<std::atomic<uint64_t>> sent;
@@ -41,7 +40,7 @@ struct MultipartUpload::Sent {
   std::shared_ptr<Ended> ended = std::make_shared<Ended>();
   size_t under_way = 0;
 
-  // Requests read the buffers until they end, also when a source or a progress throws.
+  // Requests read the source until they end, also when a source or a progress throws.
   ~Sent() {
     *cancelled = true;
     std::unique_lock lock(ended->mutex);
@@ -72,14 +71,14 @@ bool MultipartUpload::report(uint64_t sent) {
 
 // Parts at a time: as memory allows, as went well so far, and so few that each is through in time under the limit.
 uint32_t MultipartUpload::window() const {
-  uint64_t most = std::max<uint64_t>(1, store_.options_.memory_max / upload_.part_size);
+  uint64_t most = std::max<uint64_t>(1, store_.options_.under_way_max / upload_.part_size);
   if (const uint64_t limit = store_.upload_limit_; limit != 0)
     most = std::clamp<uint64_t>(limit * kPartIsSlow.count() / upload_.part_size, 1, most);
   return static_cast<uint32_t>(std::min<uint64_t>(most, store_.parts_at_a_time_));
 }
 
 Result<void> MultipartUpload::run() {
-  if (source_.size() > object_size_max(store_.options_.memory_max))
+  if (source_.size() > object_size_max(store_.options_.under_way_max))
     return error(Failure{.what = FailureClass::permanent, .words = "the object is too large for 10,000 parts"}, "");
   // A second round where the upload turns out to be gone at its very end.
   for (int round = 0; round < 2; round++) {
@@ -123,8 +122,8 @@ Result<bool> MultipartUpload::resume() {
   TILLSYNC_LET(auto known, journal_.load(key_));
   if (!known) return false;
   // Another content under the same key, or another idea of parts: nothing of it can be used.
-  if (known->object_size != source_.size() || known->part_size == 0 || known->part_size > store_.options_.memory_max ||
-      known->id.empty()) {
+  if (known->object_size != source_.size() || known->part_size == 0 ||
+      known->part_size > store_.options_.under_way_max || known->id.empty()) {
     TILLSYNC_TRY(store_.abandon(key_, journal_));
     return false;
   }
@@ -190,25 +189,23 @@ Result<std::optional<std::vector<UploadPart>>> MultipartUpload::listed_parts() {
 
 Result<void> MultipartUpload::keep_what_is_there(const std::vector<UploadPart>& listed) {
   std::vector<UploadPart> kept;
-  Bytes buffer;
   for (const UploadPart& part : upload_.parts) {
     const bool is_there = std::any_of(listed.begin(), listed.end(), [&](const UploadPart& other) {
       return other.number == part.number && other.size == part.size && other.etag == part.etag;
     });
     if (!is_there || part.number < 1 || part.number > part_count() || part.size != size_of(part.number)) continue;
-    buffer.resize(part.size);
-    if (auto read = read_whole(source_, offset_of(part.number), buffer); !read)
-      return std::move(read).error().with("put " + key_);
-    if (sha256(buffer) == part.sha256) kept.push_back(part);
+    auto digests = digests_of(source_, offset_of(part.number), part.size);
+    if (!digests) return std::move(digests).error().with("put " + key_);
+    if (digests->sha256 == part.sha256) kept.push_back(part);
   }
   upload_.parts = std::move(kept);
   return {};
 }
 
-S3Request MultipartUpload::part_request(uint32_t number, ByteView bytes, const Digest& digest) const {
-  S3Request request{.method = "PUT", .key = store_.path_of(key_), .body = bytes, .body_sha256 = digest};
+S3Request MultipartUpload::part_request(uint32_t number, const PartDigests& digests) const {
+  S3Request request{.method = "PUT", .key = store_.path_of(key_), .body_sha256 = digests.sha256};
   request.query = {{"partNumber", std::to_string(number)}, {"uploadId", upload_.id}};
-  if (const std::string md5 = content_md5(bytes); !md5.empty()) request.headers = {{"Content-MD5", md5}};
+  if (!digests.md5.empty()) request.headers = {{"Content-MD5", digests.md5}};
   request.stall_timeout = store_.options_.stall_timeout;
   return request;
 }
@@ -225,14 +222,15 @@ Result<void> MultipartUpload::send_missing() {
   if (!report(done_bytes)) return stopped;
   std::optional<Error> failed;
   const auto start = [&](Sent::Slot& slot) -> Result<void> {
-    if (auto read = read_whole(source_, offset_of(slot.number), MutableBytes(slot.buffer).first(slot.size)); !read)
-      return std::move(read).error().with("put " + key_);
-    const ByteView bytes = ByteView(slot.buffer).first(slot.size);
-    slot.digest = sha256(bytes);
+    auto digests = digests_of(source_, offset_of(slot.number), slot.size);
+    if (!digests) return std::move(digests).error().with("put " + key_);
+    slot.digest = digests->sha256;
+    slot.body = std::make_shared<PartBody>(source_, offset_of(slot.number), slot.size, slot.digest);
     slot.started_at = std::chrono::steady_clock::now();
     slot.is_busy = true;
     slot.sent = std::make_shared<std::atomic<uint64_t>>(0);
-    S3Request request = part_request(slot.number, bytes, slot.digest);
+    S3Request request = part_request(slot.number, *digests);
+    request.streamed = slot.body;
     request.sent = slot.sent;
     request.cancelled = sent.cancelled;
     sent.under_way++;
@@ -245,7 +243,6 @@ Result<void> MultipartUpload::send_missing() {
   };
   const auto came_back = [&](Sent::Slot& slot, const S3Outcome& outcome) -> Result<void> {
     slot.is_busy = false;
-    sent.under_way--;
     const auto took = std::chrono::steady_clock::now() - slot.started_at;
     if (!outcome.failure) {
       UploadPart part{slot.number, slot.size, slot.digest, std::string(outcome.response.header("etag"))};
@@ -258,6 +255,7 @@ Result<void> MultipartUpload::send_missing() {
       if (took > kPartIsSlow) store_.parts_at_a_time_ = std::max<uint32_t>(now / 2, 1);
       return {};
     }
+    if (auto read = slot.body->outcome(); !read) return std::move(read).error().with("put " + key_);
     const Failure& failure = *outcome.failure;
     if (failure.what == FailureClass::throttled)
       store_.parts_at_a_time_ = std::max<uint32_t>(store_.parts_at_a_time_ / 2, 1);
@@ -277,7 +275,7 @@ Result<void> MultipartUpload::send_missing() {
     if (!failed && next <= part_count() && sent.under_way < window()) {
       auto slot = std::find_if(sent.slots.begin(), sent.slots.end(), [](auto& s) { return !s.is_busy; });
       if (slot == sent.slots.end()) {
-        sent.slots.emplace_back().buffer.resize(upload_.part_size);
+        sent.slots.emplace_back();
         slot = std::prev(sent.slots.end());
       }
       slot->number = next++;
@@ -292,6 +290,7 @@ Result<void> MultipartUpload::send_missing() {
       std::unique_lock lock(sent.ended->mutex);
       sent.ended->any.wait_for(lock, std::chrono::milliseconds(100), [&] { return !sent.ended->outcomes.empty(); });
       outcomes.swap(sent.ended->outcomes);
+      sent.under_way -= outcomes.size();
     }
     for (auto& [slot, outcome] : outcomes)
       if (auto handled = came_back(*slot, outcome); !handled && !failed) failed = std::move(handled).error();

@@ -8,9 +8,11 @@
 // Gone (NoSuchUpload; NoSuchKey on Ceph): a new upload. Then the missing parts, Complete, and HEAD again: success is an
 // object of our size with our token. What Complete answered, a 200 with an <Error>, a 500, nothing at all, only says
 // what to do when HEAD finds no such object.
-// Threads: all of it on the caller's, but the requests of the parts.
+// Memory: no part is held; the source is read for a part's digests, and again as the connection takes it.
+// Threads: all of it on the caller's, but the requests of the parts, which read the source.
 #pragma once
 
+#include "store/s3/part_source.h"
 #include "store/s3/s3_store.h"
 
 namespace tillsync::s3 {
@@ -18,7 +20,7 @@ namespace tillsync::s3 {
 class MultipartUpload {
  public:
   static constexpr uint64_t kPartsMax = 10'000;
-  static constexpr uint64_t object_size_max(uint64_t memory_max) { return kPartsMax * memory_max; }
+  static constexpr uint64_t object_size_max(uint64_t under_way_max) { return kPartsMax * under_way_max; }
 
   MultipartUpload(S3Store& store, const std::string& key, ObjectSource& source, UploadJournal& journal,
                   const std::function<bool(uint64_t)>& progress);
@@ -36,7 +38,7 @@ class MultipartUpload {
   Result<void> send_missing();
   // false: the upload is gone, and the object is not there. once more: of an object that is there, and in no listing.
   Result<bool> complete(bool is_once_more);
-  S3Request part_request(uint32_t number, ByteView bytes, const Digest& digest) const;
+  S3Request part_request(uint32_t number, const PartDigests& digests) const;
   uint64_t offset_of(uint32_t number) const { return uint64_t{number - 1} * upload_.part_size; }
   uint64_t size_of(uint32_t number) const;
   uint32_t part_count() const;
@@ -46,7 +48,7 @@ class MultipartUpload {
 
   S3Store& store_;
   const std::string& key_;
-  ObjectSource& source_;
+  SharedSource source_;
   UploadJournal& journal_;
   const std::function<bool(uint64_t)>& progress_;
   Upload upload_;  // parts: those that the store has

@@ -1,6 +1,6 @@
 #include "store/s3/s3_answers.h"
 
-#include <curl/curl.h>
+#include "store/s3/libcurl.h"
 
 #include <algorithm>
 #include <charconv>
@@ -112,7 +112,7 @@ std::string complete_document(const std::vector<UploadPart>& parts) {
 }
 
 std::optional<Timestamp> parse_http_date(std::string_view text) {
-  const time_t seconds = curl_getdate(std::string(text).c_str(), nullptr);
+  const time_t seconds = libcurl().getdate(std::string(text).c_str(), nullptr);
   if (seconds < 0) return std::nullopt;
   return Timestamp(std::chrono::seconds(seconds));
 }

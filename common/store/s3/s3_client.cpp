@@ -1,11 +1,11 @@
 #include "store/s3/s3_client.h"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <condition_variable>
 
+#include "base/checks.h"
 #include "crypto/hash.h"
+#include "store/s3/libcurl.h"
 
 namespace tillsync::s3 {
 
@@ -67,6 +67,7 @@ S3Client::Target S3Client::target(const std::string& key) {
 }
 
 void S3Client::start(S3Request request, Handler handler) {
+  TILLSYNC_CHECK(!request.streamed || request.body_sha256);
   auto call = std::make_shared<Call>();
   call->body_sha256 = request.body_sha256 ? *request.body_sha256 : sha256(request.body);
   call->request = std::move(request);
@@ -108,6 +109,7 @@ void S3Client::send(const std::shared_ptr<Call>& call) {
   http.headers.emplace_back("Authorization", authorization(call->credentials->access_key,
                                                            call->credentials->secret_key.view(), scope, parts));
   http.body = request.body;
+  http.streamed = request.streamed;
   if (!call->is_explaining) http.sink = request.sink;
   http.sink_offset = request.sink_offset;
   http.stall_timeout = request.stall_timeout;
@@ -138,7 +140,7 @@ bool S3Client::try_again(Call& call, const Failure& failure, const HttpResponse&
   switch (failure.what) {
     case FailureClass::clock: {
       const std::string date(response.header("date"));
-      const time_t theirs = curl_getdate(date.c_str(), nullptr);
+      const time_t theirs = libcurl().getdate(date.c_str(), nullptr);
       if (call.corrected_clock || theirs <= 0) return false;
       call.corrected_clock = true;
       clock_offset_ms_ = int64_t{theirs} * 1000 - to_ms(clock_.now());

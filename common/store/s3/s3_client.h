@@ -33,6 +33,7 @@ struct S3Request {
   std::string key = {};  // "": the bucket itself
   Pairs query = {}, headers = {};
   ByteView body = {};
+  std::shared_ptr<StreamedBody> streamed = {};       // instead of body; then with body_sha256
   std::optional<Digest> body_sha256 = std::nullopt;  // computed if not given
   MutableBytes sink = {};
   uint64_t sink_offset = 0;

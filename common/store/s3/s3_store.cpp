@@ -43,7 +43,7 @@ ObjectStoreProperties S3Store::properties() const {
   p.name = "s3";
   p.create_only = create_only_ == CreateOnly::works;
   p.may_delete = may_delete_;
-  p.object_size_max = MultipartUpload::object_size_max(options_.memory_max);
+  p.object_size_max = MultipartUpload::object_size_max(options_.under_way_max);
   p.resumable = true;
   p.part_size_bytes = options_.part_size;
   return p;
@@ -137,12 +137,22 @@ Result<void> S3Store::put_resumable(const std::string& key, ObjectSource& source
 Result<void> S3Store::put_whole(const std::string& key, ObjectSource& source,
                                 const std::function<bool(uint64_t)>& progress, bool goes_first) {
   const std::string doing = "put " + key;
-  Bytes bytes(source.size());
-  if (auto read = read_whole(source, 0, bytes); !read) return std::move(read).error().with(doing);
+  SharedSource shared(source);
+  const uint64_t size = source.size();
+  PartDigests digests;
+  std::shared_ptr<PartBody> body;
+  const auto read_source = [&]() -> Result<void> {
+    auto read = digests_of(shared, 0, size);
+    if (!read) return std::move(read).error().with(doing);
+    digests = std::move(*read);
+    body = std::make_shared<PartBody>(shared, 0, size, digests.sha256);
+    return {};
+  };
+  TILLSYNC_TRY(read_source());
   const auto earlier = uncertain_token(key);
   const std::string token = earlier ? *earlier : new_token();
   const auto is_ours = [&](const Seen& seen) {
-    return seen.token == token && seen.info.size == bytes.size() && seen.sha256 == sha256(bytes).hex();
+    return seen.token == token && seen.info.size == size && seen.sha256 == digests.sha256.hex();
   };
   bool is_once_more = false;
   while (true) {
@@ -151,7 +161,7 @@ Result<void> S3Store::put_whole(const std::string& key, ObjectSource& source,
       TILLSYNC_LET(const auto there, look(key));
       // The very bytes, in no listing: put again, they get into it.
       bool is_half_there = false;
-      if (there && there->info.size == bytes.size() && there->sha256 == sha256(bytes).hex()) {
+      if (there && there->info.size == size && there->sha256 == digests.sha256.hex()) {
         TILLSYNC_LET(const bool listed, is_listed(key));
         is_half_there = !listed;
       }
@@ -160,22 +170,26 @@ Result<void> S3Store::put_whole(const std::string& key, ObjectSource& source,
         return set_uncertain(key, token, false), exists(key);
       }
     }
-    S3Request request{.method = "PUT", .key = path_of(key), .body = bytes, .stall_timeout = options_.stall_timeout};
+    S3Request request{.method = "PUT", .key = path_of(key), .streamed = body, .stall_timeout = options_.stall_timeout};
     request.goes_first = goes_first;
-    request.body_sha256 = sha256(bytes);
-    request.headers = {{kToken, token}, {kSha256, request.body_sha256->hex()}};
-    if (const std::string md5 = content_md5(bytes); !md5.empty()) request.headers.emplace_back("Content-MD5", md5);
+    request.body_sha256 = digests.sha256;
+    request.headers = {{kToken, token}, {kSha256, digests.sha256.hex()}};
+    if (!digests.md5.empty()) request.headers.emplace_back("Content-MD5", digests.md5);
     if (create_only != CreateOnly::absent) request.headers.emplace_back("If-None-Match", "*");
     request.sent = std::make_shared<std::atomic<uint64_t>>(0);
     uint64_t told = 0;
     const auto meanwhile = [&, sent = request.sent] {
-      told = std::max(told, std::min<uint64_t>(*sent, bytes.size()));
+      told = std::max(told, std::min<uint64_t>(*sent, size));
       return progress(told);
     };
     const S3Outcome outcome = client_.perform(request, progress ? std::function<bool()>(meanwhile) : nullptr);
     if (!outcome.failure) {
-      if (create_only == CreateOnly::unknown && bytes.size() <= kProofBytesMax) prove_create_only(request);
+      if (create_only == CreateOnly::unknown && size <= kProofBytesMax) prove_create_only(request);
       break;
+    }
+    if (auto read = body->outcome(); !read) {
+      set_uncertain(key, token, earlier || outcome.was_repeated);
+      return std::move(read).error().with(doing);
     }
     const Failure& failure = *outcome.failure;
     if (failure.what == FailureClass::exists) {
@@ -196,14 +210,14 @@ Result<void> S3Store::put_whole(const std::string& key, ObjectSource& source,
     }
     if (failure.what == FailureClass::integrity && !is_once_more) {
       is_once_more = true;
-      if (auto read = read_whole(source, 0, bytes); !read) return std::move(read).error().with(doing);
+      TILLSYNC_TRY(read_source());
       continue;
     }
     set_uncertain(key, token, earlier || is_uncertain(failure));
     return error(failure, doing);
   }
   set_uncertain(key, token, false);
-  if (progress) progress(bytes.size());
+  if (progress) progress(size);
   return {};
 }
 

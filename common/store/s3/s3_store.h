@@ -4,8 +4,9 @@
 // lost is known again; one that was put in one piece carries x-amz-meta-tillsync-sha256 as well.
 // Create-only: `If-None-Match: *` where the bucket was seen to refuse with it (the first small put is made twice, the
 // second must be refused). Until then, and where it does not work, put() looks first, see ObjectStoreProperties.
-// Parts: objects above Options::part_size go up in parts, several at a time, out of buffers of at most
-// Options::memory_max bytes together. Without a journal of the caller's what was sent of a failed put is given up.
+// Parts: objects above Options::part_size go up in parts, several at a time, of at most Options::under_way_max bytes
+// together. Without a journal of the caller's what was sent of a failed put is given up. Nothing that is put lies in
+// memory: its source is read for the digest that is signed, and again as the connection takes it.
 // Errors: s3_error.h. Throttled: parts at a time are halved; they grow again while parts go well.
 // Threads: any.
 // Source: docs/architecture.md, "S3".
@@ -27,8 +28,8 @@ class S3Store : public ObjectStore {
     HttpSettings http;
     std::string credentials_file;
     uint64_t upload_limit = 0;
-    uint64_t part_size = 8 << 20;    // at least 5 MiB; larger for objects of more than 10,000 parts
-    uint64_t memory_max = 32 << 20;  // of all parts of one put that are under way
+    uint64_t part_size = 8 << 20;       // at least 5 MiB; larger for objects of more than 10,000 parts
+    uint64_t under_way_max = 32 << 20;  // of all parts of one put: what a kill costs at most
     std::chrono::milliseconds stall_timeout{60'000};
     std::chrono::milliseconds complete_timeout{300'000};  // S3 puts the parts together meanwhile
     uint32_t parts_a_page = 1000;                         // of ListParts
