@@ -7,6 +7,7 @@
 
 #include "agent/config/config_change.h"
 #include "agent/daemon/control_methods.h"
+#include "agent/daemon/give_back_memory.h"
 #include "agent/daemon/leftovers.h"
 #include "agent/daemon/new_epoch.h"
 #include "agent/keys/own_keys.h"
@@ -176,6 +177,7 @@ Result<void> Agent::open() {
     shipper_->snapshot_made();
     runner_->between_backups([this] { pruner_->prune_if_due(); });
   });
+  runner_->on_ended([this] { give_back_memory(*state_); });
   std::vector<FollowedDatabase*> all;
   for (auto& config : config_.databases) {
     FollowedDatabase::Events events;

@@ -1,7 +1,8 @@
 #include "agent/daemon/transfers.h"
 
-#include <malloc.h>
 #include <spdlog/spdlog.h>
+
+#include "agent/daemon/give_back_memory.h"
 
 namespace tillsync {
 
@@ -12,15 +13,6 @@ constexpr std::chrono::seconds kRateSpan{10};
 // A cancellation has no event of its own, and hours may be changed.
 constexpr milliseconds kLookEvery{200};
 constexpr std::chrono::seconds kHoursLookEvery{30};
-
-// What state.db keeps of its pages, and what is free within the heaps, goes back to the system: after a step that took
-// much, and before one that lasts.
-void give_back_memory(StateDb& state) {
-  sqlite3_db_release_memory(state.lease()->handle());
-#ifdef __GLIBC__
-  ::malloc_trim(0);
-#endif
-}
 }  // namespace
 
 // A put that is under way.

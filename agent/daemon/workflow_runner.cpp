@@ -62,7 +62,9 @@ void WorkflowRunner::run(const Uuid& workflow) {
         if (backup_completed_ && record && record->type == WorkflowType::backup &&
             record->status == WorkflowStatus::completed)
           backup_completed_();
-        return finished(workflow);
+        finished(workflow);
+        if (ended_) ended_();
+        return;
       }
       if (outcome->error)
         spdlog::info("workflow {} tries again at {}: {}", workflow.str(), to_rfc3339(outcome->not_before),

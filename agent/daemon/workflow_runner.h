@@ -21,6 +21,8 @@ class WorkflowRunner {
                  Clock& clock);
   // Called on a worker. Set before the first start().
   void on_backup_completed(std::function<void()> callback) { backup_completed_ = std::move(callback); }
+  // Called on a worker after any workflow that came to an end, whichever. Set before the first start().
+  void on_ended(std::function<void()> callback) { ended_ = std::move(callback); }
   // Goes on with what the last run left unfinished.
   Result<void> resume();
   void start(const Uuid& workflow);
@@ -43,7 +45,7 @@ class WorkflowRunner {
       backups_;  // one at a time: each goes on from the one before
   WorkflowEngine& engine_;
   Clock& clock_;
-  std::function<void()> backup_completed_;
+  std::function<void()> backup_completed_, ended_;
   boost::asio::steady_timer ticker_;
   std::mutex mutex_;
   bool stopping_ = false, ticking_ = false;

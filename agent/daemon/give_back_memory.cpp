@@ -1,0 +1,17 @@
+#include "agent/daemon/give_back_memory.h"
+
+#include <stdlib.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+namespace tillsync {
+
+void give_back_memory(StateDb& state) {
+  sqlite3_db_release_memory(state.lease()->handle());
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
+}
+
+}  // namespace tillsync

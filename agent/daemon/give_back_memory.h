@@ -1,0 +1,12 @@
+// What a burst of work took goes back to the system: an agent is idle most of its life.
+//
+// What state.db keeps of its pages, and what is free within the heaps. Errors: none. Threads: any; state.db is leased.
+#pragma once
+
+#include "state/state_db.h"
+
+namespace tillsync {
+
+void give_back_memory(StateDb& state);
+
+}  // namespace tillsync
