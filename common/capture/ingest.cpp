@@ -59,7 +59,7 @@ bool same_shape(const Schema& a, const Table& x, const Schema& b, const Table& y
 }  // namespace
 
 Ingest::Ingest(const Setup& setup)
-    : setup_(setup), spill_{setup.files, setup.state->vfs(), setup.folder + "/pairing.tmp"} {}
+    : setup_(setup), spill_{setup.files, setup.state->vfs(), setup.folder + "/pairing.tmp", setup.stop} {}
 Ingest::~Ingest() = default;
 
 Result<std::unique_ptr<Ingest>> Ingest::load(const Setup& setup) {
@@ -132,8 +132,10 @@ Result<int64_t> Ingest::record_schema(const Schema& schema) {
 
 Result<void> Ingest::count_table(const Image& image, const Table& table) {
   TILLSYNC_TRY(log_->reset_digest(table));
-  return walk_tree(image, table.root,
-                   [&](int64_t rowid, ByteView record) { return log_->count_row(table, rowid, record); });
+  return walk_tree(image, table.root, [&](int64_t rowid, ByteView record) -> Result<void> {
+    TILLSYNC_TRY(unless_stopped(setup_.stop, "rows were counted"));
+    return log_->count_row(table, rowid, record);
+  });
 }
 
 // sqlite_schema comes first: its rows say which trees there are after the transaction.

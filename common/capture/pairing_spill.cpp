@@ -2,6 +2,10 @@
 
 namespace tillsync {
 
+namespace {
+constexpr int kStepsBetweenLooks = 1000;  // of SQLite's virtual machine
+}
+
 PairingSpill::~PairingSpill() {
   db_.close();
   (void)place_.files->remove(place_.path).has_value();
@@ -12,6 +16,10 @@ Result<std::unique_ptr<PairingSpill>> PairingSpill::create(const Place& place) {
   (void)place.files->remove(place.path).has_value();
   std::unique_ptr<PairingSpill> spill(new PairingSpill(place));
   TILLSYNC_LET(spill->db_, Connection::open(place.path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, place.vfs));
+  // To pair a million rows takes seconds in which no row comes out.
+  auto is_told = [](void* flag) { return static_cast<const StopFlag*>(flag)->load() ? 1 : 0; };
+  if (place.stop)
+    sqlite3_progress_handler(spill->db_.handle(), kStepsBetweenLooks, is_told, const_cast<StopFlag*>(place.stop));
   // One transaction that never ends: nothing here is worth a sync.
   TILLSYNC_TRY(spill->db_.execute(
       "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-2048; BEGIN;"

@@ -2,12 +2,14 @@
 //
 // Purpose: where a transaction changes more of a table than memory may hold. A temporary database of SQLite's in a file
 // of ours; nothing in it outlives the object. Rows of a side have distinct rowids and distinct keys.
-// Errors: what the file and SQLite report. Threads: one.
+// Errors: cancelled once it is told to stop, also in the middle of a statement; what the file and SQLite report.
+// Threads: one.
 #pragma once
 
 #include <functional>
 #include <memory>
 
+#include "capture/stop_flag.h"
 #include "ports/files.h"
 #include "sqlite/connection.h"
 
@@ -21,6 +23,7 @@ class PairingSpill {
     FileSystem* files = nullptr;
     const char* vfs = nullptr;  // name of a FileVfs over `files`
     std::string path;           // made anew, gone afterwards
+    const StopFlag* stop = nullptr;
   };
   static Result<std::unique_ptr<PairingSpill>> create(const Place& place);
   ~PairingSpill();

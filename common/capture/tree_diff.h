@@ -8,11 +8,11 @@
 // owner map is unchanged, but the transaction is lost: call abandon(). Threads: one.
 #pragma once
 
-#include <atomic>
 #include <span>
 #include <unordered_set>
 
 #include "capture/owner_map.h"
+#include "capture/stop_flag.h"
 #include "dbfile/btree.h"
 
 namespace tillsync {
@@ -49,7 +49,7 @@ struct Tree {
 class TreeDiff {
  public:
   // stop: where it is set meanwhile, what is under way ends with cancelled. May be nullptr.
-  explicit TreeDiff(OwnerMap& owners, const std::atomic<bool>* stop = nullptr) : owners_(owners), stop_(stop) {}
+  explicit TreeDiff(OwnerMap& owners, const StopFlag* stop = nullptr) : owners_(owners), stop_(stop) {}
 
   // changed: pages whose content differs (no duplicates); those above after.page_count are left out by the caller.
   Result<void> begin(const Image& before, const Image& after, std::span<const PageNo> changed);
@@ -111,7 +111,7 @@ class TreeDiff {
   void clear();
 
   OwnerMap& owners_;
-  const std::atomic<bool>* stop_;
+  const StopFlag* stop_;
   Side before_, after_;
   bool index_ = false;
   bool renumbered_ = false;

@@ -10,22 +10,6 @@ using namespace tillsync::test;
 
 namespace {
 
-// Everything the log says leads from `model` to what the database holds.
-void check_exact(Till& till, Model& model) {
-  model.follow();
-  check_same(model.content(), till.live());
-  check_replica(till);
-}
-
-void step_until_idle(Till& till) {
-  for (int i = 0; i < 2000 && till.capturer->status().mode != "idle"; i++) {
-    till.clock.advance(till.capturer->step() < std::chrono::milliseconds(50) ? std::chrono::milliseconds(20)
-                                                                             : std::chrono::milliseconds(500));
-    if (auto problem = till.capturer->status().problem) FAIL("capture: " << problem->text);
-  }
-  REQUIRE(till.capturer->status().mode == "idle");
-}
-
 uint64_t log_bytes(Till& till) {
   std::error_code none;
   auto size = std::filesystem::file_size(till.path + "-wal", none);
@@ -94,34 +78,6 @@ TEST_CASE("capture: a commit at any moment of letting the files go is captured")
     check_exact(till, model);
   }
   CHECK(calls > 5);
-}
-
-TEST_CASE("capture: asked to stop in the middle of a scan or of a long log, it stops, and goes on another time") {
-  Till till(19, kNoCheckpoint);
-  till.run(std::string(kTable) + ";" + numbers(500) + "INSERT INTO t SELECT n, 'before' FROM g");
-  till.capture();
-  Model model(till);
-  model.start();
-  const auto sequence = till.capturer->status().sequence;
-  SUBCASE("the rows of a scan are compared") {
-    till.capturer.reset();
-    // The log is begun anew, so that the agent has to look at everything.
-    till.run("UPDATE t SET v='after'; PRAGMA wal_checkpoint(TRUNCATE); UPDATE t SET v='again' WHERE id%2=0");
-    till.run("PRAGMA wal_checkpoint(TRUNCATE); DELETE FROM t WHERE id%3=0");
-    till.restart();
-    till.capturer->interrupt();
-    till.capturer->step();
-    CHECK(till.capturer->status().sequence == sequence);
-  }
-  SUBCASE("transactions of a log are read") {
-    for (int i = 1; i <= 20; i++) till.run("UPDATE t SET v=" + std::to_string(i));
-    till.capturer->interrupt();
-    till.capturer->step();
-    CHECK(till.capturer->status().sequence < sequence + 20 * 500);
-  }
-  till.restart();
-  till.capture();
-  check_exact(till, model);
 }
 
 TEST_CASE("capture: a log that lost its end in a power cut is not taken for news") {

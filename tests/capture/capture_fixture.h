@@ -58,9 +58,10 @@ struct Till {
   FileVfs vfs;
   std::string path;
   Connection app;
-  std::unique_ptr<StateDb> state;
+  std::shared_ptr<StateDb> state;
   std::unique_ptr<Capturer> capturer;
   int64_t database_id = 1;
+  std::string followed_as = "pos";
   Capturer::Setup setup;
 
   explicit Till(uint64_t seed = 1,
@@ -83,6 +84,19 @@ struct Till {
         path(folder.path() + "/pos.db") {
     open_application(pragmas);
   }
+  // A second database that the same agent follows.
+  Till(Till& beside, const std::string& its_name, int64_t id, const std::string& pragmas)
+      : random(beside.random.seed() + static_cast<uint64_t>(id)),
+        ours(beside.ours),
+        our_folder(beside.our_folder),
+        vfs(ours, clock, random),
+        path(folder.path() + "/" + its_name + ".db"),
+        state(beside.state),
+        database_id(id),
+        followed_as(its_name) {
+    open_application(pragmas);
+    must(follow());
+  }
   ~Till() { capturer.reset(); }
 
   void run(const std::string& sql) {
@@ -97,9 +111,13 @@ struct Till {
   void open_state() { must(try_open_state()); }
   Result<void> try_open_state() {
     TILLSYNC_LET(state, StateDb::open(our_folder + "/state.db", vfs.name(), clock));
-    TILLSYNC_TRY(state->lease()->execute(
-        "INSERT OR IGNORE INTO databases(id, name, path, created_at) VALUES(1, 'pos', 'pos.db', 0)"));
-    setup.name = "pos";
+    return follow();
+  }
+  Result<void> follow() {
+    TILLSYNC_TRY(state->lease()->execute("INSERT OR IGNORE INTO databases(id, name, path, created_at) VALUES(" +
+                                         std::to_string(database_id) + ", '" + followed_as + "', '" + followed_as +
+                                         ".db', 0)"));
+    setup.name = followed_as;
     setup.path = path;
     setup.database_id = database_id;
     setup.files = &ours;
@@ -107,7 +125,7 @@ struct Till {
     setup.state = state.get();
     setup.clock = &clock;
     setup.random = &random;
-    setup.folder = our_folder + "/pos";
+    setup.folder = our_folder + "/" + followed_as;
     capturer = std::make_unique<Capturer>(setup);
     return {};
   }
@@ -189,11 +207,22 @@ struct Till {
 
   Schema schema() {
     auto db = state->lease();
-    auto query = must(db->prepare("SELECT s.body FROM databases d JOIN schemas s ON s.id=d.schema_id WHERE d.id=1"));
+    auto query = must(db->prepare("SELECT s.body FROM databases d JOIN schemas s ON s.id=d.schema_id WHERE d.id=?"));
+    query.bind(1, database_id);
     REQUIRE(must(query.step()));
     return must(Schema::decode(query.blob(0)));
   }
 };
+
+// As when nothing comes for idle_release: no connection of ours is left.
+inline void step_until_idle(Till& till) {
+  for (int i = 0; i < 2000 && till.capturer->status().mode != "idle"; i++) {
+    till.clock.advance(till.capturer->step() < std::chrono::milliseconds(50) ? std::chrono::milliseconds(20)
+                                                                             : std::chrono::milliseconds(500));
+    if (auto problem = till.capturer->status().problem) FAIL("capture: " << problem->text);
+  }
+  REQUIRE(till.capturer->status().mode == "idle");
+}
 
 // Baseline plus log: strict, so that an action that does not fit is found at once.
 class Model {
@@ -291,7 +320,8 @@ class Model {
 
   Sequence last_sequence() {
     auto db = till_->state->lease();
-    return static_cast<Sequence>(must(db->query_integer("SELECT sequence FROM databases WHERE id=1")));
+    return static_cast<Sequence>(
+        must(db->query_integer("SELECT sequence FROM databases WHERE id=" + std::to_string(till_->database_id))));
   }
   TransactionNo transaction() const { return transaction_; }
   Sequence sequence() const { return sequence_; }

@@ -10,11 +10,9 @@ using namespace tillsync::test;
 
 namespace {
 
-void check_exact(Till& till, Model& model) {
+void capture_exactly(Till& till, Model& model) {
   till.capture();
-  model.follow();
-  check_same(model.content(), till.live());
-  check_replica(till);
+  check_exact(till, model);
   // Attached again, before the application goes on.
   till.capture();
 }
@@ -26,12 +24,6 @@ void crash_application(Till& till) {
   write_whole(till.path, database);
   write_whole(till.path + "-wal", log);
   std::filesystem::remove(till.path + "-shm");
-}
-
-void step_until_idle(Till& till) {
-  for (int i = 0; i < 2000 && till.capturer->status().mode != "idle"; i++)
-    till.clock.advance(std::max(till.capturer->step(), std::chrono::milliseconds(20)));
-  REQUIRE(till.capturer->status().mode == "idle");
 }
 
 void follow_over_lock_byte(uint32_t page_size) {
@@ -105,11 +97,11 @@ TEST_CASE("capture: a log with checksums of the other byte order is read, as SQL
   REQUIRE(header);
   CHECK(header->big_endian_checksum != was);
   CHECK(till.logged("transactions WHERE flags=0") == 20);
-  check_exact(till, model);
+  capture_exactly(till, model);
   // And over a restart of the agent, which looks for its frame by checksum.
   till.restart();
   till.run("DELETE FROM t WHERE id=1");
-  check_exact(till, model);
+  capture_exactly(till, model);
   CHECK(till.logged("transactions WHERE flags<>0") == 0);
 }
 
@@ -131,7 +123,7 @@ TEST_CASE("capture: the log of an application that crashed, the agent being the 
   CHECK(must(till.app.query_integer("SELECT count(*) FROM t")) == 2);
   CHECK(till.logged("action_log") == 1);
   till.run("INSERT INTO t VALUES(3, 'after')");
-  check_exact(till, model);
+  capture_exactly(till, model);
   CHECK(till.logged("transactions WHERE flags=0") == 2);
 }
 
@@ -148,21 +140,21 @@ TEST_CASE("capture: pages are freed and used again by other tables, the file shr
     for (int round = 0; round < 3; round++) {
       INFO("round " << round);
       till.run(numbers(400) + "INSERT INTO a SELECT n, zeroblob(n*13%2500) FROM g");
-      check_exact(till, model);
+      capture_exactly(till, model);
       const int64_t full = pages();
       // What one table gives up, the other takes, under the same page numbers.
       till.run("DELETE FROM a WHERE id%2");
-      check_exact(till, model);
+      capture_exactly(till, model);
       till.run(numbers(300) + "INSERT INTO b SELECT 'k'||n, zeroblob(n*7%1500) FROM g");
-      check_exact(till, model);
+      capture_exactly(till, model);
       if (std::string(vacuum) == "NONE") CHECK(pages() < full + full / 2);
       till.run("BEGIN; DELETE FROM b; DELETE FROM a WHERE id>20; PRAGMA incremental_vacuum; COMMIT");
-      check_exact(till, model);
+      capture_exactly(till, model);
       if (std::string(vacuum) != "NONE") CHECK(pages() < full / 4);
       if (round == 1) {
         till.run("VACUUM");
         CHECK(pages() < full / 4);
-        check_exact(till, model);
+        capture_exactly(till, model);
       }
       till.run("DELETE FROM a");
     }
@@ -185,9 +177,9 @@ TEST_CASE("capture: a shop that opens with another page size each time, the agen
              "; VACUUM; PRAGMA journal_mode=WAL; UPDATE t SET v='seen' WHERE id=" + std::to_string(page_size % 199));
     REQUIRE(must(till.app.query_integer("PRAGMA page_size")) == page_size);
     till.capturer->changed();
-    check_exact(till, model);
+    capture_exactly(till, model);
     till.run("INSERT INTO t(v) VALUES('after')");
-    check_exact(till, model);
+    capture_exactly(till, model);
   }
 }
 
@@ -207,7 +199,7 @@ TEST_CASE("capture: journals that are deleted, cut off, kept, or nowhere, by sca
       CHECK(till.capturer->status().mode == "scan");
       CHECK(till.capturer->status().transaction == static_cast<TransactionNo>(i + 1));
     }
-    check_exact(till, model);
+    capture_exactly(till, model);
   }
 }
 
@@ -227,7 +219,7 @@ TEST_CASE("capture: the agent is off for a day, while the log is begun anew many
   till.run("DELETE FROM t WHERE id=1");
   REQUIRE(salt() - before > 10);
   till.restart();
-  check_exact(till, model);
+  capture_exactly(till, model);
   // One transaction, with the net of it all.
   CHECK(till.logged("transactions WHERE flags & 1") == 1);
   CHECK(till.logged("transactions") == 1);

@@ -60,17 +60,16 @@ TEST_CASE("capture: random transactions in a rollback-journal database, by scans
 }
 TEST_CASE("capture: each transaction of the application is one of the log while attached") {
   Till till(7);
-  till.run("CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
+  till.run(kTable);
   till.capture();
   for (int i = 1; i <= 300; i++) {
     till.run("INSERT INTO t VALUES(" + std::to_string(i) + ", 'x')");
     if (i % 17 == 0) till.capture();
   }
   till.capture();
-  auto db = till.state->lease();
-  CHECK(must(db->query_integer("SELECT count(*) FROM transactions")) == 300);
-  CHECK(must(db->query_integer("SELECT count(*) FROM action_log")) == 300);
-  CHECK(must(db->query_integer("SELECT count(*) FROM transactions WHERE flags<>0")) == 0);
+  CHECK(till.logged("transactions") == 300);
+  CHECK(till.logged("action_log") == 300);
+  CHECK(till.logged("transactions WHERE flags<>0") == 0);
 }
 
 TEST_CASE("capture: a database that was deleted and made anew is captured as the next transaction") {
@@ -98,7 +97,7 @@ TEST_CASE("capture: a database that was deleted and made anew is captured as the
 
 TEST_CASE("capture: the first frames of a log that was empty are no gap") {
   Till till(8);
-  till.run("CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
+  till.run(kTable);
   till.run("PRAGMA wal_checkpoint(TRUNCATE)");
   // As after the application's last close: no frame, no salts.
   till.app.close();
@@ -106,9 +105,8 @@ TEST_CASE("capture: the first frames of a log that was empty are no gap") {
   till.app = must(Connection::open(till.path, SQLITE_OPEN_READWRITE));
   for (int i = 1; i <= 3; i++) till.run("INSERT INTO t VALUES(" + std::to_string(i) + ", 'x')");
   till.capture();
-  auto db = till.state->lease();
-  CHECK(must(db->query_integer("SELECT count(*) FROM transactions")) == 3);
-  CHECK(must(db->query_integer("SELECT count(*) FROM transactions WHERE flags<>0")) == 0);
+  CHECK(till.logged("transactions") == 3);
+  CHECK(till.logged("transactions WHERE flags<>0") == 0);
 }
 
 TEST_SUITE_END();

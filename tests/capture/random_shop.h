@@ -2,16 +2,22 @@
 // interior pages, updates of equal size, replaced keys, emptied tables.
 #pragma once
 
+#include <functional>
+
 #include "capture/capture_fixture.h"
 
 namespace tillsync::test {
 
 class RandomShop {
  public:
-  RandomShop(Till& till, SeededRandom& random) : till_(till), random_(random) {}
+  RandomShop(Till& till, SeededRandom& random)
+      : run_([&](const std::string& sql) { till.run(sql); }), random_(random) {}
+  // Whose statements are given to somebody else.
+  RandomShop(std::function<void(const std::string& sql)> run, SeededRandom& random)
+      : run_(std::move(run)), random_(random) {}
 
   void create() {
-    till_.run(R"(
+    run_(R"(
       CREATE TABLE item(id INTEGER PRIMARY KEY, name TEXT, price REAL, note BLOB);
       CREATE INDEX item_name ON item(name);
       CREATE TABLE receipt(number INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB, total NUMERIC);
@@ -74,17 +80,17 @@ class RandomShop {
 
   // One transaction, sometimes with a part that is rolled back, sometimes whole for nothing.
   void transaction() {
-    till_.run("BEGIN");
+    run_("BEGIN");
     for (uint64_t n = 1 + below(6); n > 0; n--) step();
     if (below(10) == 0) {
-      till_.run("SAVEPOINT s");
+      run_("SAVEPOINT s");
       step();
-      till_.run("ROLLBACK TO s; RELEASE s");
+      run_("ROLLBACK TO s; RELEASE s");
     }
-    till_.run(below(30) ? "COMMIT" : "ROLLBACK");
+    run_(below(30) ? "COMMIT" : "ROLLBACK");
   }
 
- private:
+  // One of its statements.
   void step() {
     auto sql = statement();
     // A list of numbers without the series extension.
@@ -94,9 +100,11 @@ class RandomShop {
       sql = "WITH RECURSIVE g(value) AS (SELECT 1 UNION ALL SELECT value+1 FROM g WHERE value<" + n + ") " +
             sql.substr(0, at) + "g" + sql.substr(sql.find(')', at) + 1);
     }
-    till_.run(sql);
+    run_(sql);
   }
-  Till& till_;
+
+ private:
+  std::function<void(const std::string& sql)> run_;
   SeededRandom& random_;
 };
 

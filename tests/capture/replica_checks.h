@@ -79,4 +79,11 @@ inline void check_replica(Till& till) {
   till.capturer = std::make_unique<Capturer>(till.setup);
 }
 
+// Everything the log says leads from `model` to what the database holds.
+inline void check_exact(Till& till, Model& model) {
+  model.follow();
+  check_same(model.content(), till.live());
+  check_replica(till);
+}
+
 }  // namespace tillsync::test

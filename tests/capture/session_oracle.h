@@ -225,7 +225,10 @@ class ChangesetComparison {
 
 class SessionOracle {
  public:
-  explicit SessionOracle(Till& till) : till_(till) {}
+  // Of what another connection does to this till's database, where it is attached under that name.
+  SessionOracle(Till& till, Connection& writer, std::string attached_as)
+      : till_(till), writer_(writer), name_(std::move(attached_as)) {}
+  explicit SessionOracle(Till& till) : SessionOracle(till, till.app, "main") {}
   ~SessionOracle() { end(); }
   SessionOracle(const SessionOracle&) = delete;
 
@@ -233,7 +236,7 @@ class SessionOracle {
   void begin() {
     end();
     logged_before_ = till_.capturer->status().sequence;
-    REQUIRE(sqlite3session_create(till_.app.handle(), "main", &session_) == SQLITE_OK);
+    REQUIRE(sqlite3session_create(writer_.handle(), name_.c_str(), &session_) == SQLITE_OK);
     REQUIRE(sqlite3session_attach(session_, nullptr) == SQLITE_OK);
   }
 
@@ -255,6 +258,8 @@ class SessionOracle {
   }
 
   Till& till_;
+  Connection& writer_;
+  const std::string name_;
   Sequence logged_before_ = 0;
   sqlite3_session* session_ = nullptr;
 };

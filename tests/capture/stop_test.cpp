@@ -1,0 +1,103 @@
+// A stop of the agent: whatever it is doing ends soon, nothing is half done, and all of it is captured another time.
+#include <mutex>
+
+#include "capture/replica_checks.h"
+#include "support/faulty_file_system.h"
+
+using namespace tillsync;
+using namespace tillsync::test;
+
+TEST_SUITE_BEGIN("capture");
+
+TEST_CASE("capture: asked to stop in the middle of a scan or of a long log, it stops, and goes on another time") {
+  Till till(19, kNoCheckpoint);
+  till.run(std::string(kTable) + ";" + numbers(500) + "INSERT INTO t SELECT n, 'before' FROM g");
+  till.capture();
+  Model model(till);
+  model.start();
+  const auto sequence = till.capturer->status().sequence;
+  SUBCASE("the rows of a scan are compared") {
+    till.capturer.reset();
+    // The log is begun anew, so that the agent has to look at everything.
+    till.run("UPDATE t SET v='after'; PRAGMA wal_checkpoint(TRUNCATE); UPDATE t SET v='again' WHERE id%2=0");
+    till.run("PRAGMA wal_checkpoint(TRUNCATE); DELETE FROM t WHERE id%3=0");
+    till.restart();
+    till.capturer->interrupt();
+    till.capturer->step();
+    CHECK(till.capturer->status().sequence == sequence);
+  }
+  SUBCASE("transactions of a log are read") {
+    for (int i = 1; i <= 20; i++) till.run("UPDATE t SET v=" + std::to_string(i));
+    till.capturer->interrupt();
+    till.capturer->step();
+    CHECK(till.capturer->status().sequence < sequence + 20 * 500);
+  }
+  till.restart();
+  till.capture();
+  check_exact(till, model);
+}
+
+TEST_CASE("capture: a stop at any moment of a scan ends it within a few reads and writes") {
+  LinuxFileSystem real;
+  FaultyFileSystem files(real);
+  TemporaryDirectory ours;
+  std::mutex strings;  // state.db is checkpointed in a thread of its own
+  std::string call, moment;
+  Till till(20, "PRAGMA page_size=4096; PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF;", files, ours.path());
+  till.open_state();
+  // Rows that are compared in place, by their key, and by a key that is not the tree's: of those there are so many that
+  // they are put aside, in a file.
+  till.run(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, v); CREATE TABLE w(k TEXT PRIMARY KEY, v) WITHOUT ROWID;"
+      "CREATE TABLE k(k TEXT PRIMARY KEY, v);" +
+      numbers(6000) + "INSERT INTO t SELECT n, zeroblob(300) FROM g; INSERT INTO w SELECT 'w'||id, v FROM t;" +
+      "INSERT INTO k SELECT 'k'||id, zeroblob(700) FROM t");
+  till.capture();
+  Model model(till);
+  model.start();
+  const Sequence before = till.capturer->status().sequence;
+  till.capturer.reset();
+  till.run(
+      "UPDATE t SET v=id; UPDATE w SET v=1; UPDATE k SET rowid=rowid+100000, v=v||'1'; ALTER TABLE k ADD COLUMN c "
+      "DEFAULT 'counted anew'");
+
+  // 256 pages are compared, and put aside, between two looks.
+  constexpr uint64_t kCallsMax = 2 * 256 + 64;
+  std::map<std::string, int> stops;
+  bool asked = true;
+  for (uint64_t n = 1; asked; n += 449) {
+    till.restart();
+    files.reset();
+    files.on_call([&](const std::string& one) -> std::optional<ErrorKind> {
+      std::lock_guard lock(strings);
+      call = one.substr(0, one.find(' ')) + " " + one.substr(one.rfind('/') + 1);
+      return std::nullopt;
+    });
+    asked = false;
+    files.at_call(n, [&] {
+      std::lock_guard lock(strings);
+      asked = true;
+      moment = call;
+      till.capturer->interrupt();
+    });
+    till.capturer->step();
+    if (till.capturer->status().sequence != before) break;  // it came when all was done but the commit
+    CAPTURE(n);
+    CAPTURE(moment);
+    REQUIRE(asked);
+    CHECK(files.calls() - n <= kCallsMax);
+    CHECK(model.last_sequence() == before);
+    stops[moment]++;
+  }
+  // While pages were put aside and compared, and rows put aside, paired and logged.
+  for (const std::string one : {"write scan.tmp", "read replica-1.db", "write pairing.tmp", "read pairing.tmp",
+                                "write state.db-wal", "read scan.tmp"}) {
+    CAPTURE(one);
+    CHECK(stops[one] > 0);
+  }
+  till.restart();
+  till.capture();
+  check_exact(till, model);
+}
+
+TEST_SUITE_END();
