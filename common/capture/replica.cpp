@@ -236,6 +236,8 @@ Result<void> Replica::finish_baseline(uint32_t generation) {
   TILLSYNC_TRY(pages_->sync());
   TILLSYNC_TRY(map_->sync());
   files_in_doubt_ = false;
+  // What all of it was read through is none of what is needed next.
+  cache_.clear();
   return setup_.files->sync_directory(setup_.folder);
 }
 
