@@ -1,9 +1,9 @@
 #include "agent/daemon/agent.h"
 
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <boost/asio/post.hpp>
-#include <csignal>
 
 #include "agent/config/config_change.h"
 #include "agent/daemon/control_methods.h"
@@ -357,20 +357,36 @@ void Agent::watch_disk() {
   });
 }
 
-void Agent::await_reload() {
-#ifdef SIGHUP
-  reload_signal_.async_wait([this](boost::system::error_code cancelled, int) {
+void Agent::await_signals() {
+  signals_.async_wait(asio::posix::descriptor_base::wait_read, [this](boost::system::error_code cancelled) {
     if (cancelled) return;
-    watch_.reloading();
-    asio::post(*queries_, [this] {
-      reload();
-      asio::post(loop_, [this] {
-        watch_.reloaded();
-        await_reload();
-      });
+    take_signals();
+    await_signals();
+  });
+}
+
+void Agent::take_signals() {
+  while (const auto signal = ports_.signals->next()) {
+    if (*signal == ProcessSignal::stop) return stop();
+    reload_soon();
+  }
+}
+
+// One at a time; what comes meanwhile may be about a later change.
+void Agent::reload_soon() {
+  if (std::exchange(reloads_, true)) {
+    reload_again_ = true;
+    return;
+  }
+  watch_.reloading();
+  asio::post(*queries_, [this] {
+    reload();
+    asio::post(loop_, [this] {
+      watch_.reloaded();
+      reloads_ = false;
+      if (std::exchange(reload_again_, false)) reload_soon();
     });
   });
-#endif
 }
 
 // What the till's owner wants to know, in one line.
@@ -412,15 +428,12 @@ void Agent::reload() {
 }
 
 Agent::Ended Agent::run() {
-  signals_.add(SIGTERM);
-  signals_.add(SIGINT);
-  signals_.async_wait([this](boost::system::error_code cancelled, int) {
-    if (!cancelled) stop();
-  });
-#ifdef SIGHUP
-  reload_signal_.add(SIGHUP);
-#endif
-  await_reload();
+  if (ports_.signals) {
+    // A descriptor of the loop's own, which it closes.
+    signals_.assign(::dup(ports_.signals->descriptor()));
+    ports_.signals->listen(true);
+    await_signals();
+  }
   watch_disk();  // before capture begins
   for (auto& database : databases_) database->start();
   shipper_->start();
@@ -434,8 +447,6 @@ Agent::Ended Agent::run() {
                databases_.size(), config_.store.url);
   asio::post(*queries_, [this] { asio::post(loop_, [this, status = service_status()] { watch_.start(status); }); });
   loop_.run();
-  // Nobody listens from here to the next run(): a signal does what it does to any process, and nothing is lost by it.
-  if (begins_again_) signals_.clear();
   // Control is gone; what runs ends at its next safe point, and capture commits what it has.
   pruner_->stop();
   schedule_->stop();
@@ -449,6 +460,12 @@ Agent::Ended Agent::run() {
   queries_->join();
   auto durable = state_->make_durable();
   if (!durable) spdlog::warn("state.db: {}", durable.error().context);
+  // Between two runs a signal does what it does to any process; one that came before is found here, or by the next.
+  if (begins_again_ && ports_.signals) {
+    while (const auto signal = ports_.signals->next())
+      if (*signal == ProcessSignal::stop) is_told_to_stop_ = true;
+    ports_.signals->listen(false);
+  }
   const bool again = begins_again_ && !is_told_to_stop_;
   spdlog::info(again ? "beginning anew" : "stopped");
   return again ? Ended::again : Ended::stopped;
@@ -464,6 +481,8 @@ void Agent::end() {
     schedule_timer_.cancel();
     disk_timer_.cancel();
     watch_.stop(is_told_to_stop_);
+    boost::system::error_code none_awaited;
+    signals_.cancel(none_awaited);
     methods_->stop();
     control_->stop();
     loop_.stop();

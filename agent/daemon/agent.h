@@ -8,7 +8,7 @@
 
 #include <atomic>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/signal_set.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <memory>
@@ -22,6 +22,7 @@
 #include "agent/daemon/service_watch.h"
 #include "agent/daemon/store_plans.h"
 #include "agent/daemon/workflow_runner.h"
+#include "ports/process_signals.h"
 
 namespace tillsync {
 
@@ -34,6 +35,7 @@ class Agent {
     ChangeNotifierFactory* notifiers = nullptr;
     Folders* folders = nullptr;
     std::function<std::string(const std::string& path)> who_holds = {};  // locks on a file, in words
+    ProcessSignals* signals = nullptr;                                   // nullptr: only stop() ends run()
     ServiceManager* manager = nullptr;                                   // nullptr: nobody watches
   };
   static Result<std::unique_ptr<Agent>> create(const Config& config, const Ports& ports);
@@ -42,7 +44,7 @@ class Agent {
     stopped,
     again,  // a new epoch was begun: to be created anew, and run
   };
-  // Until SIGTERM, SIGINT or stop().
+  // Until a signal to stop, or stop().
   Ended run();
   void stop();
 
@@ -57,7 +59,9 @@ class Agent {
   void back_up(const std::string& database, const std::string& why, const std::string& type = "");
   void poll_schedule();
   void watch_disk();
-  void await_reload();
+  void await_signals();
+  void take_signals();
+  void reload_soon();
   std::string service_status();
   void reload();
   void cover_schema_changes();
@@ -91,7 +95,8 @@ class Agent {
   std::unique_ptr<Pruner> pruner_;
   std::unique_ptr<WorkflowEngine> engine_;
   boost::asio::io_context loop_;
-  boost::asio::signal_set signals_{loop_}, reload_signal_{loop_};
+  boost::asio::posix::stream_descriptor signals_{loop_};
+  bool reloads_ = false, reload_again_ = false;  // of the loop
   boost::asio::steady_timer disk_timer_{loop_};
   DiskLadder disk_;     // of the loop
   ServiceWatch watch_;  // of the loop

@@ -1,12 +1,16 @@
 #include <doctest/doctest.h>
+#include <poll.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <thread>
 
 #include "platform/linux/change_notifier_linux.h"
 #include "platform/linux/errno_linux.h"
 #include "platform/linux/file_system_linux.h"
+#include "platform/linux/process_signals_linux.h"
 #include "platform/linux/system_clock_linux.h"
 #include "platform/linux/system_random_linux.h"
 #include "support/results.h"
@@ -232,5 +236,39 @@ TEST_SUITE("platform linux") {
     auto notifier = must(LinuxChangeNotifierFactory().watch(folder / "till.db"));
     must(files.open(folder / "data/real.db-wal", OpenMode::create));
     CHECK(notifier->wait(5s) == Event::changed);
+  }
+
+  TEST_CASE("signals: none that comes while somebody listens is lost, and one that comes else ends the process") {
+    LinuxProcessSignals signals;
+    CHECK_FALSE(signals.next());
+    signals.listen(true);
+    for (int number : {SIGHUP, SIGTERM, SIGHUP, SIGINT}) ::raise(number);
+    pollfd readable{signals.descriptor(), POLLIN, 0};
+    CHECK(::poll(&readable, 1, 0) == 1);
+    // The next listener finds what the one before did not ask for.
+    CHECK(signals.next() == ProcessSignal::reload);
+    signals.listen(false);
+    signals.listen(true);
+    CHECK(signals.next() == ProcessSignal::stop);
+    CHECK(signals.next() == ProcessSignal::reload);
+    CHECK(signals.next() == ProcessSignal::stop);
+    CHECK_FALSE(signals.next());
+    CHECK(::poll(&readable, 1, 0) == 0);
+    // More than the pipe holds: no signal blocks the process.
+    for (int i = 0; i < 100'000; i++) ::raise(SIGHUP);
+    while (signals.next()) {}
+    signals.listen(false);
+    ::raise(SIGHUP);
+    CHECK(signals.next() == ProcessSignal::reload);
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      ::raise(SIGTERM);
+      ::_exit(3);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(WIFSIGNALED(status));
+    CHECK(WTERMSIG(status) == SIGTERM);
   }
 }
