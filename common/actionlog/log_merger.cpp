@@ -112,15 +112,9 @@ Result<std::optional<Segment>> LogMerger::join(Connection& db, const std::vector
     merged.head.link = one.link;
     append_part(merged, std::move(part));
   }
-  SegmentHead& head = merged.head;
-  head.flags = kMerged;
-  head.schema_sequence = parts.front().head.schema_sequence;
-  head.first_sequence = merged.actions.front().sequence;
-  head.last_sequence = merged.actions.back().sequence;
-  head.first_transaction = merged.transactions.front().number;
-  head.last_transaction = merged.transactions.back().number;
-  head.first_captured_at = merged.transactions.front().captured_at;
-  head.last_captured_at = merged.transactions.back().captured_at;
+  set_range(merged);
+  merged.head.flags = kMerged;
+  merged.head.schema_sequence = parts.front().head.schema_sequence;
   merged.user_columns = parts.front().user_columns;
   return std::optional(std::move(merged));
 }

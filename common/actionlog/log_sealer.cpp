@@ -133,13 +133,8 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
   for (auto& t : segment.transactions) {
     TILLSYNC_LET(t.coincident, coincident_with(*db, database_id_, t.number));
   }
+  set_range(segment);
   SegmentHead& head = segment.head;
-  head.first_sequence = segment.actions.front().sequence;
-  head.last_sequence = segment.actions.back().sequence;
-  head.first_transaction = segment.transactions.front().number;
-  head.last_transaction = segment.transactions.back().number;
-  head.first_captured_at = segment.transactions.front().captured_at;
-  head.last_captured_at = segment.transactions.back().captured_at;
   segment.user_columns = user_columns_;
   if (!(head.flags & kEndsInside)) TILLSYNC_TRY(load_hidden_rows(*db, database_id_, segment));
 

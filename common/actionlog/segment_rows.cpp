@@ -95,6 +95,16 @@ Result<Segment> load_sealed(Connection& db, int64_t database_id, const SegmentHe
   return segment;
 }
 
+void set_range(Segment& segment) {
+  SegmentHead& head = segment.head;
+  head.first_sequence = segment.actions.front().sequence;
+  head.last_sequence = segment.actions.back().sequence;
+  head.first_transaction = segment.transactions.front().number;
+  head.last_transaction = segment.transactions.back().number;
+  head.first_captured_at = segment.transactions.front().captured_at;
+  head.last_captured_at = segment.transactions.back().captured_at;
+}
+
 Bytes encode_coincident(const std::vector<Coincident>& coincident) {
   Bytes out;
   ByteWriter w(out);

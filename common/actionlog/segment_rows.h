@@ -28,6 +28,9 @@ Result<void> load_hidden_rows(Connection& db, int64_t database_id, Segment& segm
 // What was sealed before as a segment of its own, of whole transactions: all of it but its head.
 Result<Segment> load_sealed(Connection& db, int64_t database_id, const SegmentHead& head);
 
+// Sequences, transactions and times of the head, from what the segment holds.
+void set_range(Segment& segment);
+
 // What transactions.coincident holds.
 Bytes encode_coincident(const std::vector<Coincident>& coincident);
 Result<std::vector<Coincident>> decode_coincident(ByteView bytes);
