@@ -231,7 +231,8 @@ Result<void> LogShipper::merge() {
       TILLSYNC_TRY(send_queue());
     }
   }
-  return {};
+  // Their files leave the spool.
+  return sent_.empty() ? Result<void>() : make_durable();
 }
 
 // It can wait: for what is due, for room, and for the hours of packs.
