@@ -65,7 +65,10 @@ TEST_CASE("merged log: a shop sells, the agent is killed, and the log becomes fe
   const Json flushed = world.flush();
   const Sequence up_to = world.back_up("incremental")["sequence"];
   StoreSide side(world);
-  world.until("what lies before a snapshot is merged", [&] { return left_to_merge(side, up_to) == 0; });
+  // A few at a time, every half a minute: the log and the till go first.
+  const std::chrono::minutes patience(soak() ? 10 : 2);
+  world.until(
+      "what lies before a snapshot is merged", [&] { return left_to_merge(side, up_to) == 0; }, patience);
 
   const LogListing listing = must(list_log(*side.store, side.lineage));
   uint64_t bytes_before = 0, bytes_after = 0;
