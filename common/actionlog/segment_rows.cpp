@@ -91,7 +91,8 @@ Result<Segment> load_sealed(Connection& db, int64_t database_id, const SegmentHe
     for (; at < segment.actions.size() && segment.actions[at].sequence <= rows->unsigned_integer(1); at++)
       segment.actions[at].transaction_index = index;
   }
-  TILLSYNC_TRY(load_hidden_rows(db, database_id, segment));
+  // They name one of the transactions.
+  if (!segment.transactions.empty()) TILLSYNC_TRY(load_hidden_rows(db, database_id, segment));
   return segment;
 }
 

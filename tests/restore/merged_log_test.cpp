@@ -223,6 +223,22 @@ TEST_CASE("merged log: a part whose rows are no longer what was sealed stays as 
   CHECK(till.left_out.size() == 1);
 }
 
+TEST_CASE("merged log: a part whose transactions are gone while its hidden rows are there stays as it is") {
+  MergedTill till;
+  till.sell_some(4);
+  till.cover();
+  must(till.state->lease()->execute(
+      "INSERT INTO hidden_rows(database_id, transaction_no, table_name, action, row_id) SELECT 1, first_transaction, "
+      "'sqlite_stat1', 1, 1 FROM segments ORDER BY id LIMIT 1 OFFSET 2;"
+      "DELETE FROM transactions WHERE id=(1<<48)+(SELECT first_transaction FROM segments ORDER BY id LIMIT 1 OFFSET "
+      "2)"));
+  till.merge();
+  REQUIRE(till.left_out.size() == 1);
+  CHECK(contains(till.left_out[0], "as they were sealed"));
+  till.drop_parts();
+  till.check_log();
+}
+
 TEST_CASE("merged log: only what the store has and lies before a snapshot of this epoch") {
   MergedTill till;
   till.sell_some(5);
