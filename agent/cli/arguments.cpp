@@ -64,6 +64,7 @@ class Definition {
       chosen = chosen->get_subcommands().front();
       out_.command += (out_.command.empty() ? "" : " ") + chosen->get_name();
     }
+    if (!pause_length_.empty()) out_.pause_length = *parse_duration(pause_length_);
     if (!timeout_.empty()) out_.timeout = *parse_duration(timeout_);
   }
 
@@ -95,6 +96,11 @@ class Definition {
     flush->add_flag("--wait", out_.wait, "until it is durable in the store");
     timeout(flush);
     database(command("snapshots", "the snapshots in the store"));
+    command("pause", "lets go of the databases' files, for an installer or a repair; the application goes on")
+        ->add_option("--for", pause_length_, "resume by itself after this long; else with `tillsync resume`")
+        ->type_name("DURATION")
+        ->check(CLI::Validator(check_duration, ""));
+    command("resume", "ends a pause; what was sold meanwhile is captured now");
   }
 
   void add_restore() {
@@ -191,7 +197,7 @@ class Definition {
 
   Arguments& out_;
   CLI::App app_{"tillsync: backs up and restores the databases of a till", "tillsync"};
-  std::string timeout_;
+  std::string timeout_, pause_length_;
 };
 
 }  // namespace

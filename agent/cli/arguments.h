@@ -24,6 +24,7 @@ struct Arguments {
 
   std::string database, type, name, description;       // backup; database: also elsewhere
   bool wait = false, no_dedup = false;                 // backup, flush
+  std::optional<Milliseconds> pause_length;            // pause
   std::optional<Milliseconds> timeout;                 // backup --wait, flush --wait
   std::string target;                                  // restore --to, keys make --out, keys export --out
   std::string assets;                                  // restore --assets

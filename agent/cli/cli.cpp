@@ -33,6 +33,8 @@ constexpr Command kCommands[] = {
     {"keys rotate", run_keys_rotate, true, false},
     {"keys export", run_keys_export, false, false},
     {"cancel", run_cancel, true, false},
+    {"pause", run_pause, true, false},
+    {"resume", run_resume, true, false},
     {"drill", run_drill, true, false},
     {"doctor", run_doctor, false, false},
 };

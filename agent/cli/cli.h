@@ -82,6 +82,8 @@ Result<void> run_snapshots(const CliContext& context);
 Result<void> run_workflows(const CliContext& context);
 Result<void> run_drill(const CliContext& context);
 Result<void> run_cancel(const CliContext& context);
+Result<void> run_pause(const CliContext& context);
+Result<void> run_resume(const CliContext& context);
 Result<void> run_log(const CliContext& context);
 Result<void> run_log_verify(const CliContext& context);
 Result<void> run_verify(const CliContext& context);

@@ -57,6 +57,26 @@ Result<void> run_cancel(const CliContext& context) {
   return {};
 }
 
+// Answered when nothing of the databases is open any more.
+Result<void> run_pause(const CliContext& context) {
+  Json params = Json::object();
+  if (context.arguments().pause_length) params["for_ms"] = context.arguments().pause_length->count();
+  TILLSYNC_LET(auto agent, context.connect());
+  TILLSYNC_LET(const Json paused, agent.call("pause", params));
+  context.print(paused, [](const Json& document, const Style&) {
+    return "paused until " + text_in(document, "paused_until", "'tillsync resume'") +
+           ": the databases' files are let go of; what is sold meanwhile is captured afterwards\n";
+  });
+  return {};
+}
+
+Result<void> run_resume(const CliContext& context) {
+  TILLSYNC_LET(auto agent, context.connect());
+  TILLSYNC_LET(const Json resumed, agent.call("resume"));
+  context.print(resumed, [](const Json&, const Style&) { return std::string("capture goes on\n"); });
+  return {};
+}
+
 Result<void> run_workflows(const CliContext& context) {
   Json params = Json::object();
   if (!context.arguments().workflow.empty()) params["uuid"] = context.arguments().workflow;

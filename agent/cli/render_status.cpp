@@ -84,7 +84,9 @@ std::string render_status(const Json& status, const Style& style) {
   if (!problems.is_array() || problems.empty()) return out + "\n" + toned(style, Tone::good, "No problems.") + "\n";
   out += "\n";
   for (const auto& problem : problems) {
-    out += toned(style, Tone::bad, "Problem: ") + text_in(problem, "text", text_in(problem, "code")) + "\n";
+    const bool advice = text_in(problem, "severity") == "advice";
+    out += (advice ? toned(style, Tone::warning, "Note: ") : toned(style, Tone::bad, "Problem: ")) +
+           text_in(problem, "text", text_in(problem, "code")) + "\n";
     if (const auto remedy = text_in(problem, "remedy"); !remedy.empty()) out += "  What to do: " + remedy + "\n";
   }
   return out;

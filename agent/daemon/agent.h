@@ -15,11 +15,13 @@
 
 #include "agent/control/server.h"
 #include "agent/daemon/backup_workflow.h"
+#include "agent/daemon/capture_pause.h"
 #include "agent/daemon/fenced_store.h"
 #include "agent/daemon/pruner.h"
 #include "agent/daemon/restore_workflow.h"
 #include "agent/daemon/scheduled_jobs.h"
 #include "agent/daemon/service_watch.h"
+#include "agent/daemon/state_feed.h"
 #include "agent/daemon/store_plans.h"
 #include "agent/daemon/workflow_runner.h"
 #include "ports/process_signals.h"
@@ -63,6 +65,8 @@ class Agent {
   void take_signals();
   void reload_soon();
   std::string service_status();
+  std::string hung_capture(Milliseconds patience);
+  void say_ready(std::chrono::steady_clock::time_point at_latest);
   void reload();
   void cover_schema_changes();
   Result<bool> lacks_snapshot(FollowedDatabase& database);
@@ -87,6 +91,7 @@ class Agent {
   Services services_;
   bool is_new_terminal_ = false;
   std::vector<std::unique_ptr<FollowedDatabase>> databases_;
+  std::unique_ptr<CapturePause> pause_;
   std::unique_ptr<Transfers> transfers_;
   std::unique_ptr<LogShipper> shipper_;
   std::unique_ptr<BackupWorkflow> backups_;
@@ -100,6 +105,8 @@ class Agent {
   boost::asio::steady_timer disk_timer_{loop_};
   DiskLadder disk_;     // of the loop
   ServiceWatch watch_;  // of the loop
+  StateFeed feed_;
+  boost::asio::steady_timer ready_timer_{loop_};
   std::atomic<DiskRung> disk_rung_ = DiskRung::roomy;
   boost::asio::steady_timer schedule_timer_{loop_};
   std::unique_ptr<boost::asio::thread_pool> workers_;

@@ -87,6 +87,7 @@ Result<Json> BackupWorkflow::capture_damaged(StepContext& context, FollowedDatab
   TILLSYNC_TRY(name_snapshot(context, database, m));
   m.type = SnapshotType::full;
   m.captured_at = m.created_at;
+  TILLSYNC_LET(const auto in_use, database.use_files());
   TILLSYNC_LET(auto image, copy_damaged(database.config().path, *services_.files,
                                         services_.spool_folder() + "/" + m.uuid.str() + ".pages"));
   m.damage = damage.context + (image.note.empty() ? "" : "; " + image.note);
@@ -205,6 +206,7 @@ Result<void> BackupWorkflow::spool(const std::string& path, ByteView bytes) {
 }
 
 Result<int64_t> BackupWorkflow::ask_integer(FollowedDatabase& database, const std::string& sql) {
+  TILLSYNC_LET(const auto in_use, database.use_files());
   TILLSYNC_LET(auto app, AppDatabase::open(database.config().path, AppDatabase::Use::read));
   auto answer = app.connection().query_integer(sql);
   if (!answer)
@@ -218,6 +220,7 @@ Result<std::string> BackupWorkflow::ask_app_version(FollowedDatabase& database) 
   const std::string& text = database.config().app_version;
   auto begins = [&](const char* word) { return strncasecmp(text.c_str(), word, strlen(word)) == 0; };
   if (!begins("SELECT ") && !begins("PRAGMA ") && !begins("WITH ")) return text;
+  TILLSYNC_LET(const auto in_use, database.use_files());
   TILLSYNC_LET(auto app, AppDatabase::open(database.config().path, AppDatabase::Use::read));
   auto answer = app.connection().query_text(text);
   if (!answer)

@@ -16,6 +16,8 @@ namespace tillsync {
 namespace asio = boost::asio;
 
 namespace {
+constexpr uint64_t kPauseMin = 1000, kPauseMax = 7 * 86400000ull;  // ms
+
 Result<std::optional<std::string>> text(const Json& params, const char* key) {
   if (!params.contains(key) || params.at(key).is_null()) return std::optional<std::string>();
   if (!params.at(key).is_string()) return Error{ErrorKind::usage, 0, std::string(key) + ": a text was expected"};
@@ -78,6 +80,17 @@ void ControlMethods::install(ControlServer& server) {
     asio::post(*agent_.queries_, [this, uuid = *uuid, responder] { agent_.runner_->watch(uuid, responder); });
   };
   server.handle("workflow.wait", waits, operate);
+  auto watches = [this](Request, Responder responder) { agent_.feed_.watch(responder); };
+  server.handle("watch", watches, operate);
+  auto pauses = [this](Request request, Responder responder) {
+    asio::post(*agent_.queries_, [this, params = std::move(request.params), responder] { pause(params, responder); });
+  };
+  server.handle("pause", pauses, operate);
+  auto resumes = [this](const Json&) -> Result<Json> {
+    TILLSYNC_TRY(agent_.pause_->resume());
+    return Json::object();
+  };
+  query(server, "resume", resumes, operate);
   server.handle("workflow.cancel", [this](Request request, Responder responder) {
     auto uuid = Uuid::parse(request.params.value("uuid", ""));
     if (!uuid) return responder.error(uuid.error());
@@ -115,6 +128,21 @@ Result<FollowedDatabase*> ControlMethods::database_of(const Json& params) {
   return Error{ErrorKind::usage, 0, "there is no database '" + *name + "' in the configuration"};
 }
 
+// Answered when the files are let go of: whoever asked wants to touch them.
+void ControlMethods::pause(const Json& params, Responder responder) {
+  auto length_ms = number(params, "for_ms");
+  if (!length_ms) return responder.error(length_ms.error());
+  if (*length_ms && (**length_ms < kPauseMin || **length_ms > kPauseMax))
+    return responder.error(Error{ErrorKind::usage, 0, "for_ms: from a second to 7 days was expected"});
+  std::optional<Milliseconds> length;
+  if (*length_ms) length = Milliseconds(static_cast<int64_t>(**length_ms));
+  const Timestamp now = agent_.ports_.clock->now();
+  const Json answer{{"paused_until", length ? Json(to_rfc3339(now + *length)) : Json(nullptr)}};
+  auto done = agent_.pause_->pause(length, [responder, answer] { responder.result(answer); });
+  agent_.feed_.poke();
+  if (!done) responder.error(done.error());
+}
+
 Result<Json> ControlMethods::backup(const Json& params) {
   BackupWorkflow::Request request;
   TILLSYNC_LET(auto type, text(params, "type"));
@@ -130,6 +158,8 @@ Result<Json> ControlMethods::backup(const Json& params) {
   request.name = name.value_or("");
   request.description = description.value_or("");
   request.dedup = params.value("dedup", true);
+  if (auto pause = agent_.pause_->current())
+    return Error{ErrorKind::conflict, 0, "capture is paused: 'tillsync resume' first, then back up"};
   Uuid snapshot;
   TILLSYNC_LET(Uuid uuid, agent_.start_backup(request, snapshot));
   return Json{{"uuid", uuid.str()}, {"snapshot_uuid", snapshot.str()}};

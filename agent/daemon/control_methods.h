@@ -12,6 +12,8 @@ class ControlMethods {
   explicit ControlMethods(Agent& agent) : agent_(agent) {}
   void install(ControlServer& server);
   void stop();
+  // What those who watch are told.
+  Result<Json> state();
 
  private:
   using Work = std::function<Result<Json>(const Json& params)>;
@@ -27,6 +29,7 @@ class ControlMethods {
   Result<Json> read_asset(const Json& params, int fd);
   void flush(const Json& params, Responder responder);
   void prune(const Json& params, Responder responder);
+  void pause(const Json& params, Responder responder);
   void follow_log(Json params, Responder responder, std::chrono::steady_clock::time_point until);
   Result<FollowedDatabase*> database_of(const Json& params);
   Json database_status(FollowedDatabase& database, Json& problems);

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "agent/daemon/thread_name.h"
 #include "base/checks.h"
 
 namespace tillsync {
@@ -51,6 +52,7 @@ Result<std::unique_ptr<FollowedDatabase>> FollowedDatabase::create(const Service
                   raw->config().name, why.context);
     if (damaged) damaged(*raw);
   };
+  database->problem_changed_ = std::move(events.problem);
   database->capturer_ = std::make_unique<Capturer>(std::move(setup));
   return database;
 }
@@ -65,36 +67,82 @@ void FollowedDatabase::stop() {
   if (!thread_.joinable()) return;
   stopping_ = true;
   capturer_->interrupt();
-  {
-    std::lock_guard lock(notifier_mutex_);
-    if (notifier_) notifier_->wake();
-  }
+  wake();
   thread_.join();
   capturer_->stop();
 }
 
-void FollowedDatabase::request_cut(Capturer::CutCallback callback) {
-  capturer_->request_cut(std::move(callback));
+void FollowedDatabase::wake() {
   std::lock_guard lock(notifier_mutex_);
   if (notifier_) notifier_->wake();
+}
+
+void FollowedDatabase::request_cut(Capturer::CutCallback callback) {
+  capturer_->request_cut(std::move(callback));
+  wake();
 }
 
 void FollowedDatabase::request_capture(std::function<void(Result<Sequence>)> callback) {
   capturer_->request_capture(std::move(callback));
-  std::lock_guard lock(notifier_mutex_);
-  if (notifier_) notifier_->wake();
+  wake();
 }
 
 void FollowedDatabase::request_activation(ActivationRequest request, std::function<void(Result<void>)> callback) {
   capturer_->request_activation(std::move(request), std::move(callback));
-  std::lock_guard lock(notifier_mutex_);
-  if (notifier_) notifier_->wake();
+  wake();
 }
 
-void FollowedDatabase::hold(std::optional<Error> why) {
-  capturer_->hold(std::move(why));
-  std::lock_guard lock(notifier_mutex_);
-  if (notifier_) notifier_->wake();
+void FollowedDatabase::hold(HeldBy by, std::optional<CaptureHold> why, std::function<void()> released) {
+  {
+    std::lock_guard lock(hold_mutex_);
+    if (why)
+      holds_.insert_or_assign(by, std::move(*why));
+    else
+      holds_.erase(by);
+    std::function<void()> all_released;
+    if (released) all_released = [this, released = std::move(released)] { when_unused(released); };
+    capturer_->hold(holds_.empty() ? std::nullopt : std::optional(holds_.begin()->second), std::move(all_released));
+  }
+  wake();
+}
+
+bool FollowedDatabase::is_paused() const {
+  std::lock_guard lock(hold_mutex_);
+  return holds_.contains(HeldBy::person);
+}
+
+Result<FollowedDatabase::FilesInUse> FollowedDatabase::use_files() {
+  std::lock_guard lock(hold_mutex_);
+  if (auto held = holds_.find(HeldBy::person); held != holds_.end()) return held->second.error;
+  files_used_++;
+  return FilesInUse(this, [this](void*) { leave_files(); });
+}
+
+void FollowedDatabase::leave_files() {
+  std::vector<std::function<void()>> callbacks;
+  {
+    std::lock_guard lock(hold_mutex_);
+    if (--files_used_ == 0) callbacks.swap(when_unused_);
+  }
+  for (auto& callback : callbacks) callback();
+}
+
+void FollowedDatabase::when_unused(std::function<void()> callback) {
+  {
+    std::lock_guard lock(hold_mutex_);
+    if (files_used_ > 0) return when_unused_.push_back(std::move(callback));
+  }
+  callback();
+}
+
+bool FollowedDatabase::goes_on(milliseconds patience) {
+  const auto now = std::chrono::steady_clock::now();
+  const uint64_t beats = capturer_->pulse().beats();
+  if (beats != beats_seen_) {
+    beats_seen_ = beats;
+    beat_seen_at_ = now;
+  }
+  return now - beat_seen_at_ <= patience + capturer_->pulse().quiet();
 }
 
 milliseconds FollowedDatabase::step() {
@@ -108,11 +156,13 @@ milliseconds FollowedDatabase::step() {
   auto problem = capturer_->status().problem;
   if (problem && told_ != problem->text) spdlog::warn("{}: {}; {}", config_.name, problem->text, problem->remedy);
   if (!problem && told_) spdlog::info("{}: capture goes on", config_.name);
-  told_ = problem ? std::optional(problem->text) : std::nullopt;
+  const auto before = std::exchange(told_, problem ? std::optional(problem->text) : std::nullopt);
+  if (problem_changed_ && before != told_) problem_changed_();
   return wait;
 }
 
 void FollowedDatabase::run() {
+  name_this_thread("capture " + config_.name);
   while (!stopping_) {
     if (!notifier_) {
       auto made = services_.notifiers->watch(config_.path);
@@ -124,6 +174,7 @@ void FollowedDatabase::run() {
     }
     const milliseconds wait = step();
     if (stopping_) break;
+    WorkPulse::Quiet waiting(capturer_->pulse(), wait);
     if (notifier_) {
       // Without a wait as well: an event that is there ends the watch, which a busy writer pays for.
       if (notifier_->wait(wait) == ChangeNotifier::Event::changed) capturer_->changed();

@@ -62,7 +62,8 @@ std::optional<int64_t> RestoreWorkflow::migrate_to(const StepContext& context) {
   return checked.at("migrate_to").get<int64_t>();
 }
 
-Result<int64_t> RestoreWorkflow::live_schema_version(const FollowedDatabase& database) const {
+Result<int64_t> RestoreWorkflow::live_schema_version(FollowedDatabase& database) const {
+  TILLSYNC_LET(const auto in_use, database.use_files());
   TILLSYNC_LET(auto app, AppDatabase::open(database.config().path, AppDatabase::Use::read));
   return app.connection().query_integer(database.config().schema_version);
 }
@@ -149,6 +150,7 @@ Result<Json> RestoreWorkflow::put_aside(StepContext& context) {
                                               : staging_path(context.workflow());
   const std::string safety = safety_path(context.workflow());
   TILLSYNC_TRY(services_.files->make_directories(services_.safety_folder()));
+  TILLSYNC_LET(const auto in_use, database->use_files());
   TILLSYNC_LET(auto live, AppDatabase::open(database->config().path, AppDatabase::Use::read));
   auto copied = [&]() -> Result<void> {
     TILLSYNC_TRY(live.begin_read());

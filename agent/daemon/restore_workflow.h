@@ -97,7 +97,7 @@ class RestoreWorkflow {
   Result<FoundInLog> captured(StepContext& context, FollowedDatabase& database, const Uuid& workflow);
   bool may_be_committed(const FollowedDatabase& database, const Uuid& workflow);
   static std::optional<int64_t> migrate_to(const StepContext& context);
-  Result<int64_t> live_schema_version(const FollowedDatabase& database) const;
+  Result<int64_t> live_schema_version(FollowedDatabase& database) const;
 
   static bool in_place(const StepContext& context) { return context.data().value("in_place", false); }
   static bool is_drill(const StepContext& context) { return context.data().value("drill", false); }

@@ -54,7 +54,8 @@ Result<bool> ScheduledJobs::exists(const char* sql, std::optional<int64_t> datab
 
 Result<Begun> ScheduledJobs::backup(FollowedDatabase& database, const std::string& type) {
   TILLSYNC_LET(bool runs, exists(kBackupRuns, database.id()));
-  if (runs) return Begun::not_now;
+  // In a pause nothing is captured; what is due then is made up when it ends.
+  if (runs || database.is_paused()) return Begun::not_now;
   if (type == "INCREMENTAL" && services_.config->assets.empty()) {
     auto db = services_.state->lease();
     TILLSYNC_LET(auto query, db->prepare("SELECT max(sequence) FROM snapshots WHERE is_complete AND database_id=?1"));

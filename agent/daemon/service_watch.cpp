@@ -1,5 +1,7 @@
 #include "agent/daemon/service_watch.h"
 
+#include <spdlog/spdlog.h>
+
 namespace tillsync {
 
 namespace {
@@ -22,7 +24,13 @@ void ServiceWatch::tick() {
   auto pause = std::chrono::duration_cast<std::chrono::milliseconds>(kLookEvery);
   const auto patience = manager_->patience();
   if (patience > std::chrono::milliseconds(0)) {
-    manager_->alive();
+    const std::string hung = hung_(kHungAfter * patience);
+    if (hung.empty()) manager_->alive();
+    if (!hung.empty() && !told_hung_) {
+      spdlog::critical("{} shows no progress any more; the service manager is left to end this agent", hung);
+      manager_->status(told_ = hung + " hangs");
+    }
+    told_hung_ = !hung.empty();
     pause = std::min(pause, patience / 3);
   }
   timer_.expires_after(pause);
@@ -33,7 +41,7 @@ void ServiceWatch::tick() {
 
 void ServiceWatch::say(const std::string& status) {
   asked_ = false;
-  if (manager_ && status != told_) manager_->status(told_ = status);
+  if (manager_ && !told_hung_ && status != told_) manager_->status(told_ = status);
 }
 
 void ServiceWatch::reloading() {

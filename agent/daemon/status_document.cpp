@@ -1,4 +1,7 @@
 // The document of `tillsync status --json`.
+#include <algorithm>
+#include <array>
+
 #include "agent/daemon/backup_verifier.h"
 #include "agent/daemon/control_methods.h"
 #include "agent/daemon/drill_record.h"
@@ -13,8 +16,15 @@ constexpr std::chrono::hours kFailedRestoreShown{24};
 constexpr std::chrono::hours kEpochChangeShown{7 * 24};
 
 Json time_or_null(const std::optional<Timestamp>& t) { return t ? Json(to_rfc3339(*t)) : Json(nullptr); }
+// advice: nothing is lost or late by it, and whoever is at the till need not act.
+constexpr std::array kAdvice = {"rollback_journal", "epoch", "not_sealed", "no_recovery_key", "paused"};
+// A bad link comes and goes.
+constexpr std::chrono::minutes kOutageBorne{10};
+constexpr std::chrono::hours kPauseBorne{24};
+
 Json problem(const std::string& code, const std::string& what, const std::string& remedy) {
-  return {{"code", code}, {"text", what}, {"remedy", remedy}};
+  const bool advice = std::find(kAdvice.begin(), kAdvice.end(), code) != kAdvice.end();
+  return {{"code", code}, {"severity", advice ? "advice" : "problem"}, {"text", what}, {"remedy", remedy}};
 }
 
 std::string store_remedy(const Error& error) {
@@ -36,6 +46,7 @@ Json ControlMethods::database_status(FollowedDatabase& database, Json& problems)
   CaptureStatus s = database.status();
   Sequence durable = 0;
   Json lag = 0;
+  std::optional<Timestamp> waiting_since;
   {
     auto db = agent_.state_->lease();
     std::string id = std::to_string(database.id());
@@ -48,7 +59,10 @@ Json ControlMethods::database_status(FollowedDatabase& database, Json& problems)
           std::to_string(scoped_id(database.id(), 0)) +
           "+a.transaction_no WHERE a.id=" + std::to_string(scoped_id(database.id(), durable + 1)) +
           "), (SELECT min(created_at) FROM transfer_queue WHERE lane=0 AND database_id=" + id + "), 0)");
-      if (oldest && *oldest > 0) lag = std::max<int64_t>(0, to_ms(agent_.ports_.clock->now()) - *oldest);
+      if (oldest && *oldest > 0) {
+        waiting_since = from_ms(*oldest);
+        lag = std::max<int64_t>(0, to_ms(agent_.ports_.clock->now()) - *oldest);
+      }
     }
   }
   Json j;
@@ -60,6 +74,7 @@ Json ControlMethods::database_status(FollowedDatabase& database, Json& problems)
   j["durable_sequence"] = durable;
   j["last_capture_at"] = time_or_null(s.last_capture_at);
   j["lag_ms"] = lag;
+  j["waiting_since"] = time_or_null(waiting_since);
   j["lag_actions"] = s.sequence - durable;
   j["writer_sqlite_version"] =
       s.writer_sqlite_version ? Json(sqlite_version_text(s.writer_sqlite_version)) : Json(nullptr);
@@ -73,7 +88,8 @@ Json ControlMethods::database_status(FollowedDatabase& database, Json& problems)
   j["problem"] = nullptr;
   if (s.problem) {
     j["problem"] = problem(s.problem->code, s.problem->text, s.problem->remedy);
-    problems.push_back(j["problem"]);
+    // Of a pause it is said once, for all.
+    if (s.problem->code != "paused") problems.push_back(j["problem"]);
   } else if (s.mode == "scan") {
     problems.push_back(problem("rollback_journal",
                                s.path + ": is not in WAL mode; it is captured by scans every " +
@@ -176,13 +192,33 @@ Result<void> ControlMethods::workflow_problems(Json& problems) {
   return {};
 }
 
+Result<Json> ControlMethods::state() {
+  TILLSYNC_LET(const Json document, status());
+  return terminal_state(document);
+}
+
 Result<Json> ControlMethods::status() {
   Json problems = Json::array(), databases = Json::array();
   for (auto& database : agent_.databases_) databases.push_back(database_status(*database, problems));
   TransferStatus transfers = agent_.transfers_->status();
-  if (transfers.last_error)
+  const Timestamp now = agent_.ports_.clock->now();
+  if (transfers.last_error) {
     problems.push_back(
         problem("store", "the store: " + transfers.last_error->context, store_remedy(*transfers.last_error)));
+    const bool may_pass = is_outage(transfers.last_error->kind) && *transfers.last_error->cause == 0;
+    if (may_pass && transfers.failing_since && now - *transfers.failing_since < kOutageBorne)
+      problems.back()["severity"] = "advice";
+  }
+  Json paused = nullptr;
+  if (const auto pause = agent_.pause_->current()) {
+    paused = {{"since", to_rfc3339(pause->since)}, {"until", time_or_null(pause->until())}};
+    problems.push_back(problem("paused",
+                               "capture is paused since " + to_rfc3339(pause->since) +
+                                   (pause->until() ? " until " + to_rfc3339(*pause->until()) : "") +
+                                   ": new sales are in the database only",
+                               "'tillsync resume' goes on at once; what was sold meanwhile is captured then"));
+    if (now - pause->since >= kPauseBorne) problems.back()["severity"] = "problem";
+  }
   // let_go is said by each database.
   const DiskRung rung = agent_.disk_rung_;
   if (rung == DiskRung::uploads_first || rung == DiskRung::compact)
@@ -199,7 +235,7 @@ Result<Json> ControlMethods::status() {
                 "'tillsync verify' and 'tillsync log verify' name every object that is damaged; keep the "
                 "store as it is until that is understood"));
   TILLSYNC_LET(const auto change, last_epoch_change(*agent_.state_));
-  if (change && agent_.ports_.clock->now() - change->at < kEpochChangeShown)
+  if (change && now - change->at < kEpochChangeShown)
     problems.push_back(problem(
         "epoch",
         "since " + to_rfc3339(change->at) + " this terminal goes on as epoch " + std::to_string(change->to) + ": " +
@@ -277,6 +313,7 @@ Result<Json> ControlMethods::status() {
   j["workflow"] = std::move(workflow);
   j["drill"] = std::move(drill);
   j["disk"] = {{"rung", to_string(rung)}};
+  j["paused"] = std::move(paused);
   j["problems"] = std::move(problems);
   return j;
 }

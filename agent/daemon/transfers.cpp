@@ -210,6 +210,11 @@ void Transfers::count(uint64_t bytes) {
 }
 
 void Transfers::report(const Result<void>& outcome) {
+  note(outcome);
+  if (on_outcome_) on_outcome_();
+}
+
+void Transfers::note(const Result<void>& outcome) {
   std::lock_guard lock(mutex_);
   if (outcome) {
     // Whoever waits for the store need not wait any longer.
@@ -220,11 +225,13 @@ void Transfers::report(const Result<void>& outcome) {
     status_.reachable = true;
     status_.last_success_at = services_.clock->now();
     status_.last_error.reset();
+    status_.failing_since.reset();
     return;
   }
   // Words differ with each try (temporary names), the matter does not.
   if (!status_.last_error || status_.last_error->kind != outcome.error().kind)
     spdlog::warn("store: {}", outcome.error().context);
+  if (!status_.failing_since) status_.failing_since = services_.clock->now();
   status_.errors++;
   status_.last_error = outcome.error();
   if (outcome.error().kind != ErrorKind::conflict) status_.reachable = false;

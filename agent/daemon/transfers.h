@@ -31,11 +31,15 @@ struct TransferStatus {
   bool waits_for_hours = false;
   std::optional<Timestamp> last_success_at;
   std::optional<Error> last_error;
+  std::optional<Timestamp> failing_since;  // of last_error and those before it
 };
 
 class Transfers {
  public:
   explicit Transfers(const Services& services);
+
+  // Called after each put, whatever came of it, by whoever put. Set before the first.
+  void on_outcome(std::function<void()> callback) { on_outcome_ = std::move(callback); }
 
   // From now on, also for what is under way.
   void set_upload_hours(std::vector<HourRange> hours);
@@ -80,11 +84,13 @@ class Transfers {
   Result<void> wait(StepContext& context, Steady until, bool can_be_woken);
   Result<void> wait_for_hours(StepContext& context);
   void count(uint64_t bytes);
+  void note(const Result<void>& outcome);
 
   Services services_;
   StateUploadJournal journal_;
   std::mutex mutex_;
   std::condition_variable woken_;
+  std::function<void()> on_outcome_;
   uint64_t wakes_ = 0;
   std::vector<HourRange> hours_;
   TransferStatus status_;

@@ -9,7 +9,7 @@ namespace tillsync {
 using std::chrono::milliseconds;
 
 namespace {
-constexpr milliseconds kJournalPatience{2000}, kHeldWait{1000};
+constexpr milliseconds kJournalPatience{2000}, kHeldWait{60000};
 constexpr milliseconds kDamageWaitMin{30000}, kDamageWaitMax{300000}, kDamageWaitAsked{10000};
 }  // namespace
 
@@ -21,8 +21,8 @@ Capturer::Capturer(Setup setup) : setup_(std::move(setup)) {
 
 Capturer::~Capturer() { stop(); }
 
-Ingest::Setup Capturer::ingest_setup() const {
-  return {setup_.files, setup_.state, setup_.clock, setup_.folder, setup_.database_id, session_id_, &interrupted_};
+Ingest::Setup Capturer::ingest_setup() {
+  return {setup_.files, setup_.state, setup_.clock, setup_.folder, setup_.database_id, session_id_, &pulse_};
 }
 
 Result<void> Capturer::open_session() {
@@ -41,29 +41,52 @@ Result<void> Capturer::open_session() {
   return {};
 }
 
-void Capturer::hold(std::optional<Error> why) {
+void Capturer::hold(std::optional<CaptureHold> why, std::function<void()> released) {
   std::lock_guard lock(mutex_);
   held_ = std::move(why);
+  if (released) on_released_.push_back(std::move(released));
+  if (held_)
+    pulse_.stop();
+  else if (!interrupted_)
+    pulse_.go_on();
 }
 
-milliseconds Capturer::rest_while_held(const Error& why) {
+void Capturer::interrupt() {
+  std::lock_guard lock(mutex_);
+  interrupted_ = true;
+  pulse_.stop();
+}
+
+void Capturer::tell_released() {
+  std::vector<std::function<void()>> released;
+  {
+    std::lock_guard lock(mutex_);
+    released.swap(on_released_);
+  }
+  for (auto& tell : released) tell();
+}
+
+milliseconds Capturer::rest_while_held(const CaptureHold& why) {
   detach();
   idle_ = false;
   take_requests();
-  fail_requests(why);
-  while (!taken_activations_.empty()) end_activation(why);
-  set_problem(capture_problem(why, setup_.path));
+  fail_requests(why.error);
+  while (!taken_activations_.empty()) end_activation(why.error);
+  set_problem(why.problem);
   publish("paused");
+  tell_released();
   return kHeldWait;
 }
 
 milliseconds Capturer::step() {
-  std::optional<Error> held;
+  std::optional<CaptureHold> held;
+  pulse_.beat();
   {
     std::lock_guard lock(mutex_);
     held = held_;
   }
   if (held) return rest_while_held(*held);
+  tell_released();  // of a hold that was over before it was seen
   auto wait = round();
   if (wait) {
     failures_ = 0;
@@ -248,6 +271,7 @@ void Capturer::detach() {
 
 void Capturer::stop() {
   detach();
+  tell_released();
   take_requests();
   taken_cuts_.clear();
   taken_captures_.clear();

@@ -15,12 +15,19 @@
 
 #include "capture/activation.h"
 #include "capture/ingest.h"
+#include "capture/work_pulse.h"
 #include "ports/change_notifier.h"
 
 namespace tillsync {
 
 struct Problem {
   std::string code, text, remedy;
+};
+
+// Why nothing is captured for now: what requests fail with, and what a person reads.
+struct CaptureHold {
+  Error error;
+  Problem problem;
 };
 
 struct CaptureStatus {
@@ -91,11 +98,14 @@ class Capturer {
   void request_activation(ActivationRequest request, std::function<void(Result<void>)> callback);
   void set_dependency_floor(Sequence floor) { dependency_floor_ = floor; }
   // While there is a reason, nothing of the application's is open and nothing is captured; requests fail with it. What
-  // happened meanwhile is captured afterwards, as one transaction where the log did not keep it. From any thread; seen
-  // by the next step().
-  void hold(std::optional<Error> why);
-  // Stops the first copy or a scan early.
-  void interrupt() { interrupted_ = true; }
+  // happened meanwhile is captured afterwards, as one transaction where the log did not keep it. From any thread; what
+  // runs ends early, and the next step() sees it. released: called on the capture thread when all is let go; by stop()
+  // at the latest.
+  void hold(std::optional<CaptureHold> why, std::function<void()> released = {});
+  // Ends what runs early, for good.
+  void interrupt();
+  // Shows that step() goes on.
+  WorkPulse& pulse() { return pulse_; }
 
  private:
   using Steady = std::chrono::steady_clock;
@@ -160,11 +170,12 @@ class Capturer {
   void answer_requests();
   void fail_requests(const Error& error);
   void detach();
+  void tell_released();
   std::chrono::milliseconds report(Error error);
-  std::chrono::milliseconds rest_while_held(const Error& why);
+  std::chrono::milliseconds rest_while_held(const CaptureHold& why);
   void set_problem(std::optional<Problem> problem);
   void publish(const std::string& mode);
-  Ingest::Setup ingest_setup() const;
+  Ingest::Setup ingest_setup();
 
   Setup setup_;
   int64_t session_id_ = 0;
@@ -188,11 +199,13 @@ class Capturer {
   size_t backoff_ = 0;
   int copied_rounds_ = 0;  // one after the other that found everything copied
   int failures_ = 0;
-  std::atomic<bool> interrupted_ = false;
+  WorkPulse pulse_;
   std::atomic<Sequence> dependency_floor_ = 0;
-  mutable std::mutex mutex_;  // guards status_ and the requests
+  mutable std::mutex mutex_;  // guards what comes from other threads: status_, the hold, the requests
   CaptureStatus status_;
-  std::optional<Error> held_;
+  std::optional<CaptureHold> held_;
+  std::vector<std::function<void()>> on_released_;
+  bool interrupted_ = false;
   std::vector<CutCallback> cuts_;
   std::vector<std::function<void(Result<Sequence>)>> captures_;
   std::vector<TakenActivation> activations_;

@@ -9,6 +9,7 @@ using std::chrono::milliseconds;
 
 namespace {
 constexpr milliseconds kTryAgain{20};
+constexpr std::chrono::hours kActivationMax{1};
 // Above any change of schema that the application makes meanwhile, and no number that two restores share by chance.
 constexpr uint32_t kCookieStep = 0x10000, kCookieSpread = 0x4000;
 constexpr int kCaptureAttempts = 1000;
@@ -55,6 +56,8 @@ Result<milliseconds> Capturer::try_activation() {
     if (!caught_up) return std::move(caught_up).error();
     return milliseconds(0);
   }
+  // A commit of gigabytes, on a cheap disk.
+  WorkPulse::Quiet writing(pulse_, kActivationMax);
   auto done = replace_content(live, request);
   if (!done) live.rollback();
   end_activation(std::move(done));

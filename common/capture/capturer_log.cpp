@@ -57,6 +57,7 @@ Result<void> Capturer::capture_frames(bool& any, bool may_write_back) {
     while (true) {
       TILLSYNC_LET(bool more, tail_->next_transaction(position.wal, pages, page_count));
       if (!more) break;
+      pulse_.beat();
       any = true;
       // Only of the last one is it known when it was written.
       const bool last = position.wal.frame == tail_->view().header.max_frame;
@@ -64,10 +65,10 @@ Result<void> Capturer::capture_frames(bool& any, bool may_write_back) {
       // Far behind, with a log that has grown too large: the round decides. Our mark still holds what is left.
       auto used = log_bytes_used();
       const bool too_large = used && *used > let_go_at() && setup_.clock->steady_now() >= next_relief_;
-      if (!ingest_->batch_full() && !too_large && !interrupted_) continue;
+      if (!ingest_->batch_full() && !too_large && !pulse_.is_stopped()) continue;
       TILLSYNC_TRY(ingest_->commit(position));
       after_commit(true);
-      if (too_large || interrupted_) {
+      if (too_large || pulse_.is_stopped()) {
         tail_->withdraw();
         behind_ = true;
         return {};

@@ -50,7 +50,7 @@ Result<void> Capturer::scan_into_log(DatabaseReader& reader, const CapturePositi
   bool outgrown = false;
   if (!ingest_) TILLSYNC_TRY(check_room());
   // Looked through before a new copy is written: it may be as damaged as it was.
-  if (damage_) TILLSYNC_TRY(count_tables(reader, reader.page_count()));
+  if (damage_) TILLSYNC_TRY(count_tables(reader, reader.page_count(), &pulse_));
   uint64_t log_before = 0;
   if (tail_) {
     TILLSYNC_LET(log_before, log_bytes_used());
@@ -64,7 +64,8 @@ Result<void> Capturer::scan_into_log(DatabaseReader& reader, const CapturePositi
     }
     std::lock_guard lock(mutex_);
     if (baseline) status_.baseline_percent = 100.0 * done / std::max<PageNo>(1, all);
-    return !interrupted_ && !outgrown;
+    pulse_.beat();
+    return !pulse_.is_stopped() && !outgrown;
   };
   auto scanned = [&]() -> Result<void> {
     if (!baseline) {

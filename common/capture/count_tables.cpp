@@ -6,7 +6,7 @@
 
 namespace tillsync {
 
-Result<std::vector<TableDigest>> count_tables(PageReader& pages, PageNo page_count) {
+Result<std::vector<TableDigest>> count_tables(PageReader& pages, PageNo page_count, WorkPulse* pulse) {
   TILLSYNC_LET(Image image, image_of(pages, page_count));
   TILLSYNC_LET(Schema schema, schema_of(image));
   std::vector<TableDigest> tables;
@@ -16,6 +16,7 @@ Result<std::vector<TableDigest>> count_tables(PageReader& pages, PageNo page_cou
     TableDigest counted;
     counted.name = table.name;
     auto walked = walk_tree(image, table.root, [&](int64_t rowid, ByteView record) -> Result<void> {
+      TILLSYNC_TRY(unless_stopped(pulse, "rows were counted"));
       TILLSYNC_LET(Digest d, identity.digest(rowid, record));
       counted.digest.add(d);
       counted.rows++;

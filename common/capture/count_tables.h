@@ -2,16 +2,18 @@
 //
 // Purpose: the proof that an image is what a log or a snapshot says: it is compared with what those have counted.
 // Statistics tables are left out, as everywhere. Memory: one path and one row. Errors: corrupt, with the table, the
-// page and the reason; schema, as read_schema().
+// page and the reason; schema, as read_schema(); cancelled, where the
+// pulse is told to stop.
 // Threads: any, one at a time per reader.
 #pragma once
 
 #include "capture/tree_walk.h"
+#include "capture/work_pulse.h"
 #include "crypto/multiset_digest.h"
 
 namespace tillsync {
 
 // Sorted by name.
-Result<std::vector<TableDigest>> count_tables(PageReader& pages, PageNo page_count);
+Result<std::vector<TableDigest>> count_tables(PageReader& pages, PageNo page_count, WorkPulse* pulse = nullptr);
 
 }  // namespace tillsync

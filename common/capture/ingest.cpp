@@ -59,12 +59,12 @@ bool same_shape(const Schema& a, const Table& x, const Schema& b, const Table& y
 }  // namespace
 
 Ingest::Ingest(const Setup& setup)
-    : setup_(setup), spill_{setup.files, setup.state->vfs(), setup.folder + "/pairing.tmp", setup.stop} {}
+    : setup_(setup), spill_{setup.files, setup.state->vfs(), setup.folder + "/pairing.tmp", setup.pulse} {}
 Ingest::~Ingest() = default;
 
 Result<std::unique_ptr<Ingest>> Ingest::load(const Setup& setup) {
   std::unique_ptr<Ingest> ingest(new Ingest(setup));
-  Replica::Setup replica{setup.files, setup.state, setup.folder, setup.database_id, 0};
+  Replica::Setup replica{setup.files, setup.state, setup.folder, setup.database_id, 0, setup.pulse};
   uint32_t page_size;
   PageNo page_count;
   int64_t schema_id;
@@ -90,7 +90,7 @@ Result<std::unique_ptr<Ingest>> Ingest::load(const Setup& setup) {
     schema_id = row.integer(12);
   }
   TILLSYNC_LET(ingest->replica_, Replica::open(replica, page_size, page_count));
-  ingest->trees_ = std::make_unique<TreeDiff>(ingest->replica_->owners(), setup.stop);
+  ingest->trees_ = std::make_unique<TreeDiff>(ingest->replica_->owners(), setup.pulse);
   TILLSYNC_LET(Image image, image_of(*ingest->replica_, page_count));
   TILLSYNC_LET(Schema schema, schema_of(image));
   ingest->schema_ = std::make_shared<const Schema>(std::move(schema));
@@ -133,7 +133,7 @@ Result<int64_t> Ingest::record_schema(const Schema& schema) {
 Result<void> Ingest::count_table(const Image& image, const Table& table) {
   TILLSYNC_TRY(log_->reset_digest(table));
   return walk_tree(image, table.root, [&](int64_t rowid, ByteView record) -> Result<void> {
-    TILLSYNC_TRY(unless_stopped(setup_.stop, "rows were counted"));
+    TILLSYNC_TRY(unless_stopped(setup_.pulse, "rows were counted"));
     return log_->count_row(table, rowid, record);
   });
 }
@@ -432,7 +432,7 @@ Result<void> Ingest::commit(const CapturePosition& position) {
 }
 
 Result<void> Ingest::check_copy() {
-  TILLSYNC_LET(auto tables, count_tables(*replica_, replica_->page_count()));
+  TILLSYNC_LET(auto tables, count_tables(*replica_, replica_->page_count(), setup_.pulse));
   if (tables == log_->digests()) return {};
   return Error{ErrorKind::corrupt, 0, "our copy holds other rows than the log has counted"};
 }

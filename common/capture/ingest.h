@@ -14,9 +14,9 @@
 #include "actionlog/log_writer.h"
 #include "capture/pairing_spill.h"
 #include "capture/replica.h"
-#include "capture/stop_flag.h"
 #include "capture/tree_walk.h"
 #include "capture/wal_tail.h"
+#include "capture/work_pulse.h"
 #include "ports/random.h"
 
 namespace tillsync {
@@ -58,7 +58,7 @@ class Ingest {
     std::string folder;  // of this database, in state_dir
     int64_t database_id = 0;
     int64_t session_id = 0;
-    const StopFlag* stop = nullptr;  // set from another thread: long work ends with cancelled
+    WorkPulse* pulse = nullptr;  // told to stop from another thread: long work ends with cancelled
   };
 
   // What state.db and the replica hold; nullptr when there is no whole baseline yet. not_found, corrupt: a file of the

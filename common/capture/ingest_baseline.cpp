@@ -30,7 +30,7 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
                  "the database has " + std::to_string(source.page_count()) + " pages, more than can be followed"};
   std::unique_ptr<Ingest> ingest(new Ingest(setup));
   TILLSYNC_LET(ingest->pending_, read_pending_activation(*setup.state->lease(), setup.database_id));
-  Replica::Setup replica{setup.files, setup.state, setup.folder, setup.database_id, 0};
+  Replica::Setup replica{setup.files, setup.state, setup.folder, setup.database_id, 0, setup.pulse};
   int64_t old_number, generation, captured_before;
   {
     auto db = setup.state->lease();
@@ -58,7 +58,7 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
   TILLSYNC_TRY(ingest->begin_batch());
   TILLSYNC_LET(ingest->log_, LogWriter::load(*setup.state, setup.database_id, setup.session_id));
   TILLSYNC_LET(Image after, image_of(*ingest->replica_, count));
-  ingest->trees_ = std::make_unique<TreeDiff>(ingest->replica_->owners(), setup.stop);
+  ingest->trees_ = std::make_unique<TreeDiff>(ingest->replica_->owners(), setup.pulse);
   TILLSYNC_LET(Schema schema, schema_of(after));
   auto new_schema = std::make_shared<const Schema>(std::move(schema));
 
@@ -67,7 +67,7 @@ Result<std::unique_ptr<Ingest>> Ingest::baseline(const Setup& setup, DatabaseRea
     // The difference is logged first; it needs the old schema on one side and every page on both. It goes through an
     // owner map of its own, because page numbers mean different places on the two sides.
     OwnerMap none;
-    TreeDiff trees(none, setup.stop);
+    TreeDiff trees(none, setup.pulse);
     std::vector<PageNo> all;
     TILLSYNC_LET(Image before, image_of(*previous->replica_, previous->replica_->page_count()));
     for (PageNo page = 1; page <= std::max(before.page_count, count); page++) all.push_back(page);

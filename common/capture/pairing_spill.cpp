@@ -17,9 +17,11 @@ Result<std::unique_ptr<PairingSpill>> PairingSpill::create(const Place& place) {
   std::unique_ptr<PairingSpill> spill(new PairingSpill(place));
   TILLSYNC_LET(spill->db_, Connection::open(place.path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, place.vfs));
   // To pair a million rows takes seconds in which no row comes out.
-  auto is_told = [](void* flag) { return static_cast<const StopFlag*>(flag)->load() ? 1 : 0; };
-  if (place.stop)
-    sqlite3_progress_handler(spill->db_.handle(), kStepsBetweenLooks, is_told, const_cast<StopFlag*>(place.stop));
+  auto is_told = [](void* pulse) {
+    static_cast<WorkPulse*>(pulse)->beat();
+    return static_cast<WorkPulse*>(pulse)->is_stopped() ? 1 : 0;
+  };
+  if (place.pulse) sqlite3_progress_handler(spill->db_.handle(), kStepsBetweenLooks, is_told, place.pulse);
   // One transaction that never ends: nothing here is worth a sync.
   TILLSYNC_TRY(spill->db_.execute(
       "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-2048; BEGIN;"

@@ -9,7 +9,7 @@
 #include <functional>
 #include <memory>
 
-#include "capture/stop_flag.h"
+#include "capture/work_pulse.h"
 #include "ports/files.h"
 #include "sqlite/connection.h"
 
@@ -23,7 +23,7 @@ class PairingSpill {
     FileSystem* files = nullptr;
     const char* vfs = nullptr;  // name of a FileVfs over `files`
     std::string path;           // made anew, gone afterwards
-    const StopFlag* stop = nullptr;
+    WorkPulse* pulse = nullptr;
   };
   static Result<std::unique_ptr<PairingSpill>> create(const Place& place);
   ~PairingSpill();

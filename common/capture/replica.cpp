@@ -155,6 +155,7 @@ Result<void> Replica::load_redo() {
   while (true) {
     TILLSYNC_LET(bool row, query.step());
     if (!row) return {};
+    beat();
     PageNo page = static_cast<PageNo>(number_of(query.integer(0)));
     if (page > page_count_) continue;
     owners_.set_raw(page, static_cast<uint32_t>(query.integer(1)));
@@ -269,6 +270,7 @@ Result<void> Replica::write_redo(Connection& state, uint32_t generation) {
   Bytes base(page_size_), body;
   size_t written_bytes = 0;
   for (auto& [number, where] : pending_) {
+    beat();
     TILLSYNC_LET(PageRef now, page(number));
     TILLSYNC_TRY(read_base(number, base));
     if (files_in_doubt_) {
@@ -357,14 +359,19 @@ Result<void> Replica::write_back() {
   for (auto& entry : overlay_) order.push_back(entry.first);
   std::sort(order.begin(), order.end());
   files_in_doubt_ = true;
-  for (PageNo number : order) TILLSYNC_TRY(write_page_and_entry(number, overlay_[number]));
+  for (PageNo number : order) {
+    beat();
+    TILLSYNC_TRY(write_page_and_entry(number, overlay_[number]));
+  }
   if (shrinks) {
     std::lock_guard lock(pin_mutex_);
     for (PageNo number = page_count_ + 1; number <= size / page_size_; number++)
       TILLSYNC_TRY(preserve_for_pins(number));
+    beat();
     TILLSYNC_TRY(pages_->truncate(uint64_t{page_count_} * page_size_));
     TILLSYNC_TRY(map_->truncate((uint64_t{page_count_} + 1) * kMapEntry));
   }
+  beat();
   TILLSYNC_TRY(pages_->sync());
   TILLSYNC_TRY(map_->sync());
   files_in_doubt_ = false;

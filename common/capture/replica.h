@@ -19,6 +19,7 @@
 #include "capture/owner_map.h"
 #include "capture/page_cache.h"
 #include "capture/page_source.h"
+#include "capture/work_pulse.h"
 #include "dbfile/page.h"
 #include "ports/files.h"
 #include "snapshot/page_image.h"
@@ -34,6 +35,7 @@ class Replica : public PageReader, public std::enable_shared_from_this<Replica> 
     std::string folder;  // made if missing
     int64_t database_id = 0;
     int64_t number = 0;                  // names the files; a new baseline takes the next
+    WorkPulse* pulse = nullptr;          // beats while pages are written
     size_t overlay_bytes_max = 8 << 20;  // more is read from state.db when it is needed
     size_t cache_bytes_max = 4 << 20;
   };
@@ -89,6 +91,9 @@ class Replica : public PageReader, public std::enable_shared_from_this<Replica> 
     uint32_t generation = 0;
   };
   explicit Replica(const Setup& setup) : setup_(setup), cache_(setup.cache_bytes_max) {}
+  void beat() {
+    if (setup_.pulse) setup_.pulse->beat();
+  }
   Result<PageNo> load_map();
   Result<void> load_redo();
   Result<Bytes> redo_body(PageNo number, const Change& change);

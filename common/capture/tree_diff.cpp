@@ -109,7 +109,7 @@ std::span<const std::pair<PageNo, PageNo>> TreeDiff::hot_children(PageNo page) {
 }
 
 Result<BtreePage> TreeDiff::open(const Image& image, PageNo number, PageRef& keep) const {
-  TILLSYNC_TRY(unless_stopped(stop_, "rows were compared"));
+  TILLSYNC_TRY(unless_stopped(pulse_, "rows were compared"));
   if (number == 0 || number > image.page_count) return page_error(number, "a tree points outside the database");
   TILLSYNC_LET(keep, image.reader->page(number));
   TILLSYNC_LET(BtreePage page, BtreePage::parse(number, keep.view(), image.usable));

@@ -12,7 +12,7 @@
 #include <unordered_set>
 
 #include "capture/owner_map.h"
-#include "capture/stop_flag.h"
+#include "capture/work_pulse.h"
 #include "dbfile/btree.h"
 
 namespace tillsync {
@@ -49,7 +49,7 @@ struct Tree {
 class TreeDiff {
  public:
   // stop: where it is set meanwhile, what is under way ends with cancelled. May be nullptr.
-  explicit TreeDiff(OwnerMap& owners, const StopFlag* stop = nullptr) : owners_(owners), stop_(stop) {}
+  explicit TreeDiff(OwnerMap& owners, WorkPulse* pulse = nullptr) : owners_(owners), pulse_(pulse) {}
 
   // changed: pages whose content differs (no duplicates); those above after.page_count are left out by the caller.
   Result<void> begin(const Image& before, const Image& after, std::span<const PageNo> changed);
@@ -111,7 +111,7 @@ class TreeDiff {
   void clear();
 
   OwnerMap& owners_;
-  const StopFlag* stop_;
+  WorkPulse* pulse_;
   Side before_, after_;
   bool index_ = false;
   bool renumbered_ = false;

@@ -1,7 +1,9 @@
 // What the agent tells the service manager that started it, as systemd listens to it.
 #include <poll.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "integration/world.h"
 #include "platform/linux/systemd_notifier_linux.h"
@@ -120,6 +122,40 @@ TEST_CASE("service: an agent says when it is ready, how the sales are, that it i
   world.agent.signal(SIGTERM);
   manager.next_with("STOPPING=1");
   CHECK(must(world.agent.wait(std::chrono::seconds(30), [] { return false; })) == 0);
+}
+
+// One thread of the agent is stopped, as a debugger does it: the loop turns, and control answers.
+TEST_CASE("service: an agent whose capture hangs does not say that it is alive") {
+  World world;
+  Manager manager(world.folder / "notify");
+  ::setenv("WATCHDOG_USEC", "300000", 1);
+  auto app = world.application();
+  must(app.execute("PRAGMA journal_mode=WAL; CREATE TABLE sale(id INTEGER PRIMARY KEY)"));
+  world.start_agent();
+  ::unsetenv("WATCHDOG_USEC");
+  manager.next_with("WATCHDOG=1");
+  pid_t capture = 0;
+  for (auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(world.agent.pid()) + "/task")) {
+    std::ifstream name(task.path() / "comm");
+    std::string text;
+    std::getline(name, text);
+    if (text == "capture pos") capture = std::stoi(task.path().filename());
+  }
+  REQUIRE(capture != 0);
+  REQUIRE(::ptrace(PTRACE_SEIZE, capture, nullptr, nullptr) == 0);
+  REQUIRE(::ptrace(PTRACE_INTERRUPT, capture, nullptr, nullptr) == 0);
+  REQUIRE(::waitpid(capture, nullptr, __WALL) == capture);
+  // It waits for an event, which may take a minute; with one that it does not answer it hangs.
+  must(app.execute("INSERT INTO sale DEFAULT VALUES"));
+  std::this_thread::yield();
+  const std::string hangs = manager.next_with("hangs");
+  CHECK(contains(hangs, "capture of pos"));
+  CHECK(manager.next(1500).empty());
+  CHECK(world.call("store.info").contains("terminal_id"));
+  REQUIRE(::ptrace(PTRACE_DETACH, capture, nullptr, nullptr) == 0);
+  manager.next_with("WATCHDOG=1");
+  world.flush();
+  world.stop_agent();
 }
 
 TEST_SUITE_END();
