@@ -49,6 +49,7 @@ class Definition {
     app_.footer(
         "Exit status: 0 done, 1 failed, 2 usage or configuration, 3 the agent is not running,\n"
         "4 verification failed, 5 refused, 130 interrupted.");
+    add_init();
     add_daily();
     add_restore();
     add_doctor();
@@ -77,6 +78,35 @@ class Definition {
     to->add_option("--timeout", timeout_, "with --wait: stop waiting after this long, the work goes on")
         ->type_name("DURATION")
         ->check(CLI::Validator(check_duration, ""));
+  }
+
+  void add_init() {
+    Arguments::Init& in = out_.init;
+    CLI::App* init =
+        command("init", "the first minute: writes the configuration, makes keys, looks whether all is well");
+    init->add_option("--database", out_.database, "path of the application's database; asked for if not given")
+        ->type_name("FILE");
+    init->add_option("--database-name", in.database_name, "its name in the store; from its path if not given")
+        ->type_name("NAME");
+    init->add_option("--endpoint", in.endpoint, "of an S3 server other than AWS")->type_name("URL");
+    init->add_option("--region", in.region)->type_name("NAME");
+    init->add_flag("--path-style", in.path_style, "the bucket in the path, not in the host's name");
+    init->add_option("--ca-file", in.ca_file, "certificate authority of the S3 server")->type_name("FILE");
+    init->add_option("--credentials", in.credentials, "access key, in AWS' shared-credentials format; it is copied")
+        ->type_name("FILE");
+    auto* recovery = init->add_option("--recovery", in.recovery, "public half of a recovery key; it is copied");
+    recovery->type_name("FILE");
+    auto* made = init->add_option("--make-recovery", in.make_recovery,
+                                  "make a recovery key in this file; in your home if nothing is said of it")
+                     ->type_name("FILE");
+    auto* none = init->add_flag("--no-recovery", in.no_recovery, "only this till can open its backups");
+    recovery->excludes(made)->excludes(none);
+    made->excludes(none);
+    init->add_option("--state-dir", in.state_dir, "where the agent keeps its copy and its log")->type_name("DIR");
+    init->add_option("--user", in.user, "whom the service runs as; the database's owner if not given")
+        ->type_name("NAME");
+    init->add_flag("--unit", in.unit_only, "only the service's drop-in, anew from the configuration");
+    init->add_flag("--force", out_.force, "replace a configuration; the old one is kept beside it");
   }
 
   void add_daily() {

@@ -39,10 +39,14 @@ struct Arguments {
   bool words = false, public_half = false;             // keys export
   bool data = false;                                   // verify
   bool dry_run = false;                                // prune
-  std::string workflow;                                // workflows --id, cancel
-  int seconds = 15;                                    // demo
-  bool keep = false;                                   // demo
-  std::string shop_folder;                             // demo-shop, which demo starts
+  struct Init {
+    std::string database_name, endpoint, region, ca_file, credentials, recovery, make_recovery, state_dir, user;
+    bool path_style = false, no_recovery = false, unit_only = false;
+  } init;
+  std::string workflow;     // workflows --id, cancel
+  int seconds = 15;         // demo
+  bool keep = false;        // demo
+  std::string shop_folder;  // demo-shop, which demo starts
 };
 
 // An exit status when there is nothing (more) to do: 0 after --help and --version, 2 for a wrong command line, whose

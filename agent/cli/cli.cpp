@@ -33,6 +33,7 @@ constexpr Command kCommands[] = {
     {"keys rotate", run_keys_rotate, true, false},
     {"keys export", run_keys_export, false, false},
     {"cancel", run_cancel, true, false},
+    {"init", run_init, false, true},
     {"pause", run_pause, true, false},
     {"resume", run_resume, true, false},
     {"drill", run_drill, true, false},

@@ -32,6 +32,7 @@ struct CliEnvironment {
   OpenStoreCommands open_store = {};  // empty: this build has none
   // One line of a person's answer; empty where nobody can be asked.
   std::function<std::string(const std::string& question)> ask = {};
+  std::function<std::string(const std::string& question)> ask_secret = {};  // not shown as it is typed
 };
 
 int run_cli(const std::vector<std::string>& words, const CliEnvironment& environment);
@@ -75,6 +76,7 @@ Result<Json> wait_for_workflow(const CliContext& context, ControlClient& agent, 
 
 // The commands. Each prints its result itself.
 Result<void> run_doctor(const CliContext& context);
+Result<void> run_init(const CliContext& context);
 Result<void> run_status(const CliContext& context);
 Result<void> run_backup(const CliContext& context);
 Result<void> run_flush(const CliContext& context);

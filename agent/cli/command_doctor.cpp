@@ -3,15 +3,14 @@
 
 #include "agent/cli/cli.h"
 #include "agent/cli/doctor.h"
+#include "agent/cli/render.h"
 #include "platform/linux/file_system_linux.h"
 #include "platform/linux/system_clock_linux.h"
 #include "platform/linux/system_random_linux.h"
 
 namespace tillsync {
 
-namespace {
-
-std::string render(const Json& document, const Style& style) {
+std::string render_doctor(const Json& document, const Style& style) {
   TextTable table;
   for (auto& check : member(document, "checks")) {
     const std::string state = text_in(check, "state");
@@ -22,8 +21,6 @@ std::string render(const Json& document, const Style& style) {
   }
   return table.str(style);
 }
-
-}  // namespace
 
 Result<void> run_doctor(const CliContext& context) {
   LinuxFileSystem files;
@@ -39,7 +36,7 @@ Result<void> run_doctor(const CliContext& context) {
                     }};
   const auto findings = examine(context.arguments().config, ports);
   const Json document = to_json(findings);
-  context.print(document, render);
+  context.print(document, render_doctor);
   if (document.at("ok").get<bool>()) return {};
   size_t problems = 0;
   for (auto& one : findings) problems += one.state == Finding::State::problem;

@@ -7,6 +7,7 @@
 #include <ostream>
 
 #include "agent/cli/cli.h"
+#include "agent/cli/recovery_key_files.h"
 #include "agent/keys/own_keys.h"
 #include "crypto/words.h"
 #include "platform/linux/file_system_linux.h"
@@ -55,24 +56,30 @@ Result<void> give_to_owner(const std::string& folder, uint64_t number) {
 
 }  // namespace
 
-Result<void> run_keys_make(const CliContext& context) {
+Result<RecoveryKeyFiles> make_recovery_key(const std::string& at) {
   LinuxFileSystem files;
   SystemRandom random;
-  const std::string path = absolute(context.arguments().target), beside = path + ".pub";
+  RecoveryKeyFiles made{absolute(at), absolute(at) + ".pub", ""};
   const SealingKey key = SealingKey::make(random);
-  if (files.stat(beside)) return Error{ErrorKind::conflict, 0, beside + ": it exists already"};
+  if (files.stat(made.public_half)) return Error{ErrorKind::conflict, 0, made.public_half + ": it exists already"};
   std::string pem = to_pem(key);
-  auto written = write_new(files, path, pem);
+  auto written = write_new(files, made.whole, pem);
   wipe({reinterpret_cast<uint8_t*>(pem.data()), pem.size()});
   TILLSYNC_TRY(std::move(written));
-  TILLSYNC_TRY(write_new(files, beside, to_pem(key.public_key())));
-  const Json document{{"private", path}, {"public", beside}, {"key_id", key.public_key().id().hex()}};
+  TILLSYNC_TRY(write_new(files, made.public_half, to_pem(key.public_key())));
+  made.id = key.public_key().id().hex();
+  return made;
+}
+
+Result<void> run_keys_make(const CliContext& context) {
+  TILLSYNC_LET(const RecoveryKeyFiles made, make_recovery_key(context.arguments().target));
+  const Json document{{"private", made.whole}, {"public", made.public_half}, {"key_id", made.id}};
   context.print(document, [&](const Json&, const Style&) {
-    return "The recovery key is in " + path +
+    return "The recovery key is in " + made.whole +
            ". It opens every backup that is sealed for it: keep it off the tills, in "
            "two places.\nPrint it with: tillsync keys export --words --key " +
-           path + "\nIts public half is in " + beside +
-           ": put it on each till and name it there in [keys] recovery.\nKey id " + key.public_key().id().hex() + "\n";
+           made.whole + "\nIts public half is in " + made.public_half +
+           ": put it on each till and name it there in [keys] recovery.\nKey id " + made.id + "\n";
   });
   return {};
 }

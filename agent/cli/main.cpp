@@ -1,5 +1,6 @@
 // tillsync: the command line. Everything it does is in run_cli(); here it meets the process.
 #include <signal.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -50,6 +51,17 @@ int main(int argc, char** argv) {
       std::cerr << question << std::flush;
       std::string line;
       std::getline(std::cin, line);
+      return line;
+    };
+    environment.ask_secret = [ask = environment.ask](const std::string& question) {
+      termios shown{};
+      const bool hides = ::tcgetattr(STDIN_FILENO, &shown) == 0;
+      termios hidden = shown;
+      hidden.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+      if (hides) ::tcsetattr(STDIN_FILENO, TCSANOW, &hidden);
+      std::string line = ask(question);
+      if (hides) ::tcsetattr(STDIN_FILENO, TCSANOW, &shown);
+      std::cerr << "\n";
       return line;
     };
   }

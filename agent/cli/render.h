@@ -10,6 +10,7 @@
 
 namespace tillsync {
 
+std::string render_doctor(const Json& document, const Style& style);
 std::string render_status(const Json& status, const Style& style);
 std::string render_snapshots(const Json& snapshots, const Style& style);
 std::string render_snapshot_line(const Json& snapshot);  // one line, after `backup --wait`

@@ -76,7 +76,7 @@ struct RetentionConfig {
 };
 
 struct MetricsConfig {
-  std::string listen;    // host:port or unix:PATH; empty: none
+  std::string listen;    // loopback address:port or unix:PATH; empty: none
   std::string textfile;  // empty: none
   bool operator==(const MetricsConfig&) const = default;
 };

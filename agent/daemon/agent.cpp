@@ -8,6 +8,7 @@
 #include "agent/daemon/control_methods.h"
 #include "agent/daemon/give_back_memory.h"
 #include "agent/daemon/leftovers.h"
+#include "agent/daemon/metrics.h"
 #include "agent/daemon/new_epoch.h"
 #include "agent/keys/own_keys.h"
 #include "crypto/sealed_store.h"
@@ -104,7 +105,10 @@ Result<void> Agent::open() {
   TILLSYNC_TRY(prepare_folders());
   vfs_ = std::make_unique<FileVfs>(*ports_.files, *ports_.clock, *ports_.random);
   TILLSYNC_LET(state_, StateDb::open(config_.terminal.state_dir + "/state.db", vfs_->name(), *ports_.clock));
-  TILLSYNC_LET(store_, make_store(config_.store, *ports_.files, *ports_.clock, *ports_.random));
+  TILLSYNC_LET(auto store, make_store(config_.store, *ports_.files, *ports_.clock, *ports_.random));
+  auto counted = std::make_unique<CountedStore>(std::move(store));
+  counted_store_ = counted.get();
+  store_ = std::move(counted);
   services_ = Services{&config_,         ports_.files,     ports_.clock, ports_.random,
                        ports_.notifiers, vfs_.get(),       state_.get(), store_.get(),
                        ports_.folders,   ports_.who_holds, {},           1,
@@ -201,6 +205,16 @@ Result<void> Agent::open() {
   TILLSYNC_LET(control_, ControlServer::listen(loop_, options));
   methods_ = std::make_unique<ControlMethods>(*this);
   methods_->install(*control_);
+  metrics_ = std::make_unique<MetricsExport>(loop_, config_.metrics, [this](MetricsServer::Told told) {
+    asio::post(*queries_, [this, told = std::move(told)] {
+      Result<std::string> text = Error{ErrorKind::internal, 0, ""};
+      if (auto status = methods_->status())
+        text = metrics_text(*status, counted_store_->counts(), ports_.process_figures());
+      else
+        text = std::move(status).error();
+      asio::post(loop_, [told, text = std::move(text)] { told(text); });
+    });
+  });
   return {};
 }
 
@@ -256,6 +270,7 @@ Agent::Ended Agent::run() {
   poll_schedule();
   spdlog::info("terminal {} ({}) follows {} database(s); store {}", services_.terminal.str(), config_.terminal.name,
                databases_.size(), config_.store.url);
+  metrics_->start();
   say_ready(std::chrono::steady_clock::now() + kReadyAtLatest);
   loop_.run();
   // Control is gone; what runs ends at its next safe point, and capture commits what it has.
@@ -294,6 +309,7 @@ void Agent::end() {
     ready_timer_.cancel();
     watch_.stop(is_told_to_stop_);
     feed_.stop();
+    metrics_->stop();
     boost::system::error_code none_awaited;
     signals_.cancel(none_awaited);
     methods_->stop();

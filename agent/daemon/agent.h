@@ -17,6 +17,7 @@
 #include "agent/daemon/backup_workflow.h"
 #include "agent/daemon/capture_pause.h"
 #include "agent/daemon/fenced_store.h"
+#include "agent/daemon/metrics_export.h"
 #include "agent/daemon/pruner.h"
 #include "agent/daemon/restore_workflow.h"
 #include "agent/daemon/scheduled_jobs.h"
@@ -24,7 +25,9 @@
 #include "agent/daemon/state_feed.h"
 #include "agent/daemon/store_plans.h"
 #include "agent/daemon/workflow_runner.h"
+#include "ports/process_figures.h"
 #include "ports/process_signals.h"
+#include "store/counted_store.h"
 
 namespace tillsync {
 
@@ -38,7 +41,8 @@ class Agent {
     Folders* folders = nullptr;
     std::function<std::string(const std::string& path)> who_holds = {};  // locks on a file, in words
     ProcessSignals* signals = nullptr;                                   // nullptr: only stop() ends run()
-    ServiceManager* manager = nullptr;                                   // nullptr: nobody watches
+    std::function<ProcessFigures()> process_figures = [] { return ProcessFigures{}; };
+    ServiceManager* manager = nullptr;  // nullptr: nobody watches
   };
   static Result<std::unique_ptr<Agent>> create(const Config& config, const Ports& ports);
   ~Agent();
@@ -84,6 +88,7 @@ class Agent {
   std::unique_ptr<File> state_lock_;
   std::unique_ptr<FileVfs> vfs_;
   std::unique_ptr<StateDb> state_;
+  CountedStore* counted_store_ = nullptr;  // within store_
   std::unique_ptr<ObjectStore> store_;
   std::unique_ptr<EpochClaim> claim_;
   std::unique_ptr<FencedStore> fenced_store_;
@@ -106,6 +111,7 @@ class Agent {
   DiskLadder disk_;     // of the loop
   ServiceWatch watch_;  // of the loop
   StateFeed feed_;
+  std::unique_ptr<MetricsExport> metrics_;
   boost::asio::steady_timer ready_timer_{loop_};
   std::atomic<DiskRung> disk_rung_ = DiskRung::roomy;
   boost::asio::steady_timer schedule_timer_{loop_};

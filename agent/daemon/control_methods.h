@@ -12,13 +12,13 @@ class ControlMethods {
   explicit ControlMethods(Agent& agent) : agent_(agent) {}
   void install(ControlServer& server);
   void stop();
+  Result<Json> status();
   // What those who watch are told.
   Result<Json> state();
 
  private:
   using Work = std::function<Result<Json>(const Json& params)>;
   void query(ControlServer& server, const std::string& method, Work work, Access access);
-  Result<Json> status();
   Result<Json> backup(const Json& params);
   Result<Json> snapshots(const Json& params);
   Result<void> known_snapshots(const FollowedDatabase& database, Json& all);

@@ -13,6 +13,7 @@
 #include "platform/linux/file_system_linux.h"
 #include "platform/linux/folder_linux.h"
 #include "platform/linux/lock_holders_linux.h"
+#include "platform/linux/process_figures_linux.h"
 #include "platform/linux/process_signals_linux.h"
 #include "platform/linux/system_clock_linux.h"
 #include "platform/linux/system_random_linux.h"
@@ -74,8 +75,8 @@ int run(int argc, char** argv) {
   SystemdNotifier manager;
   if (auto prepared = prepare_store(config->store); !prepared) return fail(prepared.error());
   while (true) {
-    auto agent =
-        Agent::create(*config, {&files, &clock, &random, &notifiers, &folders, lock_holders, &signals, &manager});
+    auto agent = Agent::create(
+        *config, {&files, &clock, &random, &notifiers, &folders, lock_holders, &signals, process_figures, &manager});
     if (!agent) return fail(agent.error());
     if ((*agent)->run() == Agent::Ended::stopped) return 0;
   }

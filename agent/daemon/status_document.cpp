@@ -17,7 +17,7 @@ constexpr std::chrono::hours kEpochChangeShown{7 * 24};
 
 Json time_or_null(const std::optional<Timestamp>& t) { return t ? Json(to_rfc3339(*t)) : Json(nullptr); }
 // advice: nothing is lost or late by it, and whoever is at the till need not act.
-constexpr std::array kAdvice = {"rollback_journal", "epoch", "not_sealed", "no_recovery_key", "paused"};
+constexpr std::array kAdvice = {"rollback_journal", "epoch", "not_sealed", "no_recovery_key", "paused", "metrics"};
 // A bad link comes and goes.
 constexpr std::chrono::minutes kOutageBorne{10};
 constexpr std::chrono::hours kPauseBorne{24};
@@ -209,6 +209,8 @@ Result<Json> ControlMethods::status() {
     if (may_pass && transfers.failing_since && now - *transfers.failing_since < kOutageBorne)
       problems.back()["severity"] = "advice";
   }
+  if (const auto unmeasured = agent_.metrics_ ? agent_.metrics_->problem() : std::nullopt)
+    problems.push_back(problem("metrics", unmeasured->context, "check [metrics] of the configuration, and restart"));
   Json paused = nullptr;
   if (const auto pause = agent_.pause_->current()) {
     paused = {{"since", to_rfc3339(pause->since)}, {"until", time_or_null(pause->until())}};

@@ -30,18 +30,6 @@ Result<std::string> percent_decoded(std::string_view text, const std::string& ur
   return out;
 }
 
-Result<std::unique_ptr<ObjectStore>> folder(const std::string& url, FileSystem& files, Random& random) {
-  std::string_view path = std::string_view(url).substr(kFile.size());
-  if (path.starts_with("localhost/")) path.remove_prefix(std::string_view("localhost").size());
-  if (!path.starts_with('/'))
-    return Error{ErrorKind::usage, 0,
-                 "store URL '" + url + "' names another host: give an absolute path with three slashes, file:///path"};
-  if (path.find_first_of("?#") != std::string_view::npos)
-    return Error{ErrorKind::usage, 0, "store URL '" + url + "': write ? as %3F and # as %23"};
-  TILLSYNC_LET(std::string root, percent_decoded(path, url));
-  return std::unique_ptr<ObjectStore>(new DirectoryStore(files, random, std::move(root)));
-}
-
 bool is_bucket_name(std::string_view name) {
   return name.size() >= 3 && name.size() <= 63 && std::all_of(name.begin(), name.end(), [](unsigned char c) {
            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
@@ -94,6 +82,18 @@ Result<std::unique_ptr<ObjectStore>> bucket(const StoreSettings& settings, FileS
 
 }  // namespace
 
+Result<std::string> folder_of_url(const std::string& url) {
+  if (!url.starts_with(kFile)) return Error{ErrorKind::usage, 0, "store URL '" + url + "' is not that of a folder"};
+  std::string_view path = std::string_view(url).substr(kFile.size());
+  if (path.starts_with("localhost/")) path.remove_prefix(std::string_view("localhost").size());
+  if (!path.starts_with('/'))
+    return Error{ErrorKind::usage, 0,
+                 "store URL '" + url + "' names another host: give an absolute path with three slashes, file:///path"};
+  if (path.find_first_of("?#") != std::string_view::npos)
+    return Error{ErrorKind::usage, 0, "store URL '" + url + "': write ? as %3F and # as %23"};
+  return percent_decoded(path, url);
+}
+
 Result<void> prepare_store(const StoreSettings& settings) {
   if (!settings.url.starts_with(kS3)) return {};
   // GnuTLS comes with libcurl for protocols that are never spoken here, and else takes a MiB as it is loaded.
@@ -106,7 +106,10 @@ Result<void> prepare_store(const StoreSettings& settings) {
 
 Result<std::unique_ptr<ObjectStore>> make_store(const StoreSettings& settings, FileSystem& files, Clock& clock,
                                                 Random& random) {
-  if (settings.url.starts_with(kFile)) return folder(settings.url, files, random);
+  if (settings.url.starts_with(kFile)) {
+    TILLSYNC_LET(std::string folder, folder_of_url(settings.url));
+    return std::unique_ptr<ObjectStore>(new DirectoryStore(files, random, std::move(folder)));
+  }
   if (settings.url.starts_with(kS3)) return bucket(settings, files, clock, random);
   return Error{ErrorKind::usage, 0,
                "store URL '" + settings.url +

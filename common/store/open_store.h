@@ -21,6 +21,9 @@ namespace tillsync {
 Result<std::unique_ptr<ObjectStore>> make_store(const StoreSettings& settings, FileSystem& files, Clock& clock,
                                                 Random& random);
 
+// The folder of a file:// URL. usage: it is none, or names no folder of this machine.
+Result<std::string> folder_of_url(const std::string& url);
+
 // Loads what make_store() would load for these settings, and with less memory. Once, before the process has threads: it
 // sets an environment variable for a moment. Errors: usage where it is not installed.
 Result<void> prepare_store(const StoreSettings& settings);

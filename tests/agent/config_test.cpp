@@ -172,7 +172,8 @@ TEST_CASE("config: a value that does not read is refused") {
   CHECK(refuse("[store]\nupload_limit = '2MiB'").find("expected a rate") != std::string::npos);
   CHECK(refuse("[store]\nupload_hours = ['22:00-25:00']").find("expected hours") != std::string::npos);
   CHECK(refuse("[limits]\nlocal_log = 'a week'").find("expected a duration") != std::string::npos);
-  CHECK(refuse("[metrics]\nlisten = 'nowhere'").find("host:port") != std::string::npos);
+  CHECK(refuse("[metrics]\nlisten = 'nowhere'").find("127.0.0.1:port") != std::string::npos);
+  CHECK(refuse("[metrics]\nlisten = '0.0.0.0:9469'").find("127.0.0.1:port") != std::string::npos);
   CHECK(refuse("[store]\nurl = 'ftp://x/y'").find("file:///folder or s3://") != std::string::npos);
   CHECK(refuse("[store]\nurl = 'file://relative/x'").find("store.url") != std::string::npos);
 }
