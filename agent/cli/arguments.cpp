@@ -166,6 +166,9 @@ class Definition {
   void add_doctor() {
     command("doctor",
             "what keeps this till from being safe: configuration, databases, disk, clock, keys, agent, store");
+    command("diagnose", "a file for whoever helps: states, reasons, messages; no rows and no keys")
+        ->add_option("--out", out_.target, "where to; in this folder if not given")
+        ->type_name("FILE");
   }
 
   void add_log() {

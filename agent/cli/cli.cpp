@@ -38,6 +38,7 @@ constexpr Command kCommands[] = {
     {"resume", run_resume, true, false},
     {"drill", run_drill, true, false},
     {"doctor", run_doctor, false, false},
+    {"diagnose", run_diagnose, false, false},
 };
 
 // Nobody must write a file only to ask an agent in its usual place; but a file that was named has to be there.

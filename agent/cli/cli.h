@@ -76,6 +76,7 @@ Result<Json> wait_for_workflow(const CliContext& context, ControlClient& agent, 
 
 // The commands. Each prints its result itself.
 Result<void> run_doctor(const CliContext& context);
+Result<void> run_diagnose(const CliContext& context);
 Result<void> run_init(const CliContext& context);
 Result<void> run_status(const CliContext& context);
 Result<void> run_backup(const CliContext& context);

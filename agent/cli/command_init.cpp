@@ -299,7 +299,8 @@ class Init {
     if (child == 0) {
       const bool becomes = !user || (::initgroups(user->names.user.c_str(), user->gid) == 0 &&
                                      ::setgid(user->gid) == 0 && ::setuid(user->uid) == 0);
-      if (!becomes || ::dup2(ends[1], 1) < 0) ::_exit(127);
+      const int nowhere = ::open("/dev/null", O_WRONLY);
+      if (!becomes || ::dup2(ends[1], 1) < 0 || ::dup2(nowhere, 2) < 0) ::_exit(127);
       ::execv(list[0], list.data());
       ::_exit(127);
     }

@@ -9,6 +9,7 @@
 #include "agent/cli/text.h"
 #include "agent/keys/own_keys.h"
 #include "dbfile/page.h"
+#include "platform/linux/shared_files_linux.h"
 #include "ports/object_keys.h"
 #include "sqlite/connection.h"
 #include "store/open_store.h"
@@ -89,6 +90,11 @@ class Doctor {
     if (::access(database.path.c_str(), R_OK | W_OK) != 0 || ::access(folder.c_str(), R_OK | W_OK | X_OK) != 0)
       add("database", State::warning, name + ": this user can't write to it or to its folder",
           "run the agent as the database's owner: it shares the application's wal-index, and restores in place");
+    auto shared = may_share_database(database.path);
+    if (!shared)
+      add("database", State::problem, name + ": " + shared.error().context, "then start the agent again");
+    else if (*shared != "its owner" && *shared != "root")
+      add("database", State::ok, name + ": shared with its owner through " + *shared);
     if (!header->wal_mode)
       add("database", State::warning,
           name + ": is not in WAL mode; it is captured by scans every " + human_duration(database.scan_interval),

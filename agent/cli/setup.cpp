@@ -132,6 +132,11 @@ std::string configuration_text(const Setup& setup) {
   out.value("listen", "", "\"127.0.0.1:9469\"", "Prometheus; or unix:/path");
   out.value("textfile", "", "\"/var/lib/prometheus/node-exporter/tillsync.prom\"");
 
+  out.section("[log]", "Into the journal; a file is for machines without one.");
+  out.value("file", "", "\"/var/log/tillsync/agent.log\"");
+  out.value("file_size", "", "\"10MiB\"");
+  out.value("files", "", "3");
+
   out.section("[limits]");
   out.value("local_log", "", "\"7d\"");
   out.value("wal", "", "\"16MiB\"");
@@ -151,6 +156,7 @@ std::string service_drop_in(const Config& config, const ServiceUser& user) {
   const std::string socket_folder = std::filesystem::path(config.terminal.control).parent_path();
   if (socket_folder != "/run/tillsync") writable.insert(socket_folder);
   if (!config.metrics.textfile.empty()) writable.insert(std::filesystem::path(config.metrics.textfile).parent_path());
+  if (!config.log.file.empty()) writable.insert(std::filesystem::path(config.log.file).parent_path());
   for (auto& database : config.databases)
     if (!database.migrations.empty()) readable.insert(database.migrations);
   for (const std::string& file : {config.store.ca_file, config.store.credentials})

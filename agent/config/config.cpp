@@ -137,6 +137,13 @@ void read_metrics(TableReader in, MetricsConfig& out) {
   in.finish();
 }
 
+void read_log(TableReader in, LogConfig& out) {
+  in.absolute_path("file", out.file);
+  in.size("file_size", out.file_size, 64 * kKiB, kGiB);
+  in.integer("files", out.files, 1, 100);
+  in.finish();
+}
+
 void read_limits(TableReader in, LimitsConfig& out) {
   in.duration("local_log", out.local_log, 1h, kLong);
   in.size("wal", out.wal, 256 * kKiB, 64 * kGiB);
@@ -163,6 +170,7 @@ class ConfigReader {
     section("schedule", [&](TableReader in) { read_schedule(std::move(in), config_.schedule); });
     section("retention", [&](TableReader in) { read_retention(std::move(in), config_.retention); });
     section("metrics", [&](TableReader in) { read_metrics(std::move(in), config_.metrics); });
+    section("log", [&](TableReader in) { read_log(std::move(in), config_.log); });
     section("limits", [&](TableReader in) { read_limits(std::move(in), config_.limits); });
     refuse_other_sections();
     TILLSYNC_TRY(errors_.result());
@@ -203,9 +211,10 @@ class ConfigReader {
   void refuse_other_sections() {
     for (const auto& [key, node] : root_)
       if (!known_.contains(std::string(key.str())))
-        errors_.add(key.source(), key.str(),
-                    "unknown section; expected terminal, database, assets, store, keys, schedule, retention, metrics "
-                    "or limits");
+        errors_.add(
+            key.source(), key.str(),
+            "unknown section; expected terminal, database, assets, store, keys, schedule, retention, metrics, log "
+            "or limits");
   }
 
   const toml::table& root_;

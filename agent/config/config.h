@@ -81,6 +81,13 @@ struct MetricsConfig {
   bool operator==(const MetricsConfig&) const = default;
 };
 
+struct LogConfig {
+  std::string file;  // empty: the journal, or standard error
+  uint64_t file_size = uint64_t{10} << 20;
+  int files = 3;  // of that size, the newest included
+  bool operator==(const LogConfig&) const = default;
+};
+
 struct LimitsConfig {
   Milliseconds local_log = std::chrono::days(7);
   uint64_t wal = uint64_t{16} << 20, wal_hard = uint64_t{256} << 20;
@@ -99,6 +106,7 @@ struct Config {
   ScheduleConfig schedule;
   RetentionConfig retention;
   MetricsConfig metrics;
+  LogConfig log;
   LimitsConfig limits;
 
   const DatabaseConfig* find_database(std::string_view name) const;

@@ -20,6 +20,7 @@ ConfigChange change_of(const Config& running, const Config& wanted) {
   note(running.schedule == wanted.schedule, "schedule");
   note(running.retention == wanted.retention, "retention");
   note(running.metrics == wanted.metrics, "metrics");
+  note(running.log == wanted.log, "log");
   note(running.limits == wanted.limits, "limits");
   return change;
 }

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <map>
@@ -36,6 +37,7 @@ struct ControlServer::Core : std::enable_shared_from_this<ControlServer::Core> {
   };
   std::map<std::string, Method, std::less<>> handlers;
   std::set<std::shared_ptr<ControlSession>> sessions;
+  std::shared_ptr<size_t> outgoing_bytes = std::make_shared<size_t>(0);
   dev_t device = 0;
   ino_t inode = 0;
   bool stopped = false;
@@ -77,7 +79,15 @@ void ControlServer::Core::begin_session(ControlSession::Socket socket) {
   callbacks.on_closed = [weak](ControlSession* session) {
     if (auto core = weak.lock()) core->sessions.erase(session->shared_from_this());
   };
-  auto session = std::make_shared<ControlSession>(std::move(socket), options, std::move(callbacks));
+  // One user of many must not keep out whoever comes to mend that.
+  callbacks.has_room = [weak](const Peer& peer) {
+    auto core = weak.lock();
+    if (!core || is_allowed(peer, Access::administer, ::geteuid(), core->options.groups)) return core != nullptr;
+    const auto same = [&](const auto& other) { return other->peer().uid == peer.uid; };
+    return static_cast<size_t>(std::count_if(core->sessions.begin(), core->sessions.end(), same)) <=
+           core->options.connections_of_one_max;
+  };
+  auto session = std::make_shared<ControlSession>(std::move(socket), options, outgoing_bytes, std::move(callbacks));
   sessions.insert(session);
   session->start();
 }

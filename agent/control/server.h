@@ -58,10 +58,12 @@ using Handler = std::function<void(Request, Responder)>;
 struct ControlOptions {
   std::string path;
   ControlGroups groups = {};  // none: only the agent's user and root get in
-  size_t request_size_max = 1 << 20;
+  size_t request_size_max = 256 << 10;
   size_t connections_max = 64;
-  size_t requests_at_a_time = 16;       // per connection; further ones wait unread
-  size_t outgoing_bytes_max = 4 << 20;  // waiting when a further message comes: that client is dropped
+  size_t requests_at_a_time = 16;            // per connection; further ones wait unread
+  size_t outgoing_bytes_max = 4 << 20;       // waiting when a further message comes: that client is dropped
+  size_t outgoing_bytes_all_max = 16 << 20;  // of all clients together: then likewise
+  size_t connections_of_one_max = 32;        // of one user who may not administer
   std::chrono::milliseconds send_stall_max = std::chrono::seconds(30);
 };
 

@@ -27,11 +27,13 @@ std::vector<gid_t> groups_of_peer(int socket) {
 }
 }  // namespace
 
-ControlSession::ControlSession(Socket socket, const ControlOptions& options, Callbacks callbacks)
+ControlSession::ControlSession(Socket socket, const ControlOptions& options, std::shared_ptr<size_t> outgoing_bytes_all,
+                               Callbacks callbacks)
     : socket_(std::move(socket)),
       loop_(socket_.get_executor()),
       stall_(loop_),
       options_(options),
+      outgoing_bytes_all_(std::move(outgoing_bytes_all)),
       callbacks_(std::move(callbacks)) {}
 
 void ControlSession::start() {
@@ -48,6 +50,12 @@ void ControlSession::start() {
     (void)::send(socket_.native_handle(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     return close();
   }
+  if (!callbacks_.has_room(peer_)) {
+    const auto line = encode_error(
+        Json(nullptr), Error{ErrorKind::throttled, 0, "this user has too many connections to the agent: try again"});
+    (void)::send(socket_.native_handle(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    return close();
+  }
   wait_to_read();
 }
 
@@ -57,6 +65,8 @@ void ControlSession::close() {
   socket_.close(ignored);
   stall_.cancel();
   outgoing_.clear();
+  *outgoing_bytes_all_ -= outgoing_bytes_;
+  outgoing_bytes_ = 0;
   fd_.reset();
   callbacks_.on_closed(this);
 }
@@ -169,7 +179,9 @@ void ControlSession::enqueue(std::string line) {
   if (!open_) return;
   // The first message may be of any size; a client that reads gets it.
   if (outgoing_bytes_ > options_.outgoing_bytes_max) return close();
+  if (outgoing_bytes_ > 0 && *outgoing_bytes_all_ > options_.outgoing_bytes_all_max) return close();
   outgoing_bytes_ += line.size();
+  *outgoing_bytes_all_ += line.size();
   outgoing_.push_back(std::move(line));
   if (outgoing_.size() == 1) write_next();
 }
@@ -198,6 +210,7 @@ void ControlSession::write_next() {
         if (!self->open_) return;
         if (error) return self->close();
         self->outgoing_bytes_ -= line->size();
+        *self->outgoing_bytes_all_ -= line->size();
         self->outgoing_.pop_front();
         if (!self->outgoing_.empty()) self->write_next();
         self->close_if_done();

@@ -21,14 +21,18 @@ class ControlSession : public Responder::Channel, public std::enable_shared_from
   struct Callbacks {
     std::function<void(Request, Responder)> on_request;
     std::function<void(ControlSession*)> on_closed;
+    std::function<bool(const Peer&)> has_room;  // for one more of this peer, which is counted already
   };
-  ControlSession(Socket socket, const ControlOptions& options, Callbacks callbacks);
+  // outgoing_bytes_all: what waits to be sent in all sessions together.
+  ControlSession(Socket socket, const ControlOptions& options, std::shared_ptr<size_t> outgoing_bytes_all,
+                 Callbacks callbacks);
   void start();
   void close();
 
   void send_answer(std::string line) override;
   void send_notification(std::string line) override;
   bool is_open() const override { return open_; }
+  const Peer& peer() const { return peer_; }
 
  private:
   enum class Received { more, nothing, end, failed };
@@ -46,6 +50,7 @@ class ControlSession : public Responder::Channel, public std::enable_shared_from
   boost::asio::any_io_executor loop_;
   boost::asio::steady_timer stall_;
   ControlOptions options_;
+  std::shared_ptr<size_t> outgoing_bytes_all_;
   Callbacks callbacks_;
   Peer peer_;
   std::string incoming_;

@@ -113,6 +113,7 @@ Result<void> Agent::open() {
                        ports_.notifiers, vfs_.get(),       state_.get(), store_.get(),
                        ports_.folders,   ports_.who_holds, {},           1,
                        &plans_};
+  services_.may_open = ports_.may_open;
   TILLSYNC_TRY(establish_identity());
   TILLSYNC_TRY(seal_store());
   fence_store();

@@ -40,6 +40,7 @@ class Agent {
     ChangeNotifierFactory* notifiers = nullptr;
     Folders* folders = nullptr;
     std::function<std::string(const std::string& path)> who_holds = {};  // locks on a file, in words
+    std::function<Result<void>(const std::string& path)> may_open = {};  // Capturer::Setup
     ProcessSignals* signals = nullptr;                                   // nullptr: only stop() ends run()
     std::function<ProcessFigures()> process_figures = [] { return ProcessFigures{}; };
     ServiceManager* manager = nullptr;  // nullptr: nobody watches

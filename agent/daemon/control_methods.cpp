@@ -34,6 +34,7 @@ Result<std::optional<uint64_t>> number(const Json& params, const char* key) {
 void ControlMethods::query(ControlServer& server, const std::string& method, Work work, Access access) {
   auto answer = [this, work = std::move(work)](Request request, Responder responder) {
     asio::post(*agent_.queries_, [work, params = std::move(request.params), responder] {
+      if (!responder.is_wanted()) return;  // whoever asked was dropped meanwhile
       try {
         responder.reply(work(params));
       } catch (const std::exception& bug) {
@@ -91,6 +92,8 @@ void ControlMethods::install(ControlServer& server) {
     return Json::object();
   };
   query(server, "resume", resumes, operate);
+  query(
+      server, "diagnose", [this](const Json&) { return diagnose(); }, administer);
   server.handle("workflow.cancel", [this](Request request, Responder responder) {
     auto uuid = Uuid::parse(request.params.value("uuid", ""));
     if (!uuid) return responder.error(uuid.error());
@@ -304,6 +307,7 @@ Result<Json> ControlMethods::log(const Json& params) {
 
 void ControlMethods::follow_log(Json params, Responder responder, std::chrono::steady_clock::time_point until) {
   asio::post(*agent_.queries_, [this, params = std::move(params), responder, until, alive = alive_] {
+    if (!responder.is_wanted()) return;
     Result<Json> page = Error{ErrorKind::internal, 0, ""};
     try {
       page = log(params);

@@ -19,6 +19,7 @@ class ControlMethods {
  private:
   using Work = std::function<Result<Json>(const Json& params)>;
   void query(ControlServer& server, const std::string& method, Work work, Access access);
+  Result<Json> diagnose();
   Result<Json> backup(const Json& params);
   Result<Json> snapshots(const Json& params);
   Result<void> known_snapshots(const FollowedDatabase& database, Json& all);

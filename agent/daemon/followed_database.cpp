@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "agent/daemon/thread_name.h"
+#include "agent/logging/log_context.h"
 #include "base/checks.h"
 
 namespace tillsync {
@@ -39,6 +40,7 @@ Result<std::unique_ptr<FollowedDatabase>> FollowedDatabase::create(const Service
   setup.wal_bytes_hard = services.config->limits.wal_hard;
   setup.free_space_min = services.config->limits.min_free;
   setup.who_holds = services.who_holds;
+  setup.may_open = services.may_open;
   setup.on_commit = std::move(events.committed);
   setup.on_barrier = [raw = database.get(), changed = std::move(events.schema_changed)] {
     if (changed) changed(*raw);
@@ -163,6 +165,7 @@ milliseconds FollowedDatabase::step() {
 
 void FollowedDatabase::run() {
   name_this_thread("capture " + config_.name);
+  const LogContext about("database", config_.name);
   while (!stopping_) {
     if (!notifier_) {
       auto made = services_.notifiers->watch(config_.path);

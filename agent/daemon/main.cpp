@@ -1,13 +1,13 @@
 // tillsyncd: the agent, in the foreground until SIGTERM or SIGINT.
 #include <malloc.h>
 #include <signal.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "agent/daemon/agent.h"
+#include "agent/logging/log_output.h"
 #include "crypto/secret.h"
 #include "platform/linux/change_notifier_linux.h"
 #include "platform/linux/file_system_linux.h"
@@ -15,6 +15,7 @@
 #include "platform/linux/lock_holders_linux.h"
 #include "platform/linux/process_figures_linux.h"
 #include "platform/linux/process_signals_linux.h"
+#include "platform/linux/shared_files_linux.h"
 #include "platform/linux/system_clock_linux.h"
 #include "platform/linux/system_random_linux.h"
 #include "platform/linux/systemd_notifier_linux.h"
@@ -51,11 +52,7 @@ int run(int argc, char** argv) {
     std::printf("%s: ok\n", config->file.c_str());
     return 0;
   }
-  // journald adds the time; a person in a terminal wants it.
-  auto logger = spdlog::stderr_logger_mt("tillsyncd");
-  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
-  logger->set_level(spdlog::level::from_str(level));
-  spdlog::set_default_logger(logger);
+  if (auto logging = set_up_logging(config->log, level); !logging) return fail(logging.error());
   ::signal(SIGPIPE, SIG_IGN);
 #ifdef __GLIBC__
   // An agent that is idle most of its life gives back what a burst took: few heaps, and large blocks mapped on their
@@ -74,12 +71,19 @@ int run(int argc, char** argv) {
   LinuxProcessSignals signals;
   SystemdNotifier manager;
   if (auto prepared = prepare_store(config->store); !prepared) return fail(prepared.error());
+  const auto may_open = [](const std::string& path) -> Result<void> {
+    TILLSYNC_TRY(may_share_database(path));
+    return {};
+  };
   while (true) {
-    auto agent = Agent::create(
-        *config, {&files, &clock, &random, &notifiers, &folders, lock_holders, &signals, process_figures, &manager});
+    auto agent = Agent::create(*config, {&files, &clock, &random, &notifiers, &folders, lock_holders, may_open,
+                                         &signals, process_figures, &manager});
     if (!agent) return fail(agent.error());
-    if ((*agent)->run() == Agent::Ended::stopped) return 0;
+    if ((*agent)->run() == Agent::Ended::stopped) break;
   }
+  // What the log still held back is told.
+  spdlog::shutdown();
+  return 0;
 }
 
 }  // namespace

@@ -38,6 +38,7 @@ struct Services {
   // What a step does while it waits for capture or the log shipper. Empty: their threads do the work, and it sleeps.
   // Who runs all of the agent on one thread, as tests do, lets them do a round here.
   std::function<void()> while_waiting = {};
+  std::function<Result<void>(const std::string& path)> may_open = {};  // Capturer::Setup
 
   // It seals for others only: what is in the store it can't read.
   bool is_write_only() const { return terminal.keys && !terminal.keys->can_open(); }

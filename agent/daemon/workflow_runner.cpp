@@ -4,6 +4,8 @@
 
 #include <boost/asio/post.hpp>
 
+#include "agent/logging/log_context.h"
+
 namespace tillsync {
 
 namespace asio = boost::asio;
@@ -51,6 +53,7 @@ void WorkflowRunner::between_backups(std::function<void()> work) {
 }
 
 void WorkflowRunner::run(const Uuid& workflow) {
+  const LogContext about("workflow", workflow.str());
   Timestamp again = clock_.now() + std::chrono::seconds(5);
   try {
     auto outcome = engine_.run(workflow);

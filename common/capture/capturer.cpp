@@ -222,6 +222,7 @@ std::optional<milliseconds> Capturer::rest_while_damaged(const FileInfo& now) {
 }
 
 Result<void> Capturer::attach() {
+  if (setup_.may_open) TILLSYNC_TRY(setup_.may_open(setup_.path));
   TILLSYNC_LET(auto info, setup_.application->stat(setup_.path));
   // Looked at first, because opening an empty or foreign file with SQLite says less about what it is.
   TILLSYNC_LET(auto probe, AppDatabase::open(setup_.path, AppDatabase::Use::read));

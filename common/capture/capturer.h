@@ -71,6 +71,9 @@ class Capturer {
     std::function<void(const Error& why)> on_copy_lost;
     // Called on the capture thread when the application's database is found damaged, once until it is sound again.
     std::function<void(const Error& why)> on_damaged;
+    // Whether the database may be opened by this process without keeping the application out of it; asked before each
+    // attach. Empty: always.
+    std::function<Result<void>(const std::string& path)> may_open;
     // Which processes hold locks on the database, in words, for a person; may be empty.
     std::function<std::string(const std::string& path)> who_holds;
     // Called after every commit that logged something.

@@ -112,7 +112,7 @@ TEST_CASE("control: a descriptor comes along with its request") {
   UniqueFd file(::open((folder / "target").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
   ControlClient::CallOptions options;
   options.fd = file.get();
-  const Json with = client.call("fill", Json{{"padding", std::string(300000, 'x')}}, options).value();
+  const Json with = client.call("fill", Json{{"padding", std::string(200000, 'x')}}, options).value();
   CHECK(with["fd"] == true);
   CHECK(with["own"] == true);
   CHECK(client.call("fill").value()["fd"] == false);
@@ -165,8 +165,8 @@ TEST_CASE("control: a request of almost the limit passes, one of more does not")
   TestServer server(folder / "s");
   server.handle("echo", [](Request, const Responder& answer) { answer.result(1); });
   auto client = connect(folder / "s");
-  CHECK(client.call("echo", Json{{"x", std::string((1 << 20) - 200, 'x')}}).has_value());
-  CHECK_FALSE(client.call("echo", Json{{"x", std::string((1 << 20) + 10, 'x')}}).has_value());
+  CHECK(client.call("echo", Json{{"x", std::string((256 << 10) - 200, 'x')}}).has_value());
+  CHECK_FALSE(client.call("echo", Json{{"x", std::string((256 << 10) + 10, 'x')}}).has_value());
 }
 
 TEST_CASE("control: what is no request gets an error, and the connection goes on") {

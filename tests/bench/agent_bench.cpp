@@ -3,7 +3,7 @@
 //   agent_bench [latency|cpu|memory|start|waits]... [--seconds S] [--minutes M] [--sizes MB,MB] [--rounds N]
 //
 //   latency   from a sale's commit to its actions in state.db, at 50 sales/s
-//   cpu       of all threads, at 5 sales/s, and idle
+//   cpu       of all threads, at 5 sales/s, and idle; and how often they wake
 //   memory    following databases of each of the sizes: after the first copy, and after 1,000 sales
 //   start     from the start of the process to capturing, on an unchanged database, after SIGTERM and after SIGKILL
 //   waits     the longest wait of a writer at 5 sales/s, beside a writer that nobody follows; synchronous=OFF, so that
@@ -85,11 +85,13 @@ void cpu(double seconds) {
   const pid_t agent = shop.agent.pid();
   auto measure = [&](const char* what, auto until_over) {
     const double before = cpu_seconds(agent), ticks = cpu_seconds_in_ticks(agent);
+    const uint64_t woken = wake_ups(agent);
     const auto start = Clock::now();
     until_over();
     const double took = ms_since(start) / 1000;
-    std::printf("cpu: %s, %.0f s: %.3f %% of a core (%.2f %% by ticks)\n", what, took,
-                100 * (cpu_seconds(agent) - before) / took, 100 * (cpu_seconds_in_ticks(agent) - ticks) / took);
+    std::printf("cpu: %s, %.0f s: %.3f %% of a core (%.2f %% by ticks), %.2f wake-ups/s, VmRSS %.1f MiB\n", what, took,
+                100 * (cpu_seconds(agent) - before) / took, 100 * (cpu_seconds_in_ticks(agent) - ticks) / took,
+                static_cast<double>(wake_ups(agent) - woken) / took, memory_kib(agent, "VmRSS") / 1024);
   };
   measure("5 sales/s", [&] {
     shop.start_shop({"--rate", "5", "--seconds", std::to_string(seconds)});

@@ -234,8 +234,12 @@ TEST_CASE("hold: nothing is captured, requests fail with the reason, and nothing
   model.start();
   const auto transaction = till.capturer->status().transaction;
   till.run("INSERT INTO t VALUES(1, 'before')");
-  till.capturer->hold(Error{ErrorKind::no_space, 0, "7 bytes are free"});
+  const Error full{ErrorKind::no_space, 0, "7 bytes are free"};
+  int released = 0;
+  till.capturer->hold(CaptureHold{full, capture_problem(full, "")}, [&] { released++; });
+  CHECK(released == 0);
   till.capturer->step();
+  CHECK(released == 1);
   CHECK(till.capturer->status().mode == "paused");
   CHECK(till.capturer->status().problem->code == "disk_full");
   CHECK(till.capturer->status().transaction == transaction);

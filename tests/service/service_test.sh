@@ -39,27 +39,6 @@ trap box_stop EXIT
 box_prepare
 DESTDIR=$box_root cmake --install "$build" --prefix /usr >/dev/null
 install -m 0755 "$build/bin/pos_writer" "$box_root/opt/pos_writer"
-install -d "$box_root/etc/tillsync" "$box_root/etc/systemd/system/tillsync.service.d"
-cat >"$box_root/etc/tillsync/tillsync.toml" <<'TOML'
-[terminal]
-name = "store-1/till-1"
-[[database]]
-name = "pos"
-path = "/var/lib/pos/pos.db"
-[store]
-url = "file:///srv/backup"
-[schedule]
-log_flush = "200ms"
-[limits]
-min_free = "0B"
-TOML
-# As docs/operations.md says it.
-cat >"$box_root/etc/systemd/system/tillsync.service.d/till.conf" <<'UNIT'
-[Service]
-User=pos
-Group=pos
-ReadWritePaths=/var/lib/pos /srv/backup
-UNIT
 box_boot
 said "booted"
 in_box systemd-sysusers
@@ -67,9 +46,14 @@ in_box useradd --system --home-dir /var/lib/pos --create-home pos
 in_box useradd --create-home --groups tillsync alice
 in_box useradd --create-home --groups tillsync-admin bob
 in_box useradd --create-home carol
-in_box install -d -o pos -g pos -m 0700 /srv/backup
 in_box setpriv --reuid pos --regid pos --init-groups /opt/pos_writer --db /var/lib/pos/pos.db --sales 100 >/dev/null
 
+# What a newcomer does. The box has no clock that is kept, and a small disk.
+in_box tillsync init --database /var/lib/pos/pos.db --store /srv/backup --terminal store-1/till-1 >"$box_work/init" 2>&1 ||
+  grep -q '^problem  state_dir' "$box_work/init" || fail "init: $(cat "$box_work/init")"
+[[ $(in_box stat -c '%U %a' /srv/backup) == "pos 700" ]] || fail "the store is not the service's: $(cat "$box_work/init")"
+in_box sed -i -e 's/^# log_flush = .*/log_flush = "200ms"/' -e 's/^# min_free = .*/min_free = "0B"/' /etc/tillsync/tillsync.toml
+said "init: $(grep -c . "$box_work/init") lines; runs as $(in_box sed -n 's/^User=//p' /etc/systemd/system/tillsync.service.d/10-till.conf)"
 in_box systemctl enable --now tillsync 2>/dev/null || fail "it does not start"
 has_property ActiveState active || fail "it is not active"
 has_property User pos || fail "the drop-in does not count"
@@ -93,6 +77,11 @@ as bob log || fail "an administrator reads no log: $(cat "$box_work/as.err")"
 as bob prune --dry-run || fail "an administrator can't prune: $(cat "$box_work/as.err")"
 as bob restore --to /tmp/bob.db || fail "an administrator can't restore: $(cat "$box_work/as.err")"
 refused carol status
+as alice pause --for 1h || fail "an operator can't pause: $(cat "$box_work/as.err")"
+if in_box sh -c "ls -l /proc/$pid/fd" | grep -q /var/lib/pos/; then fail "the database is open in a pause"; fi
+as alice resume || fail "an operator can't resume: $(cat "$box_work/as.err")"
+refused alice diagnose
+as bob diagnose --out /tmp/report.txt || fail "an administrator gets no report: $(cat "$box_work/as.err")"
 said "operators operate, administrators administer, others do nothing"
 grep -q '^Seccomp:.*2' "/proc/$box_leader/root/proc/$pid/status" || fail "no system call filter"
 exposure=$(in_box systemd-analyze security tillsync --no-pager | sed -n 's/.*Overall exposure level[^:]*: \([0-9.]*\).*/\1/p')
@@ -146,6 +135,53 @@ tillsync restore --to /var/lib/pos/restored.db >/dev/null 2>&1 || fail "no resto
 in_box sqlite3 /var/lib/pos/pos.db .dump | grep -v '^ROLLBACK\|^COMMIT' | md5sum >"$box_work/live"
 in_box sqlite3 /var/lib/pos/restored.db .dump | grep -v '^ROLLBACK\|^COMMIT' | md5sum >"$box_work/restored"
 cmp -s "$box_work/live" "$box_work/restored" || fail "the restored database differs"
+# The journal's own fields.
+in_box journalctl --no-pager -o cat -u tillsync TILLSYNC_WORKFLOW="$(in_box journalctl -o json -u tillsync |
+  sed -n 's/.*"TILLSYNC_WORKFLOW":"\([^"]*\)".*/\1/p' | head -1)" PRIORITY=6 | grep -q "snapshot" ||
+  fail "no message can be found by its workflow"
+said "$(in_box journalctl --no-pager -o cat -u tillsync | wc -l) lines in the journal"
+
+# Keys as credentials: root's files, which the service reads from where systemd puts them.
+in_box systemctl stop tillsync
+in_box sh -c 'mkdir -p /etc/tillsync/keys && mv /var/lib/tillsync/keys/1.signing.pem /var/lib/tillsync/keys/1.sealing.pem /etc/tillsync/keys/ &&
+  chown -R root:root /etc/tillsync/keys && chmod 0600 /etc/tillsync/keys/* &&
+  printf "[Service]\nLoadCredential=tillsync.1.signing.pem:/etc/tillsync/keys/1.signing.pem\nLoadCredential=tillsync.1.sealing.pem:/etc/tillsync/keys/1.sealing.pem\n" \
+    >/etc/systemd/system/tillsync.service.d/20-credentials.conf && systemctl daemon-reload && systemctl start tillsync'
+tillsync backup --wait >/dev/null || fail "no backup with keys from credentials"
+said "keys from systemd credentials"
+
+# As a user of its own. Without an arrangement it lets the till's files alone and says so; with one both sides work.
+in_box systemctl stop tillsync
+in_box rm /etc/systemd/system/tillsync.service.d/20-credentials.conf
+in_box sh -c 'mv /etc/tillsync/keys/*.pem /var/lib/tillsync/keys/ && chown -R tillsync:tillsync /var/lib/tillsync /srv/backup /var/lib/tillsync/keys'
+in_box chmod 0755 /var/lib/pos
+in_box chmod 0644 /var/lib/pos/pos.db
+in_box tillsync init --unit --user tillsync >/dev/null || fail "no drop-in for the service's own user"
+in_box systemctl start tillsync
+own_status() { in_box tillsync status --json; }
+says_permission() { own_status | grep -q '"database_permission"'; }
+until_so "the problem of permissions is said" says_permission
+in_box sh -c 'ls /var/lib/pos' | grep -q -- '-wal\|-shm' && fail "it made files beside the database"
+in_box setpriv --reuid pos --regid pos --init-groups sqlite3 /var/lib/pos/pos.db 'UPDATE sale_counter SET n=n' ||
+  fail "the application was kept out"
+in_box usermod --append --groups pos tillsync
+in_box chmod 2770 /var/lib/pos
+in_box chmod 0660 /var/lib/pos/pos.db
+in_box systemctl restart tillsync
+is_captured() { own_status | grep -q '"mode":"\(wal\|idle\)"'; }
+until_so "capture through the shared folder" is_captured
+in_box setpriv --reuid tillsync --regid tillsync --init-groups tillsync doctor | grep -q "shared with its owner through group pos" ||
+  fail "doctor does not say how the database is shared"
+for round in 1 2 3; do
+  in_box setpriv --reuid pos --regid pos --init-groups /opt/pos_writer --db /var/lib/pos/pos.db --sales 50 >/dev/null ||
+    fail "a sale failed beside the service's own user"
+  in_box tillsync flush --wait >/dev/null || fail "no flush as the service's own user"
+  in_box systemctl restart tillsync
+done
+in_box tillsync restore --to /tmp/own.db >/dev/null 2>&1 || fail "no restore as the service's own user"
+[[ $(in_box sqlite3 /tmp/own.db 'SELECT n FROM sale_counter') == $(sales) ]] || fail "other sales as the service's own user"
+said "as a user of its own: refused without, at work with a shared folder"
+
 if in_box journalctl --no-pager -u tillsync | grep -i "not permitted\|bad system call"; then
   fail "the sandbox forbids what it needs"
 fi

@@ -45,6 +45,18 @@ inline double memory_kib(pid_t pid, const std::string& what) {
   return 0;
 }
 
+// How often its threads that are alive have gone to sleep of themselves.
+inline uint64_t wake_ups(pid_t pid) {
+  uint64_t sum = 0;
+  for (auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+    std::ifstream in(task.path() / "status");
+    std::string line;
+    while (std::getline(in, line))
+      if (line.starts_with("voluntary_ctxt_switches:")) sum += std::stoull(line.substr(24));
+  }
+  return sum;
+}
+
 inline double median(std::vector<double> all) {
   std::sort(all.begin(), all.end());
   return all.empty() ? 0 : all[all.size() / 2];
