@@ -42,6 +42,7 @@ Result<std::unique_ptr<FollowedDatabase>> FollowedDatabase::create(const Service
   setup.who_holds = services.who_holds;
   setup.may_open = services.may_open;
   setup.on_commit = std::move(events.committed);
+  setup.on_idle = std::move(events.idle);
   setup.on_barrier = [raw = database.get(), changed = std::move(events.schema_changed)] {
     if (changed) changed(*raw);
   };

@@ -20,6 +20,7 @@ class FollowedDatabase {
     std::function<void()> committed;                        // something new is in the log
     std::function<void(FollowedDatabase&)> schema_changed;  // a snapshot must follow at once
     std::function<void(FollowedDatabase&)> damaged;         // likewise, of its pages
+    std::function<void()> idle = {};                        // all is captured, and nothing comes
     std::function<void()> problem = {};                     // one came, went or became another
   };
   // Finds or makes the database's row in state.db.

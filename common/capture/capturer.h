@@ -76,6 +76,8 @@ class Capturer {
     std::function<Result<void>(const std::string& path)> may_open;
     // Which processes hold locks on the database, in words, for a person; may be empty.
     std::function<std::string(const std::string& path)> who_holds;
+    // Called on the capture thread when all is captured and the application's files were let go of.
+    std::function<void()> on_idle;
     // Called after every commit that logged something.
     std::function<void()> on_commit;
   };

@@ -388,6 +388,8 @@ Result<void> Capturer::release_when_idle() {
   TILLSYNC_TRY(store_identity(captured));
   idle_identity_ = now;
   idle_ = true;
+  ingest_->replica().forget_pages();
+  if (setup_.on_idle) setup_.on_idle();
   return {};
 }
 

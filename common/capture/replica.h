@@ -81,6 +81,8 @@ class Replica : public PageReader, public std::enable_shared_from_this<Replica> 
   Result<std::unique_ptr<PageImage>> pin(uint32_t generation);
   // The files are about to be opened anew by another Replica: images read from now on fail with `transient`.
   void invalidate_pins();
+  // Gives back what only makes the next look quicker.
+  void forget_pages() { cache_.clear(); }
 
  private:
   class PinnedImage;
