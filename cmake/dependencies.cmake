@@ -9,6 +9,7 @@ find_package(CLI11 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)
+pkg_check_modules(libsystemd REQUIRED IMPORTED_TARGET libsystemd)  # sd-bus, for the tray
 find_package(Boost 1.81 REQUIRED)  # Asio is header-only
 
 include(sqlite)

@@ -150,7 +150,7 @@ TEST_CASE("metrics: a port, a socket and a file say how far the sales are, in Pr
   world.stop_agent();
 }
 
-TEST_CASE("metrics: a Unix socket; and where nothing can listen, the agent says so and keeps the sales") {
+TEST_CASE("metrics: a Unix socket, and where nothing can listen the agent says so and keeps the sales") {
   World world;
   const std::string path = world.folder / "metrics.sock";
   world.write_config("[metrics]\nlisten = \"unix:" + path + "\"\n");
