@@ -25,6 +25,18 @@ if(TILLSYNC_SANITIZE)
   set(CMAKE_C_FLAGS_DEBUG "-O1 -g1")
 endif()
 
+# What is installed is hardened, and the same bytes from whatever folder it is built in. The tests' own code is not.
+set(TILLSYNC_INSTALLED OFF)
+if(NOT TILLSYNC_SANITIZE AND CMAKE_BUILD_TYPE MATCHES "^Rel")
+  set(TILLSYNC_INSTALLED ON)
+  set(TILLSYNC_HARDENING -ffile-prefix-map=${CMAKE_BINARY_DIR}=. -ffile-prefix-map=${CMAKE_SOURCE_DIR}=.
+    -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    list(APPEND TILLSYNC_HARDENING -fcf-protection)
+  endif()
+  add_link_options(-Wl,-z,relro,-z,now)
+endif()
+
 add_library(tillsync_options INTERFACE)
 target_compile_options(tillsync_options INTERFACE -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor)
 target_include_directories(tillsync_options INTERFACE ${CMAKE_SOURCE_DIR}/common ${CMAKE_SOURCE_DIR})

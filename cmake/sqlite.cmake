@@ -35,7 +35,7 @@ else()
     SQLITE_OMIT_LOAD_EXTENSION SQLITE_DEFAULT_MEMSTATUS=0 SQLITE_THREADSAFE=2 SQLITE_TEMP_STORE=2)
   target_compile_definitions(sqlite3_amalgamation PUBLIC SQLITE_ENABLE_SESSION SQLITE_ENABLE_PREUPDATE_HOOK)
   # ASan sees SQLite misuse of ours; UBSan over 9 MB of its source only costs minutes.
-  target_compile_options(sqlite3_amalgamation PRIVATE -w -O2 -fno-sanitize=undefined)
+  target_compile_options(sqlite3_amalgamation PRIVATE -w -O2 -fno-sanitize=undefined ${TILLSYNC_HARDENING})
   if(TILLSYNC_FUZZ)
     # It is not what is looked into: its branches would only draw the fuzzer away.
     target_compile_options(sqlite3_amalgamation PRIVATE -fno-sanitize=fuzzer-no-link)

@@ -89,7 +89,7 @@ class Definition {
     init->add_option("--database-name", in.database_name, "its name in the store; from its path if not given")
         ->type_name("NAME");
     init->add_option("--endpoint", in.endpoint, "of an S3 server other than AWS")->type_name("URL");
-    init->add_option("--region", in.region)->type_name("NAME");
+    init->add_option("--region", in.region, "of the bucket")->type_name("NAME");
     init->add_flag("--path-style", in.path_style, "the bucket in the path, not in the host's name");
     init->add_option("--ca-file", in.ca_file, "certificate authority of the S3 server")->type_name("FILE");
     init->add_option("--credentials", in.credentials, "access key, in AWS' shared-credentials format; it is copied")
@@ -117,7 +117,7 @@ class Definition {
         ->type_name("TYPE");
     database(backup);
     backup->add_option("--name", out_.name, "a name for it")->type_name("TEXT");
-    backup->add_option("--description", out_.description)->type_name("TEXT");
+    backup->add_option("--description", out_.description, "what it is for")->type_name("TEXT");
     backup->add_flag("--no-dedup", out_.no_dedup, "upload every block, also those the store has");
     backup->add_flag("--wait", out_.wait, "until it is durable in the store");
     timeout(backup);
@@ -175,13 +175,15 @@ class Definition {
     database(command("drill", "restores the newest moment to a scratch file and proves it: all but the activation"));
     CLI::App* log = command("log", "the actions that were captured");
     database(log);
-    log->add_option("--table", out_.table)->type_name("NAME");
+    log->add_option("--table", out_.table, "one of the tables, by name")->type_name("NAME");
     log->add_option("--entity", out_.entity, "one row, by its key")->type_name("ID");
     log->add_option("--from", out_.from_sequence, "first sequence")
         ->check(CLI::Validator(check_number, ""))
         ->type_name("S");
     log->add_option("--to", out_.to_sequence, "last sequence")->check(CLI::Validator(check_number, ""))->type_name("S");
-    log->add_option("--since", out_.since)->transform(CLI::Validator(check_time, ""))->type_name("TIME");
+    log->add_option("--since", out_.since, "from this time on")
+        ->transform(CLI::Validator(check_time, ""))
+        ->type_name("TIME");
     log->add_flag("--follow", out_.follow, "goes on with what comes");
     log->add_subcommand("verify", "hash chain, signatures, gaps and digests, from the store");
   }
@@ -216,12 +218,14 @@ class Definition {
     prune->add_flag("--dry-run", out_.dry_run, "only say what would go, and why");
     database(prune);
     command("workflows", "workflows and their steps, retries and errors")
-        ->add_option("--id", out_.workflow)
+        ->add_option("--id", out_.workflow, "this one only")
         ->transform(CLI::Validator(check_uuid, ""))
         ->type_name("UUID");
     CLI::App* demo =
         command("demo", "sells, backs up, kills the agent midway, restores and proves; needs no configuration");
-    demo->add_option("--seconds", out_.seconds, "how long to sell")->check(CLI::Range(4, 600))->type_name("N");
+    demo->add_option("--seconds", out_.seconds, "how long to sell, 4 to 600; 15 if not given")
+        ->check(CLI::Range(4, 600))
+        ->type_name("N");
     demo->add_flag("--keep", out_.keep, "keep the temporary folder");
     CLI::App* shop = command("demo-shop", "");
     shop->group("");  // hidden: demo starts it
@@ -246,6 +250,11 @@ std::optional<int> parse_arguments(const std::vector<std::string>& words, Argume
   }
   definition.finish();
   return std::nullopt;
+}
+
+void with_command_line(const std::function<void(const CLI::App&)>& use) {
+  Arguments arguments;
+  use(Definition(arguments).app());
 }
 
 }  // namespace tillsync

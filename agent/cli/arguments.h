@@ -6,12 +6,17 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <iosfwd>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/types.h"
+
+namespace CLI {
+class App;
+}
 
 namespace tillsync {
 
@@ -53,5 +58,8 @@ struct Arguments {
 // reason was written to err.
 std::optional<int> parse_arguments(const std::vector<std::string>& words, Arguments& out, std::ostream& output,
                                    std::ostream& err);
+
+// The definition itself, to be read: the manual pages and the completions are made from it.
+void with_command_line(const std::function<void(const CLI::App&)>& use);
 
 }  // namespace tillsync

@@ -237,7 +237,7 @@ std::vector<Finding> examine(const std::string& file, const DoctorPorts& ports) 
     if (auto usable = check_agent_config(*config); !usable) config = std::move(usable).error();
   if (!config) {
     findings.push_back({"configuration", State::problem, config.error().context,
-                        "mend it; docs/operations.md has every setting, and 'tillsyncd --check-config' checks it"});
+                        "mend it; tillsync.toml(5) has every setting, and 'tillsyncd --check-config' checks it"});
     return findings;
   }
   findings.push_back({"configuration", State::ok, config->file, ""});

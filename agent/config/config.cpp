@@ -162,6 +162,21 @@ class ConfigReader {
   }
 
   Result<Config> read() {
+    read_sections();
+    refuse_other_sections();
+    TILLSYNC_TRY(errors_.result());
+    return std::move(config_);
+  }
+
+  // Reads every section as if it were there and empty.
+  ConfigErrors::KeysRead keys() {
+    reads_absent_ = true;
+    read_sections();
+    return errors_.keys_read();
+  }
+
+ private:
+  void read_sections() {
     section("terminal", [&](TableReader in) { read_terminal(std::move(in), config_.terminal); });
     list("database", config_.databases, read_database);
     list("assets", config_.assets, read_assets);
@@ -172,16 +187,13 @@ class ConfigReader {
     section("metrics", [&](TableReader in) { read_metrics(std::move(in), config_.metrics); });
     section("log", [&](TableReader in) { read_log(std::move(in), config_.log); });
     section("limits", [&](TableReader in) { read_limits(std::move(in), config_.limits); });
-    refuse_other_sections();
-    TILLSYNC_TRY(errors_.result());
-    return std::move(config_);
   }
 
- private:
   template <class Read>
   void section(const char* name, Read read) {
     known_.insert(name);
     const toml::node* node = root_.get(name);
+    if (node == nullptr && reads_absent_) read(TableReader(errors_, {}, name));
     if (node == nullptr) return;
     const auto* table = node->as_table();
     if (table == nullptr) return errors_.add(node->source(), name, "expected a section [" + std::string(name) + "]");
@@ -192,6 +204,10 @@ class ConfigReader {
   void list(const char* name, std::vector<T>& out, void (*read_one)(TableReader, T&)) {
     known_.insert(name);
     const toml::node* node = root_.get(name);
+    if (node == nullptr && reads_absent_) {
+      T unused;
+      read_one(TableReader(errors_, {}, name), unused);
+    }
     if (node == nullptr) return;
     const auto* array = node->as_array();
     if (array == nullptr || !array->is_array_of_tables())
@@ -221,6 +237,7 @@ class ConfigReader {
   ConfigErrors errors_;
   Config config_;
   std::set<std::string> known_;
+  bool reads_absent_ = false;
 };
 
 }  // namespace
@@ -281,6 +298,11 @@ Result<Config> parse_config(std::string_view text, const std::string& file) {
   TILLSYNC_LET(Config config, ConfigReader(root, file).read());
   config.text = text;
   return config;
+}
+
+std::map<std::string, std::set<std::string>> config_keys() {
+  const toml::table nothing;
+  return ConfigReader(nothing, "").keys();
 }
 
 Result<Config> load_config(const std::string& path) {

@@ -1,6 +1,6 @@
 // The configuration of a terminal, as its TOML file says it.
 //
-// Purpose: plain values with their defaults; whoever holds a Config holds one that was checked. docs/operations.md has
+// Purpose: plain values with their defaults; whoever holds a Config holds one that was checked. docs/tillsync.toml has
 // the file in full.
 // Units: durations in milliseconds, sizes in bytes, rates in bytes per second (0: no limit), times of day in local
 // time. Errors: usage, with `file:line: key: what was expected`, for a file that can't be read, does not parse, has an
@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -120,6 +121,8 @@ std::string config_path(const std::string& given);
 Config default_config();
 Result<Config> load_config(const std::string& path);
 Result<Config> parse_config(std::string_view text, const std::string& file);
+// Every key there is, as the reader of the file knows them: section → keys.
+std::map<std::string, std::set<std::string>> config_keys();
 // What only the agent needs: a database to follow and a store. The command line does without, given --store.
 Result<void> check_agent_config(const Config& config);
 

@@ -169,6 +169,7 @@ void TableReader::text_map(std::string_view key, std::map<std::string, std::stri
 }
 
 void TableReader::finish() {
+  errors_.add_keys(name_, known_);
   if (errors_.any()) return;
   for (const auto& [key, node] : table_) {
     if (known_.contains(key.str())) continue;

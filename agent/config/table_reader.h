@@ -25,11 +25,18 @@ class ConfigErrors {
   explicit ConfigErrors(std::string file) : file_(std::move(file)) {}
   void add(const toml::source_region& where, std::string_view key, std::string_view what);
   bool any() const { return first_.has_value(); }
+  // What finish() of each table was told to read: section → keys.
+  using KeysRead = std::map<std::string, std::set<std::string>>;
+  void add_keys(const std::string& section, const std::set<std::string, std::less<>>& keys) {
+    keys_read_[section].insert(keys.begin(), keys.end());
+  }
+  const KeysRead& keys_read() const { return keys_read_; }
   Result<void> result() const { return first_ ? Result<void>(*first_) : Result<void>(); }
 
  private:
   std::string file_;
   std::optional<Error> first_;
+  KeysRead keys_read_;
 };
 
 class TableReader {

@@ -3,10 +3,10 @@
 #include <signal.h>
 #include <spdlog/spdlog.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "agent/daemon/agent.h"
+#include "agent/daemon/arguments.h"
 #include "agent/logging/log_output.h"
 #include "crypto/secret.h"
 #include "platform/linux/change_notifier_linux.h"
@@ -31,28 +31,16 @@ int fail(const Error& error) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app{"tillsyncd: follows the till's databases and keeps them in the store"};
-  std::string config_file, level = "info";
-  bool check_only = false;
-  app.add_option("--config", config_file,
-                 "configuration (default: $TILLSYNC_CONFIG, else " + std::string(kDefaultConfigPath) + ")");
-  app.add_flag("--check-config", check_only, "check the configuration and end");
-  app.add_option("--log-level", level, "trace, debug, info, warn, error")
-      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
-  app.set_version_flag("--version", std::string("tillsyncd ") + TILLSYNC_VERSION);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
-  }
-  auto config = load_config(config_path(config_file));
+  AgentArguments arguments;
+  if (const auto status = parse_agent_arguments(argc, argv, arguments)) return *status;
+  auto config = load_config(config_path(arguments.config));
   if (!config) return fail(config.error());
   if (auto usable = check_agent_config(*config); !usable) return fail(usable.error());
-  if (check_only) {
+  if (arguments.check_config) {
     std::printf("%s: ok\n", config->file.c_str());
     return 0;
   }
-  if (auto logging = set_up_logging(config->log, level); !logging) return fail(logging.error());
+  if (auto logging = set_up_logging(config->log, arguments.log_level); !logging) return fail(logging.error());
   ::signal(SIGPIPE, SIG_IGN);
 #ifdef __GLIBC__
   // An agent that is idle most of its life gives back what a burst took: few heaps, and large blocks mapped on their

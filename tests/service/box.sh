@@ -3,22 +3,29 @@
 #
 # Needs root, and systemd-container, mmdebstrap, util-linux. The base system is built once, below $cache, and never
 # written: each box is an overlay over it, in memory. No network: a box reaches nothing, and nobody reaches it.
-# box_base PACKAGE...   makes the base system; packages to be in it
+# box_base PACKAGE...   makes the base system; packages to be in it. What apt would fetch to install $box_downloads is
+#                       there as well, and not installed: a box has no network
 # box_prepare           mounts a fresh box at $box_root, to put files in
 # box_boot              starts it; in_box COMMAND... runs in it
 # box_stop              ends it, and what it wrote is gone
 
+box_downloads=()
 : "${box_cache:=${XDG_CACHE_HOME:-$HOME/.cache}/tillsync-box}"
 
 box_base() {
   local packages="systemd,systemd-sysv,dbus,init-system-helpers,procps,adduser,util-linux,sqlite3,python3-minimal" name
   packages+=$(printf ',%s' "$@")
-  name=$(printf '%s' "$packages" | md5sum | cut -c1-12)
+  name=$(printf '%s' "$packages ${box_downloads[*]}" | md5sum | cut -c1-12)
   box_base_root=$box_cache/root-$name
   [[ -e $box_base_root/.complete ]] && return
   mkdir -p "$box_cache"
   rm -rf "$box_base_root"
-  mmdebstrap --variant=minbase --aptopt='Acquire::Languages "none"' --include="$packages" bookworm "$box_base_root" \
+  local -a fetched=()
+  if [[ ${#box_downloads[@]} -gt 0 ]]; then
+    fetched=(--skip=cleanup/apt --customize-hook="APT_CONFIG=\$MMDEBSTRAP_APT_CONFIG apt-get install --yes \
+      --no-install-recommends --download-only ${box_downloads[*]}")
+  fi
+  mmdebstrap --variant=minbase --aptopt='Acquire::Languages "none"' "${fetched[@]}" --include="$packages" bookworm "$box_base_root" \
     >"$box_cache/mmdebstrap.log" 2>&1 || { tail -5 "$box_cache/mmdebstrap.log" >&2; return 1; }
   : >"$box_base_root/etc/machine-id"
   : >"$box_base_root/.complete"

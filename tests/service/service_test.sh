@@ -6,26 +6,9 @@ here=$(dirname "$(realpath "$0")")
 build=$(realpath "$1")
 # shellcheck source=tests/service/box.sh
 . "$here/box.sh"
+# shellcheck source=tests/service/steps.sh
+. "$here/steps.sh"
 
-began=$(date +%s%N)
-said() { printf '%7.2f s  %s\n' "$(bc <<<"scale=3; ($(date +%s%N) - $began) / 1000000000")" "$*"; }
-fail() {
-  echo "FAILED: $*" >&2
-  in_box journalctl --no-pager -u tillsync -n 40 >&2 || true
-  exit 1
-}
-# until "WHAT" COMMAND...: what is waited for happens in another process.
-until_so() {
-  local what=$1 _
-  shift
-  for _ in $(seq 600); do
-    if "$@"; then return; fi
-    sleep 0.05
-  done
-  fail "never happened: $what"
-}
-property() { in_box systemctl show -P "$1" tillsync; }
-has_property() { [[ $(property "$1") == "$2" ]]; }
 tillsync() { in_box setpriv --reuid pos --regid pos --init-groups tillsync "$@"; }
 sales() { in_box sqlite3 -cmd '.timeout 5000' /var/lib/pos/pos.db 'SELECT n FROM sale_counter'; }
 restarted_once() { has_property NRestarts "$1" && has_property ActiveState active; }

@@ -1,0 +1,47 @@
+#include "agent/daemon/arguments.h"
+
+#include <CLI/CLI.hpp>
+
+#include "agent/config/config.h"
+
+namespace tillsync {
+
+namespace {
+
+void define(CLI::App& app, AgentArguments& out) {
+  app.add_option("--config", out.config,
+                 "configuration (default: $TILLSYNC_CONFIG, else " + std::string(kDefaultConfigPath) + ")")
+      ->type_name("FILE");
+  app.add_flag("--check-config", out.check_config, "check the configuration and end");
+  app.add_option("--log-level", out.log_level, "trace, debug, info, warn or error; info if not given")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
+      ->type_name("LEVEL");
+  app.set_version_flag("--version", "tillsyncd " TILLSYNC_VERSION);
+  app.footer(
+      "Exit status: 0 stopped as asked, 1 failed, 2 usage or configuration, 5 refused. The reason is on standard\n"
+      "error.");
+}
+
+constexpr const char* kDescription = "tillsyncd: follows the till's databases and keeps them in the store";
+
+}  // namespace
+
+std::optional<int> parse_agent_arguments(int argc, char** argv, AgentArguments& out) {
+  CLI::App app{kDescription, "tillsyncd"};
+  define(app, out);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return std::nullopt;
+}
+
+void with_agent_command_line(const std::function<void(const CLI::App&)>& use) {
+  AgentArguments arguments;
+  CLI::App app{kDescription, "tillsyncd"};
+  define(app, arguments);
+  use(app);
+}
+
+}  // namespace tillsync

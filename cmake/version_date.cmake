@@ -1,0 +1,10 @@
+# The day of this version, from the changelog: 2026-11-26. What is built does not change with the day it is built on.
+file(STRINGS ${CMAKE_SOURCE_DIR}/packaging/debian/changelog.in newest REGEX "^ -- " LIMIT_COUNT 1)
+string(REGEX MATCH "([0-9][0-9]) ([A-Z][a-z][a-z]) ([0-9][0-9][0-9][0-9]) " matched "${newest}")
+if(NOT matched)
+  message(FATAL_ERROR "packaging/debian/changelog.in: no day in '${newest}'")
+endif()
+list(FIND "Jan;Feb;Mar;Apr;May;Jun;Jul;Aug;Sep;Oct;Nov;Dec" ${CMAKE_MATCH_2} month)
+math(EXPR month "${month} + 101")
+string(SUBSTRING ${month} 1 2 month)
+set(TILLSYNC_DATE ${CMAKE_MATCH_3}-${month}-${CMAKE_MATCH_1})
