@@ -5,10 +5,10 @@ zmodload zsh/zpty
 export TERM=vt100
 folder=${1:A}
 
-# shows TEXT: the shell's terminal shows it before ten seconds are over.
+# shows TEXT: the shell's terminal shows it before a minute is over.
 shows() {
   local chunk seen
-  local -i deadline=$((SECONDS + 10))
+  local -i deadline=$((SECONDS + 60))
   while [[ $seen != *"$1"* ]]; do
     ((SECONDS < deadline)) || return 1
     if zpty -r -t shell chunk; then seen+=${chunk//$'\0'/}; else sleep 0.02; fi
