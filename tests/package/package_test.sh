@@ -12,7 +12,7 @@ build=$(realpath "$1") previous=$(realpath "$2") package=$(realpath "$3") archiv
 
 version() { dpkg-deb -f "$1" Version; }
 # apt, as an operator calls it; nobody is there to answer a question.
-apt() { in_box apt-get install --yes --no-install-recommends --no-download "$@" </dev/null >"$box_work/apt.log" 2>&1; }
+apt() { in_box apt-get install --yes --no-install-recommends "$@" </dev/null >"$box_work/apt.log" 2>&1; }
 dpkg() { in_box dpkg "$@" </dev/null >"$box_work/dpkg.log" 2>&1; }
 as_pos() { in_box setpriv --reuid pos --regid pos --init-groups "$@"; }
 tillsync() { as_pos tillsync "$@"; }
@@ -177,7 +177,7 @@ in_box dpkg-query -W -f '${Status}' tillsync 2>/dev/null && fail "dpkg still kno
 left=$(in_box ls /var/lib/tillsync | tr '\n' ' ')
 [[ $left == "keys store-of-another " ]] || fail "purge left in /var/lib/tillsync: $left"
 in_box rm -r /var/lib/tillsync/store-of-another
-apt autoremove --purge || fail "apt: $(cat "$box_work/apt.log")"
+in_box apt-get autoremove --purge --yes </dev/null >"$box_work/apt.log" 2>&1 || fail "apt: $(cat "$box_work/apt.log")"
 all_files >"$box_work/after"
 # The accounts stay, as Debian has it; the till and the store are not ours.
 # The recovery key is the operator's.

@@ -5,7 +5,7 @@ began=$(date +%s%N)
 said() { printf '%7.2f s  %s\n' "$(bc <<<"scale=3; ($(date +%s%N) - $began) / 1000000000")" "$*"; }
 fail() {
   echo "FAILED: $*" >&2
-  in_box journalctl --no-pager -u tillsync -n 40 >&2 || true
+  [[ -z ${box_leader:-} ]] || in_box journalctl --no-pager -u tillsync -n 40 >&2 || true
   exit 1
 }
 # until "WHAT" COMMAND...: what is waited for happens in another process.
