@@ -9,6 +9,7 @@ using Steady = std::chrono::steady_clock;
 
 void StateFeed::watch(Responder watcher) {
   if (stopped_) return;
+  watched_ = true;
   new_watchers_.push_back(std::move(watcher));
   if (looking_)
     again_ = true;
@@ -17,7 +18,8 @@ void StateFeed::watch(Responder watcher) {
 }
 
 void StateFeed::poke() {
-  if (poked_.exchange(true)) return;
+  // Each sale asks: while nobody watches, that wakes nobody.
+  if (!watched_ || poked_.exchange(true)) return;
   asio::post(loop_, [this] {
     poked_ = false;
     look_soon();
@@ -65,7 +67,8 @@ void StateFeed::told(Result<Json> state) {
     new_watchers_.clear();
     busy |= last_.at("state") == "working";
   }
-  if (watchers_.empty() && new_watchers_.empty()) return;
+  watched_ = !watchers_.empty() || !new_watchers_.empty();
+  if (!watched_) return;
   timer_.expires_at(looked_at_ + (busy ? kBusyLook : kIdleLook));
   timer_.async_wait([this](boost::system::error_code cancelled) {
     if (!cancelled) look();

@@ -5,6 +5,7 @@
 // Threads: watch(), stop() on the loop; poke() from any.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <functional>
@@ -37,7 +38,7 @@ class StateFeed {
   Json last_;
   bool looking_ = false, again_ = false, stopped_ = false;
   std::chrono::steady_clock::time_point looked_at_{};
-  std::atomic<bool> poked_ = false;
+  std::atomic<bool> watched_ = false, poked_ = false;
 };
 
 // What a person at the till wants to know, out of the document of `status`.
