@@ -132,7 +132,9 @@ TEST_CASE(
   MESSAGE("resident: ", before >> 20, " MiB before, ", highest >> 20, " MiB at most, ",
           resident_bytes(world.agent.pid()) >> 20, " MiB after");
   // What waits for all of them together, half a request of each, and the answer under way. Seen: 6 MiB.
+#ifndef __SANITIZE_ADDRESS__  // which keeps what was freed
   CHECK(highest < before + (48u << 20));
+#endif
   world.stop_agent();
 }
 
