@@ -97,6 +97,7 @@ TEST_CASE("metrics: a port, a socket and a file say how far the sales are, in Pr
   auto app = world.application();
   must(app.execute("PRAGMA journal_mode=WAL; CREATE TABLE sale(id INTEGER PRIMARY KEY); INSERT INTO sale VALUES(1)"));
   world.start_agent();
+  world.flush();  // from here on each row is an action
   for (int i = 0; i < 10; i++) must(app.execute("INSERT INTO sale DEFAULT VALUES"));
   world.flush();
   world.back_up("full");
@@ -165,6 +166,7 @@ TEST_CASE("metrics: a Unix socket, and where nothing can listen the agent says s
   CHECK(!std::filesystem::exists(path));
   std::ofstream(path) << "no socket";
   world.start_agent();
+  world.flush();
   must(app.execute("INSERT INTO sale DEFAULT VALUES"));
   CHECK(world.flush()["durable_sequence"] == 1);
   world.until("the problem is shown", [&] {
