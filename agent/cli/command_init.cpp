@@ -16,6 +16,8 @@
 #include "agent/cli/render.h"
 #include "agent/cli/setup.h"
 #include "agent/keys/own_keys.h"
+#include "crypto/secret.h"
+#include "platform/linux/errno_linux.h"
 #include "platform/linux/file_system_linux.h"
 #include "store/open_store.h"
 
@@ -28,12 +30,6 @@ namespace {
 constexpr const char* kDropIn = "/etc/systemd/system/tillsync.service.d/10-till.conf";
 constexpr const char* kUnits[] = {"/etc/systemd/system/tillsync.service", "/lib/systemd/system/tillsync.service",
                                   "/usr/lib/systemd/system/tillsync.service"};
-
-Error system_error(const std::string& doing) {
-  const int code = errno;
-  return Error{code == EACCES || code == EPERM ? ErrorKind::denied : ErrorKind::internal, code,
-               doing + ": " + std::generic_category().message(code)};
-}
 
 std::string absolute(const std::string& path) { return fs::absolute(path).lexically_normal().string(); }
 
@@ -75,7 +71,7 @@ Result<Owner> user_named(const std::string& name) {
 Result<Owner> owner_of(const std::string& database) {
   struct stat info {};
   if (::stat(database.c_str(), &info) != 0 && ::stat(fs::path(database).parent_path().c_str(), &info) != 0)
-    return system_error(database + ": neither it nor its folder is there");
+    return errno_error(errno, "neither it nor its folder is there:", database);
   const passwd* user = ::getpwuid(info.st_uid);
   const group* its_group = ::getgrgid(info.st_gid);
   return Owner{info.st_uid,
@@ -98,6 +94,15 @@ class Init {
     if (files_.stat(path_) && !arguments_.force)
       return Error{ErrorKind::denied, 0,
                    path_ + ": there is a configuration already; change it with an editor, or replace it with --force"};
+    // Before anybody is asked anything.
+    std::string existing = folder_;
+    std::error_code ignored;
+    while (existing.size() > 1 && !fs::exists(existing, ignored)) existing = fs::path(existing).parent_path();
+    if (::access(existing.c_str(), W_OK | X_OK) != 0)
+      return Error{ErrorKind::denied, errno,
+                   existing +
+                       ": this user can't write there: run it as root (sudo tillsync init), or say where the "
+                       "configuration goes, with --config FILE in a folder of your own"};
     TILLSYNC_TRY(ask());
     TILLSYNC_TRY(check());
     TILLSYNC_TRY(make_folder(folder_, 0755, std::nullopt));
@@ -184,9 +189,9 @@ class Init {
     if (fs::exists(folder, failed)) return {};
     const auto parent = fs::path(folder).parent_path();
     fs::create_directories(parent, failed);
-    if (::mkdir(folder.c_str(), mode) != 0) return system_error("make " + folder);
+    if (::mkdir(folder.c_str(), mode) != 0) return errno_error(errno, "make", folder);
     if (owner && ::geteuid() == 0 && ::chown(folder.c_str(), owner->uid, owner->gid) != 0)
-      return system_error("give " + folder + " to " + owner->names.user);
+      return errno_error(errno, "give to " + owner->names.user, folder);
     return {};
   }
 
@@ -195,9 +200,9 @@ class Init {
     TILLSYNC_LET(auto file, PendingFile::create(files_, path, 0));
     TILLSYNC_TRY(file.append(as_bytes(text)));
     TILLSYNC_TRY(replaces ? file.commit() : file.commit_new());
-    if (::chmod(path.c_str(), mode) != 0) return system_error("chmod " + path);
+    if (::chmod(path.c_str(), mode) != 0) return errno_error(errno, "chmod", path);
     if (owner && ::geteuid() == 0 && ::chown(path.c_str(), owner->uid, owner->gid) != 0)
-      return system_error("give " + path + " to " + owner->names.user);
+      return errno_error(errno, "give to " + owner->names.user, path);
     return {};
   }
 
@@ -238,7 +243,10 @@ class Init {
       TILLSYNC_LET(const Bytes file, read_file(files_, absolute(given), 64 << 10));
       text = as_text(file);
     }
-    return write_file(setup_.credentials, text, 0600, owner_, true);
+    auto written = write_file(setup_.credentials, text, 0600, owner_, true);
+    for (std::string* secret : {&text, &secret_key_})
+      wipe({reinterpret_cast<uint8_t*>(secret->data()), secret->size()});
+    return written;
   }
 
   Result<void> write_configuration() {
@@ -293,9 +301,9 @@ class Init {
     for (const auto& word : words) list.push_back(const_cast<char*>(word.c_str()));
     list.push_back(nullptr);
     int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) return system_error("make a pipe");
+    if (::pipe2(ends, O_CLOEXEC) != 0) return errno_error(errno, "make a pipe for", words[0]);
     const pid_t child = ::fork();
-    if (child < 0) return system_error("start " + words[0]);
+    if (child < 0) return errno_error(errno, "start", words[0]);
     if (child == 0) {
       const bool becomes = !user || (::initgroups(user->names.user.c_str(), user->gid) == 0 &&
                                      ::setgid(user->gid) == 0 && ::setuid(user->uid) == 0);

@@ -119,6 +119,11 @@ TEST_CASE_FIXTURE(Newcomer, "init: what is missing or wrong is said before anyth
   refused({"--database", database, "--store", store, "--terminal", "a b"}, 2, "terminal");
   refused({"--database", database, "--store", store, "--user", "nobody-of-that-name"}, 2, "no user");
   CHECK(run({"status", "--store", "file:///x"}).status == 2);
+  // Nobody can make anything in it, not root either.
+  config = "/dev/null/tillsync/tillsync.toml";
+  const auto nowhere = run({"init"});
+  CHECK(nowhere.status == 5);
+  CHECK(contains(nowhere.err, "sudo tillsync init"));
 }
 
 TEST_CASE_FIXTURE(Newcomer, "init: an access key and a public key are copied to where the agent finds them") {
