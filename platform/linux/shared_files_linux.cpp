@@ -1,5 +1,6 @@
 #include "platform/linux/shared_files_linux.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <sys/stat.h>
@@ -70,6 +71,8 @@ Result<std::string> may_share_database(const std::string& path) {
   if (::stat(path.c_str(), &file) != 0) return errno_error(errno, "stat", path);
   if (::stat(parent.c_str(), &folder) != 0) return errno_error(errno, "stat", parent);
   const uid_t self = ::geteuid();
+  // SQLite would only say that it can't open it.
+  if (::faccessat(AT_FDCWD, path.c_str(), R_OK, AT_EACCESS) != 0) return errno_error(errno, "read", path);
   if (self == file.st_uid) return std::string("its owner");
   if (self == 0) return std::string("root");
   // The mode of the database is that of the files beside it: the group's part is also the mask of an ACL.
