@@ -14,6 +14,7 @@
 #include "agent/daemon/arguments.h"
 #include "agent/manual/completion.h"
 #include "agent/manual/man_page.h"
+#include "agent/tray/arguments.h"
 
 namespace {
 
@@ -67,6 +68,8 @@ Result<void> make_all(char** arguments) {
   TILLSYNC_TRY(maker.program(program, "1"));
   with_agent_command_line([&](const CLI::App& app) { program = describe(app); });
   TILLSYNC_TRY(maker.program(program, "8"));
+  with_tray_command_line([&](const CLI::App& app) { program = describe(app); });
+  TILLSYNC_TRY(maker.program(program, "1"));
   TILLSYNC_LET(const std::string example, text_of(arguments[2]));
   TILLSYNC_LET(const auto sections, read_config_example(example).with(arguments[2]));
   return maker.page("tillsync.toml.5", man_page_words(sections));

@@ -16,6 +16,7 @@
 #include "agent/manual/completion.h"
 #include "agent/manual/man_page.h"
 #include "agent/manual/roff.h"
+#include "agent/tray/arguments.h"
 #include "support/results.h"
 #include "support/temporary_directory.h"
 
@@ -40,6 +41,12 @@ ProgramCommand tillsync_program() {
 ProgramCommand agent_program() {
   ProgramCommand program;
   with_agent_command_line([&](const CLI::App& app) { program = describe(app); });
+  return program;
+}
+
+ProgramCommand tray_program() {
+  ProgramCommand program;
+  with_tray_command_line([&](const CLI::App& app) { program = describe(app); });
   return program;
 }
 
@@ -192,6 +199,7 @@ TEST_CASE("manual: bash completes values, and takes none for a command") {
   CHECK(bash.offers({"restore", "--to", bash.folder() / "rec"}) == Words{file});
   CHECK(bash.offers({"restore", "--assets", bash.folder() / "rec"}).empty());
   CHECK(Bash(agent_program()).offers({"--log-level", "d"}) == Words{"debug"});
+  CHECK(Bash(tray_program()).offers({"--con"}) == Words{"--config", "--control"});
 }
 
 TEST_CASE("manual: zsh has every command as a function with its options") {
@@ -221,6 +229,7 @@ TEST_CASE("manual: each page's template has a place for all that is made for it"
   };
   CHECK(page("tillsync.1.in", man_page_words(tillsync_program())).find("130 interrupted") != std::string::npos);
   CHECK(page("tillsyncd.8.in", man_page_words(agent_program())).find("\\-\\-check\\-config") != std::string::npos);
+  CHECK(page("tillsync-tray.1.in", man_page_words(tray_program())).find("\\-\\-control") != std::string::npos);
   const auto sections = read_config_example(example());
   REQUIRE(sections);
   const std::string text = page("tillsync.toml.5.in", man_page_words(*sections));

@@ -36,7 +36,7 @@ all_files() {
 # --- the packages themselves ---
 
 lintian --fail-on error "$package" || fail "lintian"
-for page in tillsync.1 tillsyncd.8 tillsync.toml.5; do
+for page in tillsync.1 tillsync-tray.1 tillsyncd.8 tillsync.toml.5; do
   for check in "mandoc -Tlint -Wwarning" "groff -man -ww -z -Tutf8"; do
     said_of=$($check "$build/manual/$page" 2>&1) || true
     [[ -z $said_of ]] || fail "$check $page: $said_of"
@@ -44,7 +44,7 @@ for page in tillsync.1 tillsyncd.8 tillsync.toml.5; do
   said_of=$(LC_ALL=C.UTF-8 MANROFFSEQ='' man --warnings -E UTF-8 -l -Tutf8 -Z "$build/manual/$page" 2>&1 >/dev/null) || true
   [[ -z $said_of ]] || fail "man --warnings $page: $said_of"
 done
-for program in tillsync tillsyncd; do
+for program in tillsync tillsync-tray tillsyncd; do
   bash -n "$build/manual/$program.bash" || fail "bash does not parse the completion of $program"
   zsh -n "$build/manual/_$program" || fail "zsh does not parse the completion of $program"
 done

@@ -1,9 +1,9 @@
 // tillsync-tray: the till operator's icon, until the session ends.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
 
 #include "agent/config/config.h"
+#include "agent/tray/arguments.h"
 #include "agent/tray/linux/tray_session_linux.h"
 
 namespace {
@@ -24,19 +24,11 @@ Result<std::string> control_socket(const std::string& config_file) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app{"tillsync-tray: shows in the panel how the till's sales are, and backs up, pauses and resumes"};
-  std::string config_file, control;
-  app.add_option("--config", config_file,
-                 "the agent's configuration (default: $TILLSYNC_CONFIG, else " + std::string(kDefaultConfigPath) + ")");
-  app.add_option("--control", control, "the agent's control socket (default: as the configuration says)");
-  app.set_version_flag("--version", std::string("tillsync-tray ") + TILLSYNC_VERSION);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
-  }
+  TrayArguments arguments;
+  if (const auto done = parse_tray_arguments(argc, argv, arguments)) return *done;
+  std::string control = arguments.control;
   if (control.empty()) {
-    auto found = control_socket(config_file);
+    auto found = control_socket(arguments.config);
     if (!found) {
       std::fprintf(stderr, "tillsync-tray: %s\n", found.error().context.c_str());
       return 2;

@@ -1,0 +1,45 @@
+#include "agent/tray/arguments.h"
+
+#include <CLI/CLI.hpp>
+
+#include "agent/config/config.h"
+
+namespace tillsync {
+
+namespace {
+
+constexpr const char* kDescription =
+    "tillsync-tray: shows in the panel how the till's sales are, and backs up, pauses and resumes";
+
+void define(CLI::App& app, TrayArguments& out) {
+  app.add_option("--config", out.config,
+                 "the agent's configuration (default: $TILLSYNC_CONFIG, else " + std::string(kDefaultConfigPath) + ")")
+      ->type_name("FILE");
+  app.add_option("--control", out.control, "the agent's control socket (default: as the configuration says)")
+      ->type_name("FILE");
+  app.set_version_flag("--version", "tillsync-tray " TILLSYNC_VERSION);
+  app.footer(
+      "Exit status: 0 at the end of the session, or where one runs in it already, 1 failed, 2 usage or configuration.");
+}
+
+}  // namespace
+
+std::optional<int> parse_tray_arguments(int argc, char** argv, TrayArguments& out) {
+  CLI::App app{kDescription, "tillsync-tray"};
+  define(app, out);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return std::nullopt;
+}
+
+void with_tray_command_line(const std::function<void(const CLI::App&)>& use) {
+  TrayArguments arguments;
+  CLI::App app{kDescription, "tillsync-tray"};
+  define(app, arguments);
+  use(app);
+}
+
+}  // namespace tillsync
