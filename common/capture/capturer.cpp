@@ -112,10 +112,15 @@ milliseconds Capturer::report(Error error) {
   fail_requests(error);
   // First everything is compared anew. Where that fails as well, one of the two sides is damaged.
   if (error.kind == ErrorKind::corrupt && (failures_ >= 2 || damage_)) {
-    if (rebuild_ && !damage_ && !copy_lost_ && !copy_is_sound()) {
-      lose_copy(error);
-    } else if (rebuild_) {
-      find_damaged(error);
+    if (rebuild_) {
+      const bool in_doubt = !damage_ && !copy_lost_;
+      const auto sound = in_doubt ? copy_is_sound() : true;
+      // Told to stop while it was looked at: decided another time.
+      if (!sound) return milliseconds(0);
+      if (*sound)
+        find_damaged(error);
+      else
+        lose_copy(error);
     }
     rebuild_ = true;
   }
@@ -192,12 +197,16 @@ void Capturer::lose_copy(const Error& why) {
   if (setup_.on_copy_lost) setup_.on_copy_lost(why);
 }
 
-// Whether our copy parses and is what the log has counted: then the damage is not ours.
-bool Capturer::copy_is_sound() {
+// Whether our copy parses and is what the log has counted: then the damage is not ours. nullopt: that could not be
+// found out.
+std::optional<bool> Capturer::copy_is_sound() {
   auto copy = Ingest::load(ingest_setup());
   // Without a baseline there is nothing of ours to be damaged.
   if (copy && !*copy) return true;
-  return copy && (*copy)->check_copy().has_value();
+  if (!copy) return false;
+  auto checked = (*copy)->check_copy();
+  if (!checked && checked.error().kind == ErrorKind::cancelled) return std::nullopt;
+  return checked.has_value();
 }
 
 void Capturer::find_damaged(const Error& why) {

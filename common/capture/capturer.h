@@ -128,7 +128,7 @@ class Capturer {
   Result<std::chrono::milliseconds> round();
   Result<void> load_copy();
   void lose_copy(const Error& why);
-  bool copy_is_sound();
+  std::optional<bool> copy_is_sound();
   void find_damaged(const Error& why);
   std::optional<std::chrono::milliseconds> rest_while_damaged(const FileInfo& now);
   Result<void> attach();

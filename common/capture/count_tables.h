@@ -2,8 +2,7 @@
 //
 // Purpose: the proof that an image is what a log or a snapshot says: it is compared with what those have counted.
 // Statistics tables are left out, as everywhere. Memory: one path and one row. Errors: corrupt, with the table, the
-// page and the reason; schema, as read_schema(); cancelled, where the
-// pulse is told to stop.
+// page and the reason; schema, as read_schema(); cancelled, where the pulse is told to stop.
 // Threads: any, one at a time per reader.
 #pragma once
 

@@ -1,4 +1,5 @@
 // A stop of the agent: whatever it is doing ends soon, nothing is half done, and all of it is captured another time.
+#include <fstream>
 #include <mutex>
 
 #include "capture/replica_checks.h"
@@ -98,6 +99,53 @@ TEST_CASE("capture: a stop at any moment of a scan ends it within a few reads an
   till.restart();
   till.capture();
   check_exact(till, model);
+}
+
+// What can't be read is compared with our copy before it is called damaged. A pause in the middle of that says nothing
+// of the copy.
+TEST_CASE("capture: a hold at any moment of looking at a damaged database does not lose our copy of it") {
+  constexpr const char* kSound = "PRAGMA page_size=1024; PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF;";
+  uint64_t held = 0;
+  for (uint64_t moment = 1; moment == 1 || held > 0; moment += 7) {
+    CAPTURE(moment);
+    LinuxFileSystem real;
+    FaultyFileSystem files(real);
+    TemporaryDirectory ours;
+    Till till(23, kSound, files, ours.path());
+    till.open_state();
+    till.run(std::string(kTable) + ";" + numbers(200) + "INSERT INTO t SELECT n, zeroblob(300) FROM g");
+    till.capture();
+    till.capturer.reset();
+    till.setup.scan_interval = std::chrono::milliseconds(0);
+    int lost = 0, damaged = 0;
+    till.setup.on_copy_lost = [&](const Error&) { lost++; };
+    till.setup.on_damaged = [&](const Error&) { damaged++; };
+    till.restart();
+    // A row on every page, so that all of them are looked at; then one page is no page any more.
+    till.run("UPDATE t SET v='after'");
+    const auto pages = must(till.app.query_integer("PRAGMA page_count"));
+    till.app.close();
+    {
+      std::fstream file(till.path, std::ios::in | std::ios::out | std::ios::binary);
+      file.seekp((pages - 1) * 1024);
+      file << std::string(1024, '\xff');
+    }
+    const Error why{ErrorKind::conflict, 0, "an installer"};
+    held = 0;
+    files.reset();
+    files.at_call(moment, [&] {
+      held = moment;
+      till.capturer->hold(CaptureHold{why, {"paused", "", ""}});
+    });
+    for (int i = 0; i < 12 && damaged == 0; i++) {
+      till.clock.advance(std::chrono::seconds(60));
+      till.capturer->step();
+      if (till.capturer->status().mode == "paused") till.capturer->hold(std::nullopt);
+    }
+    files.reset();  // the moment may never have come
+    CHECK(lost == 0);
+    CHECK(damaged == 1);
+  }
 }
 
 TEST_SUITE_END();
