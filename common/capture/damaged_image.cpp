@@ -18,13 +18,16 @@ class SpooledImage : public PageImage {
       : file_(std::move(file)), page_size_(page_size), page_count_(page_count) {}
   uint32_t page_size() const override { return page_size_; }
   PageNo page_count() const override { return page_count_; }
-  Result<void> read(PageNo page, MutableBytes out) override {
-    TILLSYNC_LET(size_t got, file_->read(uint64_t{page - 1} * page_size_, out));
+  Result<void> read(PageNo first, MutableBytes out) override {
+    TILLSYNC_LET(size_t got, file_->read(uint64_t{first - 1} * page_size_, out));
     TILLSYNC_CHECK(got == out.size());
     return {};
   }
   // It is always a FULL.
-  Result<uint32_t> generation(PageNo) override { return uint32_t{0}; }
+  Result<void> generations(PageNo, std::span<uint32_t> out) override {
+    std::fill(out.begin(), out.end(), 0);
+    return {};
+  }
 
  private:
   std::unique_ptr<File> file_;

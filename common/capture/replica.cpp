@@ -31,21 +31,28 @@ class Replica::PinnedImage : public PageImage {
   }
   uint32_t page_size() const override { return page_size_; }
   PageNo page_count() const override { return page_count_; }
-  Result<void> read(PageNo page, MutableBytes out) override {
+  Result<void> read(PageNo first, MutableBytes out) override {
     std::lock_guard lock(replica_->pin_mutex_);
     if (!valid_) return interrupted();
-    auto saved = saved_.find(page);
-    if (saved == saved_.end()) return replica_->read_base(page, out);
-    TILLSYNC_LET(size_t got, side_->read(saved->second.offset, out));
-    if (got != out.size()) return Error{ErrorKind::corrupt, 0, "the side file of a snapshot ends early"};
+    TILLSYNC_TRY(replica_->read_base(first, out));
+    if (saved_.empty()) return {};
+    for (size_t at = 0; at < out.size(); at += page_size_) {
+      const auto saved = saved_.find(static_cast<PageNo>(first + at / page_size_));
+      if (saved == saved_.end()) continue;
+      TILLSYNC_LET(size_t got, side_->read(saved->second.offset, out.subspan(at, page_size_)));
+      if (got != page_size_) return Error{ErrorKind::corrupt, 0, "the side file of a snapshot ends early"};
+    }
     return {};
   }
-  Result<uint32_t> generation(PageNo page) override {
+  Result<void> generations(PageNo first, std::span<uint32_t> out) override {
     std::lock_guard lock(replica_->pin_mutex_);
     if (!valid_) return interrupted();
-    auto saved = saved_.find(page);
-    if (saved != saved_.end()) return saved->second.generation;
-    return file_generation(page);
+    TILLSYNC_TRY(file_generations(first, out));
+    if (saved_.empty()) return {};
+    for (size_t i = 0; i < out.size(); i++)
+      if (const auto saved = saved_.find(static_cast<PageNo>(first + i)); saved != saved_.end())
+        out[i] = saved->second.generation;
+    return {};
   }
   // Called with the lock held, before the page changes in the file.
   Result<void> preserve(PageNo page) {
@@ -59,7 +66,8 @@ class Replica::PinnedImage : public PageImage {
     }
     Bytes content(page_size_);
     TILLSYNC_TRY(replica_->read_base(page, content));
-    TILLSYNC_LET(uint32_t generation, file_generation(page));
+    uint32_t generation = 0;
+    TILLSYNC_TRY(file_generations(page, {&generation, 1}));
     TILLSYNC_TRY(side_->write(side_size_, content));
     saved_[page] = {side_size_, generation};
     side_size_ += page_size_;
@@ -72,11 +80,13 @@ class Replica::PinnedImage : public PageImage {
     uint64_t offset;
     uint32_t generation;
   };
-  Result<uint32_t> file_generation(PageNo page) {
-    uint8_t raw[kMapEntry] = {};
-    TILLSYNC_LET(size_t got, replica_->map_->read(uint64_t{page} * kMapEntry, raw));
-    (void)got;
-    return le32(raw + 4);
+  // What the map has no entry of is 0.
+  Result<void> file_generations(PageNo first, std::span<uint32_t> out) {
+    Bytes raw(out.size() * kMapEntry);
+    TILLSYNC_LET(const size_t got, replica_->map_->read(uint64_t{first} * kMapEntry, raw));
+    std::fill(raw.begin() + static_cast<ptrdiff_t>(got), raw.end(), uint8_t{0});
+    for (size_t i = 0; i < out.size(); i++) out[i] = le32(raw.data() + i * kMapEntry + 4);
+    return {};
   }
   static Error interrupted() {
     return Error{ErrorKind::transient, 0, "capture was restarted while a snapshot was read; it is taken again"};

@@ -13,20 +13,40 @@ struct Compressor::Impl {
   Bytes out;
 };
 
-Compressor::Compressor(int level) : impl_(new Impl) {
+// For so small a source level 3 searches twice, in tables of 768 KiB which it has to clear for each block. On the pages
+// of two databases of sales one search in 64 KiB made 1.1 % more and 0.5 % less of them, in 0.4 and 0.6 of the time.
+static void tune_for_pages(ZSTD_CCtx* context) {
+  const auto set = [&](ZSTD_cParameter parameter, int value) {
+    TILLSYNC_CHECK(!ZSTD_isError(ZSTD_CCtx_setParameter(context, parameter, value)));
+  };
+  set(ZSTD_c_strategy, ZSTD_fast);
+  set(ZSTD_c_hashLog, 14);
+  set(ZSTD_c_minMatch, 5);
+  set(ZSTD_c_targetLength, 0);
+}
+
+Compressor::Compressor(Tuning tuning) : impl_(new Impl) {
   impl_->context = ZSTD_createCCtx();
   if (!impl_->context) throw std::bad_alloc();
-  TILLSYNC_CHECK(!ZSTD_isError(ZSTD_CCtx_setParameter(impl_->context, ZSTD_c_compressionLevel, level)));
+  TILLSYNC_CHECK(!ZSTD_isError(ZSTD_CCtx_setParameter(impl_->context, ZSTD_c_compressionLevel, 3)));
+  if (tuning == Tuning::database_pages) tune_for_pages(impl_->context);
 }
 
 Compressor::~Compressor() { ZSTD_freeCCtx(impl_->context); }
 
+size_t Compressor::bound(size_t raw_size) { return ZSTD_compressBound(raw_size); }
+
 ByteView Compressor::compress(ByteView raw) {
-  impl_->out.resize(ZSTD_compressBound(raw.size()));
-  size_t n = ZSTD_compress2(impl_->context, impl_->out.data(), impl_->out.size(), raw.data(), raw.size());
+  compress(raw, impl_->out);
+  return impl_->out;
+}
+
+void Compressor::compress(ByteView raw, Bytes& out) {
+  out.resize(bound(raw.size()));
+  const size_t n = ZSTD_compress2(impl_->context, out.data(), out.size(), raw.data(), raw.size());
   // With room for the worst case only memory can be missing.
   if (ZSTD_isError(n)) throw std::bad_alloc();
-  return ByteView(impl_->out).first(n);
+  out.resize(n);
 }
 
 namespace {

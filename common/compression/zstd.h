@@ -15,12 +15,20 @@ namespace tillsync {
 
 class Compressor {
  public:
-  explicit Compressor(int level = 3);
+  enum class Tuning {
+    general,         // level 3
+    database_pages,  // blocks of some hundred KiB of them
+  };
+  explicit Compressor(Tuning tuning = Tuning::general);
   ~Compressor();
   Compressor(const Compressor&) = delete;
   Compressor& operator=(const Compressor&) = delete;
   // Valid until the next call.
   ByteView compress(ByteView raw);
+  // out: resized to what it takes; grows only where it has no room for bound(raw.size()).
+  void compress(ByteView raw, Bytes& out);
+  // The most that so many bytes take.
+  static size_t bound(size_t raw_size);
 
  private:
   struct Impl;

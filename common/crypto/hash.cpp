@@ -31,6 +31,12 @@ Sha256& Sha256::update(ByteView bytes) {
   return *this;
 }
 
+Sha256 Sha256::clone() const {
+  Sha256 other;
+  TILLSYNC_CHECK(EVP_MD_CTX_copy_ex(other.impl_->context, impl_->context) == 1);
+  return other;
+}
+
 Digest Sha256::finish() {
   Digest out;
   unsigned length = 0;

@@ -20,7 +20,8 @@ class Sha256 {
   ~Sha256();
   Sha256(Sha256&&) noexcept;
   Sha256& update(ByteView bytes);
-  Digest finish();  // and starts anew
+  Digest finish();       // and starts anew
+  Sha256 clone() const;  // goes on from what this one was fed
 
  private:
   struct Impl;

@@ -4,6 +4,8 @@
 
 namespace tillsync {
 
+constexpr uint64_t kSyncedAtOnce = 4 << 20;
+
 Result<PendingFile> PendingFile::create(FileSystem& files, const std::string& path, uint32_t unique) {
   char suffix[24];
   std::snprintf(suffix, sizeof suffix, ".%08x.tmp", unique);
@@ -17,7 +19,8 @@ PendingFile::PendingFile(PendingFile&& other) noexcept
       path_(std::move(other.path_)),
       temporary_(std::move(other.temporary_)),
       file_(std::move(other.file_)),
-      size_(other.size_) {}
+      size_(other.size_),
+      on_its_way_(other.on_its_way_) {}
 
 PendingFile::~PendingFile() {
   if (!file_) return;
@@ -29,6 +32,10 @@ PendingFile::~PendingFile() {
 Result<void> PendingFile::append(ByteView bytes) {
   TILLSYNC_TRY(file_->write(size_, bytes));
   size_ += bytes.size();
+  if (size_ - on_its_way_ >= kSyncedAtOnce) {
+    file_->begin_sync(on_its_way_, size_ - on_its_way_);
+    on_its_way_ = size_;
+  }
   return {};
 }
 

@@ -29,6 +29,8 @@ class File {
   virtual Result<void> write(uint64_t offset, ByteView bytes) = 0;
   virtual Result<void> truncate(uint64_t size) = 0;
   virtual Result<void> sync() = 0;
+  // Lets the disk begin with these bytes, so that a later sync() has less to wait for. Promises nothing.
+  virtual void begin_sync(uint64_t /*offset*/, uint64_t /*size*/) {}
   virtual Result<uint64_t> size() = 0;
   // Exclusive, advisory, whole file, across processes, until close. conflict: someone else holds it.
   virtual Result<void> lock() = 0;
@@ -67,6 +69,10 @@ class FileSystem {
   virtual Result<void> rename(const std::string& from, const std::string& to) = 0;  // replaces `to`, atomically
   // Gives `from` the name `to` if that name is free, atomically, and removes the name `from`. conflict: `to` exists.
   virtual Result<void> rename_new(const std::string& from, const std::string& to) = 0;
+  // Gives the file `from`, which is durable and which nobody writes to any more, the further name `to` if that name is
+  // free; the time of its content becomes that of the call, durably. conflict: `to` exists. usage: not possible here
+  // (two file systems, or one without hard links).
+  virtual Result<void> link_new(const std::string& from, const std::string& to) = 0;
   virtual Result<std::vector<DirectoryEntry>> list(
       const std::string& directory) = 0;                               // sorted by name, without . and ..
   virtual Result<void> make_directories(const std::string& path) = 0;  // with parents, mode 0700; fine if it is there
@@ -74,7 +80,8 @@ class FileSystem {
   virtual Result<uint64_t> free_space(const std::string& path) = 0;
 };
 
-// A new file that appears under its name whole or not at all.
+// A new file that appears under its name whole or not at all. What is appended goes to the disk by and by, not all at
+// its commit, which other programs' syncs would have to wait for.
 // commit() is: sync the file, rename, sync the directory. The destructor removes what was not committed. A commit_new()
 // whose directory cannot be synced takes the name back.
 class PendingFile {
@@ -98,6 +105,7 @@ class PendingFile {
   std::string path_, temporary_;
   std::unique_ptr<File> file_;
   uint64_t size_ = 0;
+  uint64_t on_its_way_ = 0;  // bytes that the disk was told to begin with
 };
 
 // Folder part of a path: "/a/b" → "/a".

@@ -54,6 +54,9 @@ class ObjectSource {
   virtual ~ObjectSource() = default;
   virtual uint64_t size() const = 0;
   virtual Result<size_t> read(uint64_t offset, MutableBytes out) = 0;
+  // Where these bytes are a file of ours that is durable and never written to again: its path. A store in a folder of
+  // the same file system then need not copy it.
+  virtual std::optional<std::string> durable_file() const { return std::nullopt; }
 };
 
 class BytesSource : public ObjectSource {

@@ -1,14 +1,29 @@
 #include "snapshot/builder.h"
 
+#include <deque>
+#include <future>
 #include <map>
+#include <thread>
 
 #include "base/checks.h"
 #include "ports/object_keys.h"
+#include "snapshot/block_compressor.h"
 #include "snapshot/pack_writer.h"
 
 namespace tillsync {
 
 namespace {
+
+// Blocks on their way through the compressor: four for each of its threads, but no more than so many bytes.
+constexpr size_t kUnderWayMax = 4 << 20;
+
+// Looked at between two reports of the progress.
+constexpr size_t kGenerationsAtOnce = 1024;
+
+size_t compressing_threads() { return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 2); }
+size_t blocks_under_way(uint32_t page_size) {
+  return std::clamp<size_t>(kUnderWayMax / (size_t{kPagesPerBlock} * page_size), 2, 4 * compressing_threads());
+}
 
 class Builder {
  public:
@@ -18,7 +33,8 @@ class Builder {
         files_(files),
         folder_(folder),
         random_(random),
-        prefix_(prefix_of(plan.metadata.lineage)) {
+        prefix_(prefix_of(plan.metadata.lineage)),
+        compressor_(compressing_threads(), blocks_under_way(image.page_size())) {
     out_.manifest = plan.metadata;
   }
 
@@ -30,15 +46,18 @@ class Builder {
     m.map.clear();
     m.size = m.stored_bytes = 0;
     TILLSYNC_TRY(prepare_relations());
-    buffer_.resize(size_t{kPagesPerBlock} * m.page_size);
     TILLSYNC_TRY(m.type == SnapshotType::full ? add_runs() : add_changes());
-    TILLSYNC_TRY(finish_pack());
+    while (!compressor_.is_empty()) TILLSYNC_TRY(store_oldest());
+    TILLSYNC_TRY(finish_last_pack());
+    for (auto& [run, same] : repeats_) m.map[run] = m.map[same];
     out_.manifest_bytes = m.encode(random_);
     out_.manifest_key = keys::manifest(prefix_, m.uuid);
     return std::move(out_);
   }
   // After a build that failed: what it made so far is of no use.
   void discard() {
+    if (finishing_.valid())
+      if (auto pack = finishing_.get()) (void)files_.remove(pack->path).has_value();
     for (auto& pack : out_.packs) (void)files_.remove(pack.path).has_value();
   }
 
@@ -93,52 +112,109 @@ class Builder {
     return writer_.get();
   }
 
+  // Made durable by a thread of its own: the blocks of the next pack need not wait for the disk.
   Result<void> finish_pack() {
-    if (!writer_) return {};
+    TILLSYNC_TRY(collect_finished());
+    finishing_place_ = current_pack_;
+    finishing_ = std::async(std::launch::async, [writer = std::move(writer_)] { return writer->finish(); });
+    return {};
+  }
+  Result<void> finish_last_pack() {
+    if (!writer_) return collect_finished();
     TILLSYNC_LET(auto pack, writer_->finish());
     writer_.reset();
+    auto collected = collect_finished();
+    if (!collected) {
+      (void)files_.remove(pack.path).has_value();
+      return collected;
+    }
+    add_pack(std::move(pack), current_pack_);
+    return {};
+  }
+  Result<void> collect_finished() {
+    if (!finishing_.valid()) return {};
+    TILLSYNC_LET(auto pack, finishing_.get());
+    add_pack(std::move(pack), finishing_place_);
+    return {};
+  }
+  void add_pack(FinishedPack pack, uint32_t place) {
     SpooledPack spooled;
     spooled.ref = {keys::pack(prefix_, pack.sha256), pack.sha256, pack.size};
     spooled.path = std::move(pack.path);
     for (auto& block : pack.index.blocks)
       if (block.kind == BlockKind::run) spooled.runs.push_back(block.name);
-    out_.manifest.packs[current_pack_] = spooled.ref;
+    out_.manifest.packs[place] = spooled.ref;
     out_.manifest.stored_bytes += pack.size;
     out_.packs.push_back(std::move(spooled));
+  }
+
+  // What becomes of a block once it is compressed.
+  struct Awaited {
+    size_t run = 0;               // its place in the map; of a FULL
+    std::vector<PageNo> numbers;  // of a list
+  };
+
+  // The raw bytes of the next block, with room for all its pages.
+  Result<MutableBytes> next_block() {
+    while (compressor_.is_full()) TILLSYNC_TRY(store_oldest());
+    Bytes& raw = compressor_.next().raw;
+    raw.resize(size_t{kPagesPerBlock} * out_.manifest.page_size);
+    return MutableBytes(raw);
+  }
+  void compress(Awaited awaited, size_t size, const std::optional<Digest>& name = std::nullopt) {
+    compressor_.next().raw.resize(size);
+    compressor_.next().name = name;
+    compressor_.push();
+    awaited_.push_back(std::move(awaited));
+  }
+  Result<void> store_oldest() {
+    const Awaited awaited = std::move(awaited_.front());
+    awaited_.pop_front();
+    const auto& block = compressor_.pop();
+    TILLSYNC_LET(PackWriter * target, writer());
+    if (!awaited.numbers.empty()) {
+      TILLSYNC_TRY(target->add_list(block.compressed, block.raw.size(), *block.name, awaited.numbers));
+      return {};
+    }
+    TILLSYNC_LET(const uint32_t number, target->add_run(block.compressed, block.raw.size(), *block.name));
+    out_.manifest.map[awaited.run] = RunRef{current_pack_, number, short_check(*block.name)};
     return {};
   }
 
   Result<void> add_runs() {
     Manifest& m = out_.manifest;
     for (uint64_t first = 1; first <= m.page_count; first += kPagesPerBlock) {
-      uint64_t pages = std::min<uint64_t>(kPagesPerBlock, m.page_count - first + 1);
-      MutableBytes raw(buffer_.data(), pages * m.page_size);
-      for (uint64_t i = 0; i < pages; i++)
-        TILLSYNC_TRY(image_.read(static_cast<PageNo>(first + i), raw.subspan(i * m.page_size, m.page_size)));
+      const uint64_t pages = std::min<uint64_t>(kPagesPerBlock, m.page_count - first + 1);
+      TILLSYNC_LET(MutableBytes raw, next_block());
+      raw = raw.first(pages * m.page_size);
+      TILLSYNC_TRY(image_.read(static_cast<PageNo>(first), raw));
       m.size += raw.size();
-      Digest name = sha256(raw);
-      TILLSYNC_LET(RunRef run, place(name, raw));
-      m.map.push_back(run);
+      const size_t run = m.map.size();
+      m.map.emplace_back();
+      std::optional<Digest> name;
+      bool is_known = false;
+      if (plan_.lookup) {
+        name = sha256(raw);
+        TILLSYNC_LET(is_known, place_known(*name, run));
+      }
+      if (!is_known) compress({run, {}}, raw.size(), name);
       TILLSYNC_TRY(tell(first + pages - 1));
     }
     return {};
   }
 
-  Result<RunRef> place(const Digest& name, ByteView raw) {
-    if (plan_.lookup) {
-      auto here = placed_.find(name);
-      if (here != placed_.end()) return here->second;
-      TILLSYNC_LET(auto stored, plan_.lookup(name));
-      if (stored) {
-        TILLSYNC_LET(uint32_t pack, pack_in_store(*stored));
-        return placed_[name] = RunRef{pack, stored->block, short_check(name)};
-      }
+  // Whether the content of this run is stored already, or will be for an earlier one; its place in the map then says
+  // so.
+  Result<bool> place_known(const Digest& name, size_t run) {
+    if (auto [same, is_first] = placed_.try_emplace(name, run); !is_first) {
+      repeats_.emplace_back(run, same->second);
+      return true;
     }
-    TILLSYNC_LET(PackWriter * target, writer());
-    TILLSYNC_LET(uint32_t block, target->add_run(raw, name, compressor_));
-    RunRef run{current_pack_, block, short_check(name)};
-    if (plan_.lookup) placed_[name] = run;
-    return run;
+    TILLSYNC_LET(auto stored, plan_.lookup(name));
+    if (!stored) return false;
+    TILLSYNC_LET(const uint32_t pack, pack_in_store(*stored));
+    out_.manifest.map[run] = RunRef{pack, stored->block, short_check(name)};
+    return true;
   }
 
   Result<uint32_t> pack_in_store(const StoredBlock& stored) {
@@ -156,27 +232,31 @@ class Builder {
   Result<void> add_changes() {
     Manifest& m = out_.manifest;
     std::vector<PageNo> numbers;
-    auto flush = [&]() -> Result<void> {
-      if (numbers.empty()) return {};
-      TILLSYNC_LET(PackWriter * target, writer());
-      ByteView raw = ByteView(buffer_).first(numbers.size() * m.page_size);
-      TILLSYNC_TRY(target->add_list(raw, numbers, compressor_));
-      m.size += raw.size();
-      numbers.clear();
-      return {};
+    MutableBytes raw;
+    const auto flush = [&] {
+      if (numbers.empty()) return;
+      const size_t size = numbers.size() * m.page_size;
+      m.size += size;
+      compress({0, std::exchange(numbers, {})}, size);
     };
-    for (uint64_t page = 1; page <= m.page_count; page++) {
-      auto number = static_cast<PageNo>(page);
-      TILLSYNC_LET(uint32_t generation, image_.generation(number));
-      // Pages the parent did not have are always held, so that a reader can prove that none is missing.
-      if (generation > plan_.from->generation || number > plan_.from->page_count) {
-        TILLSYNC_TRY(image_.read(number, MutableBytes(buffer_).subspan(numbers.size() * m.page_size, m.page_size)));
+    std::vector<uint32_t> generations;
+    for (uint64_t first = 1; first <= m.page_count; first += generations.size()) {
+      generations.resize(std::min<uint64_t>(kGenerationsAtOnce, m.page_count - first + 1));
+      TILLSYNC_TRY(image_.generations(static_cast<PageNo>(first), generations));
+      for (size_t i = 0; i < generations.size(); i++) {
+        const auto number = static_cast<PageNo>(first + i);
+        // Pages the parent did not have are always held, so that a reader can prove that none is missing.
+        if (generations[i] <= plan_.from->generation && number <= plan_.from->page_count) continue;
+        if (numbers.empty()) {
+          TILLSYNC_LET(raw, next_block());
+        }
+        TILLSYNC_TRY(image_.read(number, raw.subspan(numbers.size() * m.page_size, m.page_size)));
         numbers.push_back(number);
-        if (numbers.size() == kPagesPerBlock) TILLSYNC_TRY(flush());
+        if (numbers.size() == kPagesPerBlock) flush();
       }
-      if (page % 1024 == 0) TILLSYNC_TRY(tell(page));
+      TILLSYNC_TRY(tell(first + generations.size() - 1));
     }
-    TILLSYNC_TRY(flush());
+    flush();
     return tell(m.page_count);
   }
 
@@ -187,11 +267,14 @@ class Builder {
   Random& random_;
   const std::string prefix_;
   BuiltSnapshot out_;
-  Bytes buffer_;
-  Compressor compressor_;
+  BlockCompressor compressor_;
+  std::deque<Awaited> awaited_;  // for each block in it
   std::unique_ptr<PackWriter> writer_;
   uint32_t current_pack_ = 0;
-  std::map<Digest, RunRef> placed_;
+  std::future<Result<FinishedPack>> finishing_;
+  uint32_t finishing_place_ = 0;
+  std::map<Digest, size_t> placed_;                 // content to the first run that has it
+  std::vector<std::pair<size_t, size_t>> repeats_;  // runs of the same content as an earlier one
   std::map<std::string, uint32_t> known_packs_;
 };
 

@@ -2,11 +2,12 @@
 //
 // FULL: runs of 64 pages; a run whose content an earlier pack already holds is referred to and not stored again.
 // INCREMENTAL: the pages that changed after the generation of the parent; DIFFERENTIAL: after that of the base.
-// Memory: one block, the index of the pack being written, and for a FULL about 100 bytes a run. Never the database.
-// Order: the packs are durable in the spool when it returns. Put them all, then the manifest.
-// Errors: those of the file port and of the image; conflict when the page size differs from the parent's (make a FULL);
-// cancelled when progress answers false. What was written is then still in the spool folder, for the sweep at start-up.
-// Threads: one at a time.
+// Memory: the blocks under way, 4 MiB of them or two (raw, and as much again compressed), the index of the pack being
+// written, and for a FULL about 100 bytes a run. Never the database. Time: one thread reads, names, seals and writes
+// the blocks, and as many as there are cores, two at most, compress them. Order: the packs are durable in the spool
+// when it returns. Put them all, then the manifest. Errors: those of the file port and of the image; conflict when the
+// page size differs from the parent's (make a FULL); cancelled when progress answers false. What was written is then
+// still in the spool folder, for the sweep at start-up. Threads: one at a time.
 #pragma once
 
 #include <functional>

@@ -18,34 +18,34 @@ Result<PackWriter> PackWriter::create(FileSystem& files, const std::string& fold
 
 Result<void> PackWriter::append(ByteView bytes) {
   content_.update(bytes);
-  whole_.update(bytes);
   return file_.append(bytes);
 }
 
-Result<uint32_t> PackWriter::add_run(ByteView raw, const Digest& name, Compressor& compressor) {
+Result<uint32_t> PackWriter::add_run(ByteView compressed, size_t raw_size, const Digest& name) {
   PackBlock block;
   block.kind = BlockKind::run;
   block.name = name;
-  return add(std::move(block), raw, compressor);
+  return add(std::move(block), compressed, raw_size);
 }
 
-Result<uint32_t> PackWriter::add_list(ByteView raw, const std::vector<PageNo>& numbers, Compressor& compressor) {
-  TILLSYNC_CHECK(raw.size() == numbers.size() * index_.page_size);
+Result<uint32_t> PackWriter::add_list(ByteView compressed, size_t raw_size, const Digest& name,
+                                      std::vector<PageNo> numbers) {
+  TILLSYNC_CHECK(raw_size == numbers.size() * index_.page_size);
   PackBlock block;
   block.kind = BlockKind::list;
-  block.name = sha256(raw);
-  block.numbers = numbers;
-  return add(std::move(block), raw, compressor);
+  block.name = name;
+  block.numbers = std::move(numbers);
+  return add(std::move(block), compressed, raw_size);
 }
 
-Result<uint32_t> PackWriter::add(PackBlock block, ByteView raw, Compressor& compressor) {
-  TILLSYNC_CHECK(!raw.empty() && raw.size() % index_.page_size == 0 && raw.size() / index_.page_size <= kPagesPerBlock);
-  ByteView stored = sealer_.seal(file_.size(), compressor.compress(raw));
+Result<uint32_t> PackWriter::add(PackBlock block, ByteView compressed, size_t raw_size) {
+  TILLSYNC_CHECK(raw_size > 0 && raw_size % index_.page_size == 0 && raw_size / index_.page_size <= kPagesPerBlock);
+  ByteView stored = sealer_.seal(file_.size(), compressed);
   block.stored_check = short_check(sha256(stored));
   block.offset = file_.size();
   block.stored_length = static_cast<uint32_t>(stored.size());
-  block.raw_length = static_cast<uint32_t>(raw.size());
-  block.pages = static_cast<uint32_t>(raw.size() / index_.page_size);
+  block.raw_length = static_cast<uint32_t>(raw_size);
+  block.pages = static_cast<uint32_t>(raw_size / index_.page_size);
   TILLSYNC_TRY(append(stored));
   index_.blocks.push_back(std::move(block));
   return static_cast<uint32_t>(index_.blocks.size() - 1);
@@ -57,12 +57,13 @@ Result<FinishedPack> PackWriter::finish() {
   const ByteView index = sealer_.seal_index(index_offset, plain);
   const auto index_length = static_cast<uint32_t>(index.size());
   TILLSYNC_TRY(append(index));
-  Bytes trailer = sealer_.trailer(content_, file_.size(), index_offset, index_length);
-  TILLSYNC_TRY(append(trailer));
+  Sha256 whole = content_.clone();
+  const Bytes trailer = sealer_.trailer(content_, file_.size(), index_offset, index_length);
+  TILLSYNC_TRY(file_.append(trailer));
   FinishedPack pack;
   pack.path = path_;
   pack.size = file_.size();
-  pack.sha256 = whole_.finish();
+  pack.sha256 = whole.update(trailer).finish();
   TILLSYNC_TRY(file_.commit());
   pack.index = std::move(index_);
   return pack;

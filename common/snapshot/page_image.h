@@ -5,6 +5,8 @@
 // Threads: one reader at a time.
 #pragma once
 
+#include <span>
+
 #include "base/bytes.h"
 #include "base/result.h"
 #include "base/types.h"
@@ -16,11 +18,11 @@ class PageImage {
   virtual ~PageImage() = default;
   virtual uint32_t page_size() const = 0;
   virtual PageNo page_count() const = 0;
-  // out.size() is page_size().
-  virtual Result<void> read(PageNo page, MutableBytes out) = 0;
-  // The number of the snapshot generation in which the page last changed: an INCREMENTAL holds the pages whose
-  // generation is greater than its parent's.
-  virtual Result<uint32_t> generation(PageNo page) = 0;
+  // The pages from `first` on: out.size() is that of one or more pages, all of which are there.
+  virtual Result<void> read(PageNo first, MutableBytes out) = 0;
+  // Of each of those pages the number of the snapshot generation in which it last changed: an INCREMENTAL holds the
+  // pages whose generation is greater than its parent's.
+  virtual Result<void> generations(PageNo first, std::span<uint32_t> out) = 0;
 };
 
 }  // namespace tillsync

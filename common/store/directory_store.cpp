@@ -154,6 +154,15 @@ Result<void> DirectoryStore::put(const std::string& key, ObjectSource& source,
     if (!synced) return explained(std::move(synced).error(), "put " + key);
     return Error{ErrorKind::conflict, 0, "store " + root_ + ": put " + key + ": the object exists already"};
   }
+  if (const auto file = source.durable_file()) {
+    if (progress && !progress(0)) return Error{ErrorKind::cancelled, 0, "cancelled"};
+    auto linked = link(*file, path);
+    if (!linked) return explained(std::move(linked).error(), "put " + key);
+    if (*linked) {
+      if (progress) (void)progress(source.size());
+      return {};
+    }
+  }
   auto write = [&]() -> Result<void> {
     TILLSYNC_LET(auto pending, PendingFile::create(files_, path, unique()));
     Bytes buffer(std::min<uint64_t>(kCopyBytes, std::max<uint64_t>(source.size(), 1)));
@@ -173,6 +182,22 @@ Result<void> DirectoryStore::put(const std::string& key, ObjectSource& source,
   auto done = write();
   if (!done) return explained(std::move(done).error(), "put " + key);
   return {};
+}
+
+// false: it has to be copied.
+Result<bool> DirectoryStore::link(const std::string& file, const std::string& path) {
+  if (auto linked = files_.link_new(file, path); !linked) {
+    if (linked.error().kind == ErrorKind::conflict) return std::move(linked).error();
+    // Whatever it is, the copy says it better or goes well.
+    return false;
+  }
+  auto synced = files_.sync_directory(directory_of(path));
+  // As PendingFile::commit_new(): a name that may be gone with the power is taken back.
+  if (!synced) {
+    (void)files_.remove(path).has_value();
+    return std::move(synced).error();
+  }
+  return true;
 }
 
 Result<void> DirectoryStore::replace(const std::string& key, ByteView bytes) {

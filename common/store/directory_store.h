@@ -3,6 +3,8 @@
 // Layout: the object `a/b/c` is the file `<root>/a/b/c`. While it is written it is `<root>/a/b/c.<8 hex digits>.tmp`;
 // names that end in `.tmp` are never listed, and are refused as keys; remove_unfinished() removes them. Durability:
 // put() and replace() return after the file, its name and the names of all folders down from the root are synced.
+// A source that is a durable file (ObjectSource::durable_file()) gets the object's
+// name as a further name of its own where both are on one file system, and is copied otherwise.
 // Folders are synced once a process: one that is found may come from a process that was killed before it did. Errors:
 // as the port; offline when the root is not there (an unmounted disk): it is never made, because writing below an empty
 // mount point would fill the till's own disk. Every error names the root and what to do. Threads: any.
@@ -40,6 +42,7 @@ class DirectoryStore : public ObjectStore {
   Result<void> root_is_there() const;
   Result<void> make_parents(const std::string& key);
   Error explained(Error error, const std::string& doing) const;
+  Result<bool> link(const std::string& file, const std::string& path);
   uint32_t unique();
 
   FileSystem& files_;

@@ -4,6 +4,7 @@ namespace tillsync {
 
 Result<std::unique_ptr<FileSource>> FileSource::open(FileSystem& files, const std::string& path) {
   auto source = std::make_unique<FileSource>();
+  source->path_ = path;
   TILLSYNC_LET(source->file_, files.open(path, OpenMode::read));
   TILLSYNC_LET(source->size_, source->file_->size());
   return source;

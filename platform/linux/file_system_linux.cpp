@@ -65,6 +65,10 @@ class LinuxFile : public File {
     return {};
   }
 
+  void begin_sync(uint64_t offset, uint64_t size) override {
+    (void)::sync_file_range(descriptor_, at(offset), at(size), SYNC_FILE_RANGE_WRITE);
+  }
+
   Result<uint64_t> size() override {
     struct stat info {};
     if (::fstat(descriptor_, &info) < 0) return errno_error(errno, "get the size of", path_);
@@ -160,6 +164,21 @@ Result<void> LinuxFileSystem::rename_new(const std::string& from, const std::str
   }
   if (::unlink(from.c_str()) < 0) return errno_error(errno, "remove", from);
   return {};
+}
+
+Result<void> LinuxFileSystem::link_new(const std::string& from, const std::string& to) {
+  const std::string doing = "give " + from + " the further name";
+  const int descriptor = retried([&] { return ::open(from.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); });
+  if (descriptor < 0) return errno_error(errno, "open", from);
+  const LinuxFile file(descriptor, from);
+  // The time first: whoever finds the new name finds the new time.
+  if (::futimens(descriptor, nullptr) < 0) return errno_error(errno, "set the time of", from);
+  if (retried([&] { return ::fsync(descriptor); }) < 0) return errno_error(errno, "sync", from);
+  if (::link(from.c_str(), to.c_str()) == 0) return {};
+  const bool is_impossible =
+      errno == EXDEV || errno == EPERM || errno == EMLINK || errno == EOPNOTSUPP || errno == ENOSYS;
+  if (is_impossible) return Error{ErrorKind::usage, errno, doing + " " + to + ": not possible between these folders"};
+  return errno_error(errno, doing, to);
 }
 
 Result<std::vector<DirectoryEntry>> LinuxFileSystem::list(const std::string& directory) {

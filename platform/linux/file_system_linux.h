@@ -22,6 +22,7 @@ class LinuxFileSystem : public FileSystem {
   // renameat2(RENAME_NOREPLACE); where the file system does not know it, link() and unlink(), which is as exclusive.
   // usage error when the file system knows neither (FAT).
   Result<void> rename_new(const std::string& from, const std::string& to) override;
+  Result<void> link_new(const std::string& from, const std::string& to) override;
   Result<std::vector<DirectoryEntry>> list(const std::string& directory) override;
   Result<void> make_directories(const std::string& path) override;
   Result<void> sync_directory(const std::string& path) override;

@@ -21,8 +21,8 @@ class Pages : public PageImage {
   explicit Pages(PageNo count) : count_(count) {}
   uint32_t page_size() const override { return 4096; }
   PageNo page_count() const override { return count_; }
-  Result<void> read(PageNo page, MutableBytes out) override {
-    uint64_t state = page * 0x9e3779b97f4a7c15ull + 1;
+  Result<void> read(PageNo first, MutableBytes out) override {
+    uint64_t state = first * 0x9e3779b97f4a7c15ull + 1;
     for (size_t i = 0; i < out.size(); i++) {
       state ^= state << 13, state ^= state >> 7, state ^= state << 17;
       out[i] =
@@ -30,7 +30,10 @@ class Pages : public PageImage {
     }
     return {};
   }
-  Result<uint32_t> generation(PageNo) override { return 1u; }
+  Result<void> generations(PageNo, std::span<uint32_t> out) override {
+    std::fill(out.begin(), out.end(), 1);
+    return {};
+  }
 
  private:
   PageNo count_;

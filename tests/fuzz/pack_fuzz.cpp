@@ -188,9 +188,10 @@ std::vector<Bytes> sound_inputs() {
   Bytes run_of_two(1024), changed(1536, 'A');
   for (size_t i = 0; i < run_of_two.size(); i++) run_of_two[i] = static_cast<uint8_t>(i >> 5);
   std::fill(changed.begin() + 512, changed.end(), 'B');
-  FUZZ_HOLDS(writer->add_run(run_of_two, sha256(run_of_two), compressor));
-  FUZZ_HOLDS(writer->add_list(changed, {2, 5, 1000}, compressor));
-  FUZZ_HOLDS(writer->add_list(Bytes(512, 0), {7}, compressor));
+  FUZZ_HOLDS(writer->add_run(compressor.compress(run_of_two), run_of_two.size(), sha256(run_of_two)));
+  FUZZ_HOLDS(writer->add_list(compressor.compress(changed), changed.size(), sha256(changed), {2, 5, 1000}));
+  const Bytes zeros(512, 0);
+  FUZZ_HOLDS(writer->add_list(compressor.compress(zeros), zeros.size(), sha256(zeros), {7}));
   const auto finished = writer->finish();
   FUZZ_HOLDS(finished);
   const auto object = read_file(files, finished->path);

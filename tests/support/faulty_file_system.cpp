@@ -161,6 +161,10 @@ Result<void> FaultyFileSystem::rename_new(const std::string& from, const std::st
   TILLSYNC_TRY(plan_->call("rename_new", from));
   return inner_.rename_new(from, to);
 }
+Result<void> FaultyFileSystem::link_new(const std::string& from, const std::string& to) {
+  TILLSYNC_TRY(plan_->call("link_new", to));
+  return inner_.link_new(from, to);
+}
 Result<std::vector<DirectoryEntry>> FaultyFileSystem::list(const std::string& directory) {
   TILLSYNC_TRY(plan_->call("list", directory));
   return inner_.list(directory);

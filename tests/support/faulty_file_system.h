@@ -42,6 +42,7 @@ class FaultyFileSystem : public FileSystem {
   Result<void> remove(const std::string& path) override;
   Result<void> rename(const std::string& from, const std::string& to) override;
   Result<void> rename_new(const std::string& from, const std::string& to) override;
+  Result<void> link_new(const std::string& from, const std::string& to) override;
   Result<std::vector<DirectoryEntry>> list(const std::string& directory) override;
   Result<void> make_directories(const std::string& path) override;
   Result<void> sync_directory(const std::string& path) override;

@@ -191,7 +191,9 @@ struct MemoryFileSystem::State {
 
   uint64_t used() const {
     uint64_t sum = 0;
+    std::set<const Node*> seen;
     std::function<void(const Node&)> walk = [&](const Node& node) {
+      if (!seen.insert(&node).second) return;
       sum += node.now.size();
       for (auto& [name, child] : node.names) walk(*child);
     };
@@ -341,6 +343,18 @@ Result<void> MemoryFileSystem::move(const std::string& from, const std::string& 
     State::change(target.folder, {{target.name, source.node}});
     State::change(source.folder, {{source.name, nullptr}});
   }
+  return {};
+}
+
+Result<void> MemoryFileSystem::link_new(const std::string& from, const std::string& to) {
+  std::lock_guard lock(state_->mutex);
+  TILLSYNC_LET(auto source, state_->locate("link", from));
+  TILLSYNC_LET(auto target, state_->locate("link " + from + " to", to));
+  if (!source.node) return failure(ErrorKind::not_found, "link", from, "no such file");
+  if (target.node) return failure(ErrorKind::conflict, "give " + from + " the further name", to, "it exists already");
+  if (source.node->directory) return failure(ErrorKind::usage, "link", from, "it is a folder");
+  source.node->mtime = static_cast<int64_t>(++state_->tick);
+  State::change(target.folder, {{target.name, source.node}});
   return {};
 }
 

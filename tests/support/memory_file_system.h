@@ -35,6 +35,7 @@ class MemoryFileSystem : public FileSystem {
   Result<void> remove(const std::string& path) override;
   Result<void> rename(const std::string& from, const std::string& to) override { return move(from, to, false); }
   Result<void> rename_new(const std::string& from, const std::string& to) override { return move(from, to, true); }
+  Result<void> link_new(const std::string& from, const std::string& to) override;
   Result<std::vector<DirectoryEntry>> list(const std::string& directory) override;
   Result<void> make_directories(const std::string& path) override;
   Result<void> sync_directory(const std::string& path) override;

@@ -18,22 +18,27 @@ class SyntheticImage : public PageImage {
   explicit SyntheticImage(uint32_t page_size) : page_size_(page_size) {}
   uint32_t page_size() const override { return page_size_; }
   PageNo page_count() const override { return static_cast<PageNo>(pages.size()); }
-  Result<void> read(PageNo page, MutableBytes out) override {
-    std::copy(pages[page - 1].begin(), pages[page - 1].end(), out.begin());
+  Result<void> read(PageNo first, MutableBytes out) override {
+    for (size_t i = 0; i * page_size_ < out.size(); i++)
+      std::copy(pages[first - 1 + i].begin(), pages[first - 1 + i].end(),
+                out.begin() + static_cast<ptrdiff_t>(i * page_size_));
     return {};
   }
-  Result<uint32_t> generation(PageNo page) override { return generations[page - 1]; }
+  Result<void> generations(PageNo first, std::span<uint32_t> out) override {
+    std::copy_n(changed_in.begin() + (first - 1), out.size(), out.begin());
+    return {};
+  }
 
   void resize(size_t count, uint32_t generation, SeededRandom& random) {
     size_t before = pages.size();
     pages.resize(count);
-    generations.resize(count);
+    changed_in.resize(count);
     for (size_t i = before; i < count; i++) change(i, generation, random);
   }
   void change(size_t at, uint32_t generation, SeededRandom& random) {
     pages[at].assign(page_size_, static_cast<uint8_t>(random.next()));
     random.fill(MutableBytes(pages[at]).first(page_size_ / 4));
-    generations[at] = generation;
+    changed_in[at] = generation;
   }
   Bytes whole() const {
     Bytes out;
@@ -41,7 +46,7 @@ class SyntheticImage : public PageImage {
     return out;
   }
   std::vector<Bytes> pages;
-  std::vector<uint32_t> generations;
+  std::vector<uint32_t> changed_in;  // generations
 
  private:
   uint32_t page_size_;

@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -95,6 +96,26 @@ TEST_SUITE("platform linux") {
     CHECK(as_text(must(read_file(files, folder / "b"))) == "a");
     must(files.remove(folder / "b"));
     CHECK(kind_of(files.remove(folder / "b")) == ErrorKind::not_found);
+  }
+
+  TEST_CASE("linux files: link_new gives a further name and the time of now, and never replaces") {
+    TemporaryDirectory folder;
+    LinuxFileSystem files;
+    must(must(files.open(folder / "a", OpenMode::create))->write(0, as_bytes("a")));
+    const timespec long_ago[2]{{1000000000, 0}, {1000000000, 0}};
+    REQUIRE(utimensat(AT_FDCWD, (folder / "a").c_str(), long_ago, 0) == 0);
+    must(files.link_new(folder / "a", folder / "b"));
+    CHECK(must(files.stat(folder / "b")).mtime_ns > 1'700'000'000'000'000'000);
+    CHECK(must(files.stat(folder / "a")).inode == must(files.stat(folder / "b")).inode);
+    CHECK(kind_of(files.link_new(folder / "a", folder / "b")) == ErrorKind::conflict);
+    CHECK(kind_of(files.link_new(folder / "none", folder / "c")) == ErrorKind::not_found);
+    must(files.remove(folder / "a"));
+    CHECK(as_text(must(read_file(files, folder / "b"))) == "a");
+    // Another file system.
+    if (must(files.stat("/dev/shm")).device != must(files.stat(folder / "b")).device) {
+      const std::string there = "/dev/shm/tillsync-" + std::to_string(getpid());
+      CHECK(kind_of(files.link_new(folder / "b", there)) == ErrorKind::usage);
+    }
   }
 
   TEST_CASE("linux files: a listing is sorted and tells files from folders and links") {

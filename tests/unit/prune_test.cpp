@@ -225,7 +225,7 @@ TEST_CASE("prune: a manifest that comes between the plan and its execution keeps
   for (size_t at = 0; at < old.size(); at += 512)
     world.image.pages.emplace_back(old.begin() + static_cast<ptrdiff_t>(at),
                                    old.begin() + static_cast<ptrdiff_t>(at) + 512);
-  world.image.generations.assign(world.image.pages.size(), world.generation);
+  world.image.changed_in.assign(world.image.pages.size(), world.generation);
   world.contents[world.generation] = world.image.whole();
   Manifest third = world.take(SnapshotType::full);
   must(run_prune(world.store, plan, world.random, {}));

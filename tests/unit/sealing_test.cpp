@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "actionlog/log_anchor.h"
+#include "compression/zstd.h"
 #include "crypto/key_files.h"
 #include "crypto/sealed_store.h"
 #include "crypto/words.h"
@@ -56,7 +57,7 @@ Bytes sealed_pack(const Lineage& lineage, Random& random) {
   auto writer = must(PackWriter::create(files, "/spool", lineage, 512, random));
   Bytes raw(1024, 'A');
   std::fill(raw.begin() + 512, raw.end(), 'B');
-  must(writer.add_list(raw, {2, 5}, compressor));
+  must(writer.add_list(compressor.compress(raw), raw.size(), sha256(raw), {2, 5}));
   return must(read_file(files, must(writer.finish()).path));
 }
 
@@ -193,8 +194,11 @@ TEST_SUITE("sealing") {
       MemoryFileSystem files;
       files.add_directory("/spool");
       auto writer = must(PackWriter::create(files, "/spool", lineage, 512, random));
-      must(writer.add_list(Bytes(512, first), {1}, compressor));
-      must(writer.add_list(Bytes(512, second), {2}, compressor));
+      PageNo number = 1;
+      for (const uint8_t byte : {first, second}) {
+        const Bytes page(512, byte);
+        must(writer.add_list(compressor.compress(page), page.size(), sha256(page), {number++}));
+      }
       auto pack = must(writer.finish());
       return std::pair(must(read_file(files, pack.path)), pack.index);
     };

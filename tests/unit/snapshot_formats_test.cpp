@@ -38,7 +38,7 @@ TEST_SUITE("snapshot") {
       auto writer = must(PackWriter::create(files, "/spool", kExample, 512, random));
       Bytes raw(1024, 'A');
       std::fill(raw.begin() + 512, raw.end(), 'B');
-      must(writer.add_list(raw, {2, 5}, compressor));
+      must(writer.add_list(compressor.compress(raw), raw.size(), sha256(raw), {2, 5}));
       auto pack = must(writer.finish());
       FAIL("the example is missing; it would be", shown(must(read_file(files, pack.path))));
     }

@@ -9,6 +9,7 @@
 #include "support/memory_object_store.h"
 #include "support/results.h"
 #include "support/temporary_directory.h"
+#include "transfer/file_source.h"
 
 using namespace tillsync;
 using namespace tillsync::test;
@@ -68,6 +69,68 @@ TEST_SUITE("store") {
       CHECK(reader.head(key).has_value() == done.has_value());
       CHECK(leftovers("/usb/store") == 0);
       if (!done) CHECK(contains(done.error().context, "/usb/store"));
+    }
+  }
+
+  // A spooled file, each time a new process.
+  struct Spooled : Directory {
+    Spooled() {
+      memory.add_directory("/spool");
+      SeededRandom other{2};
+      auto pending = must(PendingFile::create(memory, "/spool/x", 1));
+      must(pending.append(as_bytes("content")));
+      must(pending.commit());
+    }
+    Result<void> put(const std::string& key) {
+      DirectoryStore store(files, random, "/usb/store");
+      auto source = must(FileSource::open(memory, "/spool/x"));
+      return store.put(key, *source, nullptr);
+    }
+  };
+
+  TEST_CASE_FIXTURE(Spooled, "directory store: a durable file is not copied, and the object outlives it") {
+    must(put("t/x.pack"));
+    CHECK(must(memory.stat("/spool/x")).inode == must(memory.stat("/usb/store/t/x.pack")).inode);
+    CHECK(files.bytes_written("/usb/store") == 0);
+    CHECK(kind_of(put("t/x.pack")) == ErrorKind::conflict);
+    must(memory.remove("/spool/x"));
+    memory.crash();
+    DirectoryStore reader(memory, random, "/usb/store");
+    CHECK(as_text(must(read_object(reader, "t/x.pack", 100))) == "content");
+  }
+
+  TEST_CASE_FIXTURE(Spooled, "directory store: a durable file is copied where it can't have a further name") {
+    for (const auto kind : {ErrorKind::usage, ErrorKind::denied, ErrorKind::internal}) {
+      CAPTURE(to_string(kind));
+      const std::string key = "t/" + std::string(to_string(kind));
+      files.on_call(
+          [&](const std::string& call) { return call.starts_with("link_new ") ? std::optional(kind) : std::nullopt; });
+      must(put(key));
+      CHECK(must(memory.stat("/spool/x")).inode != must(memory.stat("/usb/store/" + key)).inode);
+      DirectoryStore reader(memory, random, "/usb/store");
+      CHECK(as_text(must(read_object(reader, key, 100))) == "content");
+    }
+  }
+
+  TEST_CASE_FIXTURE(Spooled,
+                    "directory store: a durable file is an object whole or not at all, whenever the power fails") {
+    DirectoryStore reader(memory, random, "/usb/store");
+    for (uint64_t n = 1;; n++) {
+      CAPTURE(n);
+      const std::string key = "t/" + std::to_string(n) + "/x.pack", other = "t/" + std::to_string(n) + "/y.pack";
+      files.reset();
+      files.at_call(n, [&] { memory.cut_power(); });
+      const bool done = put(key).has_value();
+      memory.crash();
+      const auto there = reader.head(key);
+      CHECK(there.has_value() == done);
+      if (there) CHECK(as_text(must(read_object(reader, key, 100))) == "content");
+      // The same with a call that fails, the power staying on.
+      files.reset();
+      files.fail_at(n, ErrorKind::transient);
+      const bool put_other = put(other).has_value();
+      CHECK(reader.head(other).has_value() == put_other);
+      if (done) break;
     }
   }
 
