@@ -1,5 +1,4 @@
 #include <optional>
-#include <set>
 #include <thread>
 
 #include "s3/s3_server.h"

@@ -20,7 +20,6 @@ const std::string& Databases::of(int64_t megabytes) {
                   std::to_string(piece)});
     sales += piece;
   } while (static_cast<int64_t>(fs::file_size(path)) < megabytes * 990000);
-  sales_[megabytes] = sales;
   return paths_[megabytes] = path;
 }
 

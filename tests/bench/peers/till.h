@@ -20,12 +20,10 @@ class Databases {
  public:
   // Made at the first call for a size; closed, with an empty log.
   const std::string& of(int64_t megabytes);
-  int64_t sales_in(int64_t megabytes) const { return sales_.at(megabytes); }
 
  private:
   TemporaryDirectory folder_;
   std::map<int64_t, std::string> paths_;
-  std::map<int64_t, int64_t> sales_;
 };
 
 // Adds `sales` sales to the database at `path`, or sells for `seconds` at `rate`; what pos_writer printed.
@@ -34,7 +32,7 @@ Json sell(const World& world, const std::string& path, const std::vector<std::st
 // tillsync on a copy of a database: sealed, to a folder.
 class FollowedTill : public World {
  public:
-  static constexpr const char* kSettings = "zstd level 3, sealed and signed, synced to disk";
+  static constexpr const char* kSettings = "zstd with one search (sizes below), sealed and signed, synced to disk";
 
   // flush: [schedule] log_flush.
   explicit FollowedTill(const std::string& database, const std::string& flush = "1s", const std::string& more = "");
