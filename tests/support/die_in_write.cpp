@@ -195,6 +195,11 @@ int renameat2(int from_folder, const char* from, int to_folder, const char* to, 
   return counted(class_of(to), "renameat2", [&] { return real(from_folder, from, to_folder, to, flags); });
 }
 
+int link(const char* from, const char* to) noexcept {
+  static const auto real = next<int (*)(const char*, const char*)>("link");
+  return counted(class_of(to), "link", [&] { return real(from, to); });
+}
+
 int remove(const char* path) noexcept {
   static const auto real = next<int (*)(const char*)>("remove");
   return counted(class_of(path), "remove", [&] { return real(path); });
