@@ -116,9 +116,7 @@ void sell_without_pause(const Burst& burst) {
   MESSAGE("sales/s: " << rate << ", log at most " << sampler.bytes_max() / kMiB << " MiB, small again after "
                       << small_after << " s, captured singly: " << facts.single << ", catch-ups: " << facts.catch_ups
                       << ", pos_blocked_ms " << status["pos_blocked_ms"] << ", max " << status["pos_blocked_ms_max"]);
-  // The agent lets go at half of limits.wal_hard, 256 MiB; what the tills add until it got a core for that is a matter
-  // of the machine. Measured: docs/benchmarks.md, "Writers without pause".
-  CHECK(sampler.bytes_max() < 768 * kMiB);
+  CHECK(sampler.bytes_max() < 512 * kMiB);
   if (soak()) CHECK(small_after <= 5.0);
   if (soak()) WARN(rate >= 5000);  // a property of the machine
   CHECK(world.query("SELECT n FROM sale_counter") == sold);
