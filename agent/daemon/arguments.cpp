@@ -1,7 +1,6 @@
 #include "agent/daemon/arguments.h"
 
-#include <CLI/CLI.hpp>
-
+#include "agent/config/command_line.h"
 #include "agent/config/config.h"
 
 namespace tillsync {
@@ -22,26 +21,15 @@ void define(CLI::App& app, AgentArguments& out) {
       "error.");
 }
 
-constexpr const char* kDescription = "tillsyncd: follows the till's databases and keeps them in the store";
+const CommandLine<AgentArguments> kCommandLine{"tillsyncd: follows the till's databases and keeps them in the store",
+                                               "tillsyncd", define};
 
 }  // namespace
 
 std::optional<int> parse_agent_arguments(int argc, char** argv, AgentArguments& out) {
-  CLI::App app{kDescription, "tillsyncd"};
-  define(app, out);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  return std::nullopt;
+  return kCommandLine.parse(argc, argv, out);
 }
 
-void with_agent_command_line(const std::function<void(const CLI::App&)>& use) {
-  AgentArguments arguments;
-  CLI::App app{kDescription, "tillsyncd"};
-  define(app, arguments);
-  use(app);
-}
+void with_agent_command_line(const std::function<void(const CLI::App&)>& use) { kCommandLine.read(use); }
 
 }  // namespace tillsync

@@ -1,15 +1,11 @@
 #include "agent/tray/arguments.h"
 
-#include <CLI/CLI.hpp>
-
+#include "agent/config/command_line.h"
 #include "agent/config/config.h"
 
 namespace tillsync {
 
 namespace {
-
-constexpr const char* kDescription =
-    "tillsync-tray: shows in the panel how the till's sales are, and backs up, pauses and resumes";
 
 void define(CLI::App& app, TrayArguments& out) {
   app.add_option("--config", out.config,
@@ -22,24 +18,16 @@ void define(CLI::App& app, TrayArguments& out) {
       "Exit status: 0 at the end of the session, or where one runs in it already, 1 failed, 2 usage or configuration.");
 }
 
+const CommandLine<TrayArguments> kCommandLine{
+    "tillsync-tray: shows in the panel how the till's sales are, and backs up, pauses and resumes", "tillsync-tray",
+    define};
+
 }  // namespace
 
 std::optional<int> parse_tray_arguments(int argc, char** argv, TrayArguments& out) {
-  CLI::App app{kDescription, "tillsync-tray"};
-  define(app, out);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  return std::nullopt;
+  return kCommandLine.parse(argc, argv, out);
 }
 
-void with_tray_command_line(const std::function<void(const CLI::App&)>& use) {
-  TrayArguments arguments;
-  CLI::App app{kDescription, "tillsync-tray"};
-  define(app, arguments);
-  use(app);
-}
+void with_tray_command_line(const std::function<void(const CLI::App&)>& use) { kCommandLine.read(use); }
 
 }  // namespace tillsync

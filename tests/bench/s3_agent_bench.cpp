@@ -10,13 +10,10 @@
 //             before each; the figure beside it is the median of what was resident meanwhile
 // Nothing named: both.
 #define DOCTEST_CONFIG_IMPLEMENT
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "bench/measured.h"
 #include "integration/world.h"
 #include "s3/s3_server.h"
 #include "support/process_figures.h"
@@ -50,9 +47,7 @@ struct Shop : World {
   s3::S3Store::Options options = S3Server::running().options();
 
   explicit Shop(int64_t megabytes) : World("", "1s") {
-    store_settings = "url = \"s3://" + options.address.bucket + "/" + options.prefix + "\"\nendpoint = \"" +
-                     options.address.endpoint + "\"\nregion = \"" + options.address.region +
-                     "\"\npath_style = true\ncredentials = \"" + options.credentials_file + "\"\n";
+    store_settings = test::store_settings(options);
     write_config("");
     start_shop({"--sales", "100"});
     wait_for_shop();
@@ -97,24 +92,6 @@ struct Side {
   std::vector<double> rates, ratios;         // ratios: of rates, to rclone's in the same round
 };
 
-// Runs one, and returns its seconds of CPU.
-double run_to_end(const std::vector<std::string>& words) {
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  const pid_t pid = fork();
-  if (pid == 0) {
-    execvp(argv[0], argv.data());
-    _exit(127);
-  }
-  int status = 0;
-  rusage usage{};
-  wait4(pid, &status, 0, &usage);
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) throw std::logic_error(words[0] + " failed");
-  const auto seconds = [](timeval t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
 void compare(int64_t megabytes, int pairs, const std::vector<std::string>& more) {
   Shop shop(megabytes);
   shop.start_agent();
@@ -137,7 +114,7 @@ void compare(int64_t megabytes, int pairs, const std::vector<std::string>& more)
   // Told not to make the bucket, and not to hash the whole file beforehand: as fast as it can be.
   const auto rclone = [&](std::vector<std::string> words) {
     words.insert(words.begin(), {"rclone", "--config", conf, "--s3-no-check-bucket"});
-    return run_to_end(words);
+    return run_measured(words).cpu;
   };
   Side whole{"agent, whole backup", {}, {}, {}, {}, {}}, step{"agent, UPLOAD", {}, {}, {}, {}, {}},
       own{"s3_uploader", {}, {}, {}, {}, {}}, theirs{"rclone", {}, {}, {}, {}, {}};
@@ -189,8 +166,9 @@ void compare(int64_t megabytes, int pairs, const std::vector<std::string>& more)
     };
     const std::string key = shop.options.prefix + "/own-" + std::to_string(round);
     timed(own, [&] {
-      return run_to_end({shop.bin + "/s3_uploader", shop.options.address.endpoint, shop.options.address.bucket,
-                         shop.options.credentials_file, file, key, shop.folder / "journal"});
+      return run_measured({shop.bin + "/s3_uploader", shop.options.address.endpoint, shop.options.address.bucket,
+                           shop.options.credentials_file, file, key, shop.folder / "journal"})
+          .cpu;
     });
     timed(theirs, [&] {
       std::vector<std::string> words{"copyto", file, remote, "--ignore-times", "--s3-disable-checksum"};
@@ -237,7 +215,7 @@ void memory(int64_t megabytes, double seconds) {
   shop.start_agent();
   shop.flush();
   pid_t agent = shop.agent.pid();
-  const auto set_back = [&] { std::ofstream("/proc/" + std::to_string(agent) + "/clear_refs") << "5"; };
+  const auto set_back = [&] { forget_peak(agent); };
   std::vector<double> resident;
   const auto look = [&] { resident.push_back(memory_kib(agent, "VmRSS")); };
   const auto tell = [&](const char* when) {

@@ -162,4 +162,10 @@ void S3Server::make_bucket(const std::string& name) const {
     throw std::runtime_error("make a bucket: " + to_error(*outcome.failure, name, "make").context);
 }
 
+std::string store_settings(const s3::S3Store::Options& options) {
+  return "url = \"s3://" + options.address.bucket + "/" + options.prefix + "\"\nendpoint = \"" +
+         options.address.endpoint + "\"\nregion = \"" + options.address.region +
+         "\"\npath_style = true\ncredentials = \"" + options.credentials_file + "\"\n";
+}
+
 }  // namespace tillsync::test

@@ -53,6 +53,9 @@ class S3Server {
   uint16_t port_ = 0, tls_port_ = 0;
 };
 
+// [store] of a configuration, for a store that has these options.
+std::string store_settings(const s3::S3Store::Options& options);
+
 // Whatever becomes of a test that kills the server: the next one finds it running.
 struct ServerIsBack {
   ~ServerIsBack() { S3Server::running().start_again(); }

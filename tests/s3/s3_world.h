@@ -18,9 +18,9 @@ struct S3World : World {
   }
   void settings(const std::string& more) { settings(proxy.endpoint(), more); }
   void settings(const std::string& endpoint, const std::string& more) {
-    store_settings = "url = \"s3://" + options.address.bucket + "/" + options.prefix + "\"\nendpoint = \"" + endpoint +
-                     "\"\nregion = \"" + options.address.region + "\"\npath_style = true\ncredentials = \"" +
-                     options.credentials_file + "\"\n" + more;
+    auto reached = options;
+    reached.address.endpoint = endpoint;
+    store_settings = test::store_settings(reached) + more;
     write_config("");
   }
   // Pages that are new each time, so that a snapshot and the log have as much to send.

@@ -45,6 +45,9 @@ inline double memory_kib(pid_t pid, const std::string& what) {
   return 0;
 }
 
+// VmHWM begins anew, at what is resident now.
+inline void forget_peak(pid_t pid) { std::ofstream("/proc/" + std::to_string(pid) + "/clear_refs") << "5"; }
+
 // How often its threads that are alive have gone to sleep of themselves.
 inline uint64_t wake_ups(pid_t pid) {
   uint64_t sum = 0;

@@ -38,15 +38,14 @@ void compare_following(Bench& bench) {
     litestream->start();
     litestream->wait_for_snapshot();
   }
-  const auto set_back = [](pid_t pid) { std::ofstream("/proc/" + std::to_string(pid) + "/clear_refs") << "5"; };
   for (int round = 0; round <= bench.options.rounds; round++) {
     till.flush();
     if (litestream) litestream->wait_until_replicated();
     const double sent = till.sent_bytes(), our_cpu = cpu_seconds_in_ticks(till.agent.pid());
     const double replica = litestream ? litestream->replica_bytes() : 0;
     const double their_cpu = litestream ? cpu_seconds_in_ticks(litestream->pid()) : 0;
-    set_back(till.agent.pid());
-    if (litestream) set_back(litestream->pid());
+    forget_peak(till.agent.pid());
+    if (litestream) forget_peak(litestream->pid());
     Json our_sales, their_sales;
     const std::vector<std::string> pace{"--rate", "5", "--seconds", std::to_string(bench.options.seconds)};
     std::thread other([&] {
@@ -170,15 +169,12 @@ void measure_durability(Bench& bench) {
     report.note("commit to durable was not measured: Ceph RGW is not installed, tests/support/s3/install.sh does it");
     return;
   }
-  const auto options = server->options();
   for (const auto& [flush, target] :
        {std::pair<std::string, std::string>{"1s", "p50 700, p99 1,200"}, {"50ms", "p99 150"}}) {
     Work& p50 = report.work("commit to durable in S3 at 5 sales/s, flush " + flush + ": p50", "ms", target);
     Work& p99 = report.work("commit to durable in S3 at 5 sales/s, flush " + flush + ": p99", "ms", target);
     FollowedTill till(bench.databases.of(50), flush);
-    till.store_settings = "url = \"s3://" + options.address.bucket + "/" + options.prefix + "-" + flush +
-                          "\"\nendpoint = \"" + options.address.endpoint + "\"\nregion = \"" + options.address.region +
-                          "\"\npath_style = true\ncredentials = \"" + options.credentials_file + "\"\n";
+    till.store_settings = store_settings(server->options());
     till.write_config("");
     till.follow();
     for (int round = 0; round <= bench.options.rounds; round++) {

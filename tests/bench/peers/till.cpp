@@ -41,7 +41,7 @@ void FollowedTill::follow() {
 }
 
 Took FollowedTill::with_agent(const std::vector<std::string>& words) {
-  std::ofstream("/proc/" + std::to_string(agent.pid()) + "/clear_refs") << "5";  // its peak, forgotten
+  forget_peak(agent.pid());
   const double cpu = cpu_seconds_in_ticks(agent.pid());
   Took took = run_measured(words);
   took.cpu += cpu_seconds_in_ticks(agent.pid()) - cpu;

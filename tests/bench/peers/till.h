@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "bench/measured.h"
 #include "integration/world.h"
-#include "measured.h"
 #include "support/process_figures.h"
 
 namespace tillsync::test {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "agent/cli/child_process.h"
-#include "measured.h"
+#include "bench/measured.h"
 #include "support/temporary_directory.h"
 
 namespace tillsync::test {

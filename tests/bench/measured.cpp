@@ -1,4 +1,4 @@
-#include "measured.h"
+#include "bench/measured.h"
 
 #include <fcntl.h>
 #include <sys/resource.h>
