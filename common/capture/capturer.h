@@ -145,6 +145,7 @@ class Capturer {
   Result<FrameNo> frames_left();
   Result<bool> copy_most(AppDatabase& by);
   Result<void> let_go_of_log();
+  Result<void> empty_patiently();
   Result<void> relieve_wal();
   Result<void> while_writers_wait(std::chrono::milliseconds patience, const std::function<Result<void>()>& work);
   void count_blocked(Steady::time_point since);

@@ -245,10 +245,27 @@ Result<bool> Capturer::copy_most(AppDatabase& by) {
     // A writer that began a moment ago reads a state a little older, and soon ends.
     if (copied.first - copied.second > static_cast<int>(kFramesUnderLock)) return false;
     const FrameNo left = view.header.max_frame - view.backfilled;
+    // Every further time over the log has grown again by what the writers wrote meanwhile.
+    if (wal_frame_offset(view.header.max_frame + 1, view.header.page_size) >= setup_.wal_bytes_hard) break;
     if (left <= kCopiedUnderLock || left > before / 2) break;
     before = left;
   }
   return true;
+}
+
+// Waits for the application's own checkpointer, which nobody waits for; then under the writer lock, for readers.
+Result<void> Capturer::empty_patiently() {
+  for (int steps = kCheckpointStepsHard;; steps--) {
+    const auto start = setup_.clock->steady_now();
+    auto emptied = tail_->spare().truncate_log(kTruncatePatience);
+    const bool refused_at_once = !emptied && emptied.error().kind == ErrorKind::transient &&
+                                 setup_.clock->steady_now() - start < kTruncatePatience;
+    if (!refused_at_once || steps == 0) {
+      count_blocked(start);
+      return emptied;
+    }
+    std::this_thread::sleep_for(kCheckpointStep);
+  }
 }
 
 // The till's disk comes first: frames that were not captured yet may be overwritten, and are caught up by a scan.
@@ -266,10 +283,7 @@ Result<void> Capturer::let_go_of_log() {
         return tail_->hold();
       });
     }
-    auto start = setup_.clock->steady_now();
-    auto emptied = tail_->spare().truncate_log(kTruncatePatience);
-    count_blocked(start);
-    return emptied;
+    return empty_patiently();
   }();
   if (!tail_->holding()) TILLSYNC_TRY(tail_->hold());
   if (!done && done.error().kind != ErrorKind::transient) return done;
