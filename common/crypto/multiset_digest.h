@@ -28,6 +28,11 @@ class MultisetDigest {
       carry >>= 64;
     }
   }
+  void add(const MultisetDigest& rows) {
+    Digest other;
+    other.bytes = rows.bytes();
+    add(other);
+  }
   void subtract(const Digest& row) {
     uint64_t borrow = 0;
     for (size_t i = 0; i < 4; i++) {

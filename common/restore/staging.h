@@ -6,10 +6,11 @@
 // put into it at their end. Once keep() was called, what each step leaves is durable, and said in <path>.state; another
 // process goes on there with take_up(), also where the log was only half put in. Without, everything starts again from
 // fill().
-// Memory: one block, one segment; never the database, nor a transaction.
+// Memory: blocks_under_way() blocks, one segment; in the proof 256 KiB of rows, four times a thread, and 8 MiB of
+// SQLite's cache; never the database, nor a transaction.
 // Errors: corrupt when something does not match its proof, with the table or the object's key; conflict and schema from
 // the replay; those of store and files.
-// Threads: one.
+// Threads: one calls; blocks and row digests have worker_threads() of their own, integrity_check one.
 #pragma once
 
 #include "actionlog/replay.h"
@@ -83,7 +84,9 @@ class Staging {
   Result<void> apply_log(Connection& db, std::shared_ptr<const Schema> schema, const RestorePlan& plan, bool keep_going,
                          const Progress& progress);
   Result<std::string> around(const RestorePlan& plan, const Replayer& replayer);
+  Result<void> check_integrity();
   Result<void> check_integrity(Connection& db);
+  Result<void> compare_tables();
   Result<void> set_journal_mode_bytes(uint8_t value);
   ObjectStore& store_;
   FileSystem& files_;

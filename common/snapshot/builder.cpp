@@ -1,28 +1,34 @@
 #include "snapshot/builder.h"
 
-#include <deque>
 #include <future>
 #include <map>
-#include <thread>
+#include <memory>
 
 #include "base/checks.h"
+#include "base/ordered_workers.h"
+#include "compression/zstd.h"
 #include "ports/object_keys.h"
-#include "snapshot/block_compressor.h"
 #include "snapshot/pack_writer.h"
 
 namespace tillsync {
 
 namespace {
 
-// Blocks on their way through the compressor: four for each of its threads, but no more than so many bytes.
-constexpr size_t kUnderWayMax = 4 << 20;
-
 // Looked at between two reports of the progress.
 constexpr size_t kGenerationsAtOnce = 1024;
 
-size_t compressing_threads() { return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 2); }
-size_t blocks_under_way(uint32_t page_size) {
-  return std::clamp<size_t>(kUnderWayMax / (size_t{kPagesPerBlock} * page_size), 2, 4 * compressing_threads());
+struct Block {
+  Bytes raw, compressed;
+  std::optional<Digest> name;   // SHA-256 of the raw bytes, if it was known before
+  size_t run = 0;               // its place in the map; of a FULL
+  std::vector<PageNo> numbers;  // of a list
+};
+
+std::function<void(Block&)> name_and_compress() {
+  return [compressor = std::make_shared<Compressor>(Compressor::Tuning::database_pages)](Block& block) {
+    if (!block.name) block.name = sha256(block.raw);
+    compressor->compress(block.raw, block.compressed);
+  };
 }
 
 class Builder {
@@ -34,7 +40,7 @@ class Builder {
         folder_(folder),
         random_(random),
         prefix_(prefix_of(plan.metadata.lineage)),
-        compressor_(compressing_threads(), blocks_under_way(image.page_size())) {
+        blocks_(worker_threads(), blocks_under_way(image.page_size()), name_and_compress) {
     out_.manifest = plan.metadata;
   }
 
@@ -47,7 +53,7 @@ class Builder {
     m.size = m.stored_bytes = 0;
     TILLSYNC_TRY(prepare_relations());
     TILLSYNC_TRY(m.type == SnapshotType::full ? add_runs() : add_changes());
-    while (!compressor_.is_empty()) TILLSYNC_TRY(store_oldest());
+    while (!blocks_.is_empty()) TILLSYNC_TRY(store_oldest());
     TILLSYNC_TRY(finish_last_pack());
     for (auto& [run, same] : repeats_) m.map[run] = m.map[same];
     out_.manifest_bytes = m.encode(random_);
@@ -148,36 +154,32 @@ class Builder {
     out_.packs.push_back(std::move(spooled));
   }
 
-  // What becomes of a block once it is compressed.
-  struct Awaited {
-    size_t run = 0;               // its place in the map; of a FULL
-    std::vector<PageNo> numbers;  // of a list
-  };
-
   // The raw bytes of the next block, with room for all its pages.
   Result<MutableBytes> next_block() {
-    while (compressor_.is_full()) TILLSYNC_TRY(store_oldest());
-    Bytes& raw = compressor_.next().raw;
+    while (blocks_.is_full()) TILLSYNC_TRY(store_oldest());
+    Bytes& raw = blocks_.next().raw;
     raw.resize(size_t{kPagesPerBlock} * out_.manifest.page_size);
     return MutableBytes(raw);
   }
-  void compress(Awaited awaited, size_t size, const std::optional<Digest>& name = std::nullopt) {
-    compressor_.next().raw.resize(size);
-    compressor_.next().name = name;
-    compressor_.push();
-    awaited_.push_back(std::move(awaited));
+  void compress(size_t size, size_t run, std::vector<PageNo> numbers, const std::optional<Digest>& name = {}) {
+    Block& block = blocks_.next();
+    block.raw.resize(size);
+    // Here, so that the threads' own heaps do not grow.
+    block.compressed.reserve(Compressor::bound(size));
+    block.name = name;
+    block.run = run;
+    block.numbers = std::move(numbers);
+    blocks_.push();
   }
   Result<void> store_oldest() {
-    const Awaited awaited = std::move(awaited_.front());
-    awaited_.pop_front();
-    const auto& block = compressor_.pop();
+    Block& block = blocks_.pop();
     TILLSYNC_LET(PackWriter * target, writer());
-    if (!awaited.numbers.empty()) {
-      TILLSYNC_TRY(target->add_list(block.compressed, block.raw.size(), *block.name, awaited.numbers));
+    if (!block.numbers.empty()) {
+      TILLSYNC_TRY(target->add_list(block.compressed, block.raw.size(), *block.name, std::move(block.numbers)));
       return {};
     }
     TILLSYNC_LET(const uint32_t number, target->add_run(block.compressed, block.raw.size(), *block.name));
-    out_.manifest.map[awaited.run] = RunRef{current_pack_, number, short_check(*block.name)};
+    out_.manifest.map[block.run] = RunRef{current_pack_, number, short_check(*block.name)};
     return {};
   }
 
@@ -197,7 +199,7 @@ class Builder {
         name = sha256(raw);
         TILLSYNC_LET(is_known, place_known(*name, run));
       }
-      if (!is_known) compress({run, {}}, raw.size(), name);
+      if (!is_known) compress(raw.size(), run, {}, name);
       TILLSYNC_TRY(tell(first + pages - 1));
     }
     return {};
@@ -237,7 +239,7 @@ class Builder {
       if (numbers.empty()) return;
       const size_t size = numbers.size() * m.page_size;
       m.size += size;
-      compress({0, std::exchange(numbers, {})}, size);
+      compress(size, 0, std::exchange(numbers, {}));
     };
     std::vector<uint32_t> generations;
     for (uint64_t first = 1; first <= m.page_count; first += generations.size()) {
@@ -267,8 +269,7 @@ class Builder {
   Random& random_;
   const std::string prefix_;
   BuiltSnapshot out_;
-  BlockCompressor compressor_;
-  std::deque<Awaited> awaited_;  // for each block in it
+  OrderedWorkers<Block> blocks_;
   std::unique_ptr<PackWriter> writer_;
   uint32_t current_pack_ = 0;
   std::future<Result<FinishedPack>> finishing_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/ordered_workers.h"
 #include "ports/object_keys.h"
 #include "snapshot/pack_reader.h"
 
@@ -29,11 +30,31 @@ Result<void> check_link(const Manifest& before, const Manifest& after) {
   return {};
 }
 
+struct Unpacking {
+  std::string pack_key;
+  PackBlock block;
+  Bytes packed, raw;
+  std::vector<uint32_t> runs;  // of a run block: what of the database it is
+  Result<void> outcome;
+};
+
+std::function<void(Unpacking&)> unpack() {
+  return [](Unpacking& one) {
+    one.outcome = PackReader::unpack(one.block, one.packed, one.raw).with(one.pack_key);
+    one.packed.clear();
+  };
+}
+
 class Materializer {
  public:
   Materializer(ObjectStore& store, const SnapshotChain& chain, File& out,
                const std::function<bool(uint64_t, uint64_t)>& progress)
-      : store_(store), chain_(chain), out_(out), progress_(progress), page_size_(chain.target().page_size) {
+      : store_(store),
+        chain_(chain),
+        out_(out),
+        progress_(progress),
+        page_size_(chain.target().page_size),
+        blocks_(worker_threads(), blocks_under_way(page_size_), unpack) {
     for (auto& link : chain.links) total_ += link.size;
   }
 
@@ -72,16 +93,48 @@ class Materializer {
       while (i < runs.size() && m.map[runs[i]].pack == pack) {
         const RunRef& run = m.map[runs[i]];
         TILLSYNC_TRY(check_run(m, run, reader.index(), m.packs[pack].key, runs[i]));
-        TILLSYNC_LET(ByteView raw, reader.block(run.block));
         // One block may be the content of many runs.
-        for (; i < runs.size() && m.map[runs[i]].pack == pack && m.map[runs[i]].block == run.block; i++) {
+        const size_t first = i;
+        for (; i < runs.size() && m.map[runs[i]].pack == pack && m.map[runs[i]].block == run.block; i++)
           TILLSYNC_TRY(check_run(m, m.map[runs[i]], reader.index(), m.packs[pack].key, runs[i]));
-          TILLSYNC_TRY(out_.write(uint64_t{runs[i]} * kPagesPerBlock * page_size_, raw));
-          TILLSYNC_TRY(tell(raw.size()));
-        }
+        TILLSYNC_TRY(take(reader, m.packs[pack].key, run.block,
+                          {runs.begin() + static_cast<ptrdiff_t>(first), runs.begin() + static_cast<ptrdiff_t>(i)}));
       }
     }
+    while (!blocks_.is_empty()) TILLSYNC_TRY(write_oldest());
     return out_.truncate(uint64_t{m.page_count} * page_size_);
+  }
+
+  Result<void> take(PackReader& reader, const std::string& pack_key, uint32_t number, std::vector<uint32_t> runs) {
+    while (blocks_.is_full()) TILLSYNC_TRY(write_oldest());
+    TILLSYNC_LET(const ByteView packed, reader.packed(number));
+    Unpacking& next = blocks_.next();
+    next.pack_key = pack_key;
+    next.block = reader.index().blocks[number];
+    next.packed.assign(packed.begin(), packed.end());
+    // Here, so that the threads' own heaps do not grow.
+    next.raw.reserve(next.block.raw_length);
+    next.runs = std::move(runs);
+    blocks_.push();
+    return {};
+  }
+  Result<void> write_oldest() {
+    Unpacking& one = blocks_.pop();
+    TILLSYNC_TRY(std::exchange(one.outcome, {}));
+    const ByteView raw = one.raw;
+    for (const uint32_t run : one.runs) {
+      TILLSYNC_TRY(out_.write(uint64_t{run} * kPagesPerBlock * page_size_, raw));
+      TILLSYNC_TRY(tell(raw.size()));
+    }
+    const auto& numbers = one.block.numbers;
+    for (size_t i = 0; i < numbers.size();) {
+      // Neighbours are written at once.
+      size_t n = 1;
+      while (i + n < numbers.size() && numbers[i + n] == numbers[i] + n) n++;
+      TILLSYNC_TRY(out_.write(uint64_t{numbers[i] - 1} * page_size_, raw.subspan(i * page_size_, n * page_size_)));
+      i += n;
+    }
+    return numbers.empty() ? Result<void>() : tell(raw.size());
   }
 
   static Result<void> check_run(const Manifest& m, const RunRef& run, const PackIndex& index,
@@ -111,20 +164,12 @@ class Materializer {
         if (block.numbers.front() <= last) return wrong("holds pages that came before");
         last = block.numbers.back();
         if (last > m.page_count) return wrong("holds a page beyond the end of the database");
-        TILLSYNC_LET(ByteView raw, reader.block(number));
-        for (size_t i = 0; i < block.numbers.size();) {
-          // Neighbours are written at once.
-          size_t n = 1;
-          while (i + n < block.numbers.size() && block.numbers[i + n] == block.numbers[i] + n) n++;
-          TILLSYNC_TRY(
-              out_.write(uint64_t{block.numbers[i] - 1} * page_size_, raw.subspan(i * page_size_, n * page_size_)));
-          i += n;
-        }
+        TILLSYNC_TRY(take(reader, ref.key, number, {}));
         new_pages += static_cast<uint64_t>(
             std::count_if(block.numbers.begin(), block.numbers.end(), [&](PageNo p) { return p > page_count_before; }));
-        TILLSYNC_TRY(tell(raw.size()));
       }
     }
+    while (!blocks_.is_empty()) TILLSYNC_TRY(write_oldest());
     uint64_t grown = m.page_count > page_count_before ? m.page_count - page_count_before : 0;
     if (new_pages != grown)
       return corrupt(m, "the database grew by " + std::to_string(grown) + " pages and it holds " +
@@ -138,6 +183,7 @@ class Materializer {
   const std::function<bool(uint64_t, uint64_t)>& progress_;
   const uint32_t page_size_;
   uint64_t done_ = 0, total_ = 0;
+  OrderedWorkers<Unpacking> blocks_;
 };
 
 }  // namespace

@@ -1,9 +1,10 @@
 // From a snapshot back to its FULL, and forward again into a file.
 //
-// Memory: the manifests of the chain (16 bytes for every 64 pages of the FULL), one pack's index, one block.
+// Memory: the manifests of the chain (16 bytes for every 64 pages of the FULL), one pack's index, and
+// blocks_under_way() blocks.
 // Errors: not_found (a manifest or a pack is missing), corrupt, and those of the store and the file; the context names
 // the object's key and says what is wrong with it.
-// Threads: one at a time.
+// Threads: one at a time; writing unpacks and checks blocks in worker_threads() of its own.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,9 @@
 #include "snapshot/pack_index.h"
 
+#include <algorithm>
+
+#include "base/ordered_workers.h"
+
 #include "crypto/hash.h"
 
 namespace tillsync {
@@ -77,6 +81,11 @@ Result<PackIndex> PackIndex::decode(ByteView bytes, uint64_t offset, uint64_t bo
   if (!r.at_end()) return corrupt("is longer than its entries");
   if (expected != offset) return corrupt("does not follow the last block");
   return index;
+}
+
+size_t blocks_under_way(uint32_t page_size) {
+  constexpr size_t kBytesMax = 4 << 20;
+  return std::clamp<size_t>(kBytesMax / (size_t{kPagesPerBlock} * page_size), 2, 4 * worker_threads());
 }
 
 }  // namespace tillsync

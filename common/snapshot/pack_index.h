@@ -42,4 +42,8 @@ struct PackIndex {
 uint64_t short_check(const Digest& digest);
 bool is_page_size(uint64_t n);
 
+// How many blocks are packed or unpacked at the same time (base/ordered_workers.h): four for each thread, but no more
+// than 4 MiB of them; two at least.
+size_t blocks_under_way(uint32_t page_size);
+
 }  // namespace tillsync

@@ -46,16 +46,28 @@ Result<PackReader> PackReader::open(ObjectStore& store, const std::string& key, 
   return pack;
 }
 
-Result<ByteView> PackReader::block(uint32_t number) {
+static std::string where(const PackBlock& block) { return "block at byte " + std::to_string(block.offset); }
+
+Result<ByteView> PackReader::packed(uint32_t number) {
   if (number >= index_.blocks.size()) return corrupt(key_, "it has no block " + std::to_string(number));
   const PackBlock& block = index_.blocks[number];
-  std::string where = "block " + std::to_string(number) + " at byte " + std::to_string(block.offset);
   stored_.resize(block.stored_length);
   TILLSYNC_TRY(read_exactly(*store_, key_, block.offset, stored_));
-  if (short_check(sha256(stored_)) != block.stored_check) return corrupt(key_, where + " is not what was stored");
-  TILLSYNC_LET(const ByteView packed, opener_.unseal(block.offset, stored_).with(key_));
-  TILLSYNC_TRY(decompress(packed, block.raw_length, raw_).with(key_ + ": " + where));
-  if (sha256(raw_) != block.name) return corrupt(key_, where + " does not have the SHA-256 of its name");
+  if (short_check(sha256(stored_)) != block.stored_check)
+    return corrupt(key_, where(block) + " is not what was stored");
+  return opener_.unseal(block.offset, stored_).with(key_);
+}
+
+Result<void> PackReader::unpack(const PackBlock& block, ByteView packed, Bytes& raw) {
+  TILLSYNC_TRY(decompress(packed, block.raw_length, raw).with(where(block)));
+  if (sha256(raw) != block.name)
+    return Error{ErrorKind::corrupt, 0, where(block) + " does not have the SHA-256 of its name"};
+  return {};
+}
+
+Result<ByteView> PackReader::block(uint32_t number) {
+  TILLSYNC_LET(const ByteView frame, packed(number));
+  TILLSYNC_TRY(unpack(index_.blocks[number], frame, raw_).with(key_));
   return ByteView(raw_);
 }
 

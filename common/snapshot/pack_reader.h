@@ -19,6 +19,11 @@ class PackReader {
   uint64_t size() const { return size_; }
   // The raw pages, valid until the next call. Stored bytes and content are compared with the index.
   Result<ByteView> block(uint32_t number);
+  // The same in two halves, of which the second takes most of the time and needs no reader. packed(): the zstd frame,
+  // compared as it was stored; valid until the next call. unpack(): of this block, into `raw`; errors name what
+  // packed() was asked for when its key comes in front.
+  Result<ByteView> packed(uint32_t number);
+  static Result<void> unpack(const PackBlock& block, ByteView packed, Bytes& raw);
 
  private:
   PackReader(ObjectStore& store, std::string key, ObjectOpener opener)
