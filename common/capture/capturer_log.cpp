@@ -246,7 +246,7 @@ Result<bool> Capturer::copy_most(AppDatabase& by) {
     if (copied.first - copied.second > static_cast<int>(kFramesUnderLock)) return false;
     const FrameNo left = view.header.max_frame - view.backfilled;
     // Every further time over the log has grown again by what the writers wrote meanwhile.
-    if (wal_frame_offset(view.header.max_frame + 1, view.header.page_size) >= setup_.wal_bytes_hard) break;
+    if (wal_frame_offset(view.header.max_frame + 1, view.header.page_size) >= setup_.wal_bytes_hard / 4 * 3) break;
     if (left <= kCopiedUnderLock || left > before / 2) break;
     before = left;
   }

@@ -3,11 +3,12 @@
 //   pos_writer --db FILE [--sales N] [--rate SALES_PER_SECOND] [--seconds S] [--seed N] [--journal wal|delete]
 //              [--synchronous OFF|NORMAL|FULL] [--products N] [--page-size N] [--autocheckpoint N] [--shared]
 //              [--mark N --mark-dir DIR] [--ready-file F] [--stop-file F] [--commit-times F] [--print-sales]
-//              [--triggers undo|json|full]
+//              [--busy-ms N] [--triggers undo|json|full]
 //
 // --triggers: only puts the triggers of a trigger-based capture into the database, and ends.
-// --shared: other writers sell into the same database. --commit-times: for each sale a line "<sale> <nanoseconds of
-// CLOCK_MONOTONIC just after its commit>". --print-sales: "sold <orders.uuid>" on standard output, after each commit.
+// --shared: other writers sell into the same database. --busy-ms: how long a lock is waited for, 5000. --commit-times:
+// for each sale a line "<sale> <nanoseconds of CLOCK_MONOTONIC just after its commit>". --print-sales: "sold
+// <orders.uuid>" on standard output, after each commit.
 // --mark: after N of the sales, chosen by the seed, copies the database at that very transaction to DIR/<sale>.db and
 // adds a line {sale, order_id, committed_at} to DIR/marks.jsonl. sale_counter tells a test which sale a transaction
 // was. Prints one line at the end: {seed, sales, seconds, p50_us, p99_us, p999_us, max_us, busy_errors, busy_waits,
@@ -95,6 +96,7 @@ class Marks {
 
 Options parse(int argc, char** argv) {
   Options options;
+  int64_t busy_ms = options.shop.busy_time.count();
   CLI::App app{"a till at work: makes a point-of-sale database and sells"};
   app.add_option("--db", options.shop.path)->required();
   app.add_option("--sales", options.sales)->check(CLI::NonNegativeNumber);
@@ -109,6 +111,7 @@ Options parse(int argc, char** argv) {
   app.add_flag("--shared", options.shop.shared);
   auto* mark = app.add_option("--mark", options.marks)->check(CLI::NonNegativeNumber);
   mark->needs(app.add_option("--mark-dir", options.mark_directory));
+  app.add_option("--busy-ms", busy_ms)->check(CLI::PositiveNumber);
   app.add_option("--ready-file", options.ready_file);
   app.add_option("--stop-file", options.stop_file);
   app.add_option("--commit-times", options.commit_times);
@@ -119,6 +122,7 @@ Options parse(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     std::exit(app.exit(error) == 0 ? 0 : 2);
   }
+  options.shop.busy_time = std::chrono::milliseconds(busy_ms);
   if (options.sales == 0 && options.seconds == 0 && options.stop_file.empty()) options.sales = 1000;
   if (options.marks > 0 && options.sales == 0) die(Error{ErrorKind::usage, 0, "--mark needs --sales"});
   return options;
