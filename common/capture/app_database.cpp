@@ -121,16 +121,26 @@ Result<std::pair<int, int>> AppDatabase::checkpoint() {
   return std::pair(log, copied);
 }
 
-Result<void> AppDatabase::truncate_log(std::chrono::milliseconds patience) {
+Result<bool> AppDatabase::truncate_log(std::chrono::milliseconds patience) {
   using clock = std::chrono::steady_clock;
-  auto until = clock::now() + patience;
+  struct Waiting {
+    clock::time_point until;
+    bool asked = false;
+  } waiting{clock::now() + patience};
   sqlite3_busy_handler(
       connection_.handle(),
-      [](void* limit, int) { return clock::now() < *static_cast<clock::time_point*>(limit) ? 1 : 0; }, &until);
+      [](void* raw, int) {
+        auto& wait = *static_cast<Waiting*>(raw);
+        wait.asked = true;
+        return clock::now() < wait.until ? 1 : 0;
+      },
+      &waiting);
   int rc = sqlite3_wal_checkpoint_v2(connection_.handle(), "main", SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
   sqlite3_busy_handler(connection_.handle(), nullptr, nullptr);
+  // SQLite asks its handler about writers and readers, and never about another checkpointer.
+  if (rc == SQLITE_BUSY && !waiting.asked) return false;
   if (rc != SQLITE_OK) return sqlite_error(rc, "empty the write-ahead log", connection_.handle());
-  return {};
+  return true;
 }
 
 Result<std::unique_ptr<DatabaseReader>> DatabaseReader::create(AppDatabase& database) {

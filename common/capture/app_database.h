@@ -46,8 +46,9 @@ class AppDatabase {
   Result<std::pair<int, int>> checkpoint();
 
   // TRUNCATE: the same, then an empty log, if nobody reads or writes just now. transient: someone does, for longer than
-  // the patience, which is waited out without a pause: one who sleeps is starved by a fast writer.
-  Result<void> truncate_log(std::chrono::milliseconds patience = std::chrono::milliseconds(0));
+  // the patience, which is waited out without a pause: one who sleeps is starved by a fast writer. False:
+  // another checkpointer is at work, for which SQLite does not wait; nobody has waited for us.
+  Result<bool> truncate_log(std::chrono::milliseconds patience = std::chrono::milliseconds(0));
 
   Connection& connection() { return connection_; }
 

@@ -156,6 +156,8 @@ class Capturer {
     const bool too_fast = setup_.clock->steady_now() - last_catch_up_ < kTooFastFor;
     return setup_.wal_bytes_hard / (too_fast ? 4 : 2);
   }
+  // From here on the log is emptied at once, and copied once without the writer lock.
+  uint64_t empty_at() const { return setup_.wal_bytes_hard / 4 * 3; }
   struct TakenActivation {
     ActivationRequest request;
     std::function<void(Result<void>)> callback;

@@ -143,10 +143,11 @@ Result<milliseconds> Capturer::wal_round() {
   bool file_too_large = wal_bytes > 2 * setup_.wal_bytes_max;
   if (backfilled && file_too_large && now - last_news_ > kQuietBeforeCheckpoint) {
     auto emptied = tail_->checkpointer().truncate_log();
-    if (emptied) file_too_large = false;
+    const bool is_empty = emptied && *emptied;
+    if (is_empty) file_too_large = false;
     if (!emptied && emptied.error().kind != ErrorKind::transient) return std::move(emptied).error();
     // Seen empty before the next writer comes, so that its frames are known to be the next ones.
-    if (emptied) TILLSYNC_TRY(capture_frames(any));
+    if (is_empty) TILLSYNC_TRY(capture_frames(any));
     if (!continuous_) return milliseconds(0);
   }
   if (now - last_news_ >= setup_.idle_release && backfilled) {
@@ -246,7 +247,7 @@ Result<bool> Capturer::copy_most(AppDatabase& by) {
     if (copied.first - copied.second > static_cast<int>(kFramesUnderLock)) return false;
     const FrameNo left = view.header.max_frame - view.backfilled;
     // Every further time over the log has grown again by what the writers wrote meanwhile.
-    if (wal_frame_offset(view.header.max_frame + 1, view.header.page_size) >= setup_.wal_bytes_hard / 4 * 3) break;
+    if (wal_frame_offset(view.header.max_frame + 1, view.header.page_size) >= empty_at()) break;
     if (left <= kCopiedUnderLock || left > before / 2) break;
     before = left;
   }
@@ -258,12 +259,11 @@ Result<void> Capturer::empty_patiently() {
   for (int steps = kCheckpointStepsHard;; steps--) {
     const auto start = setup_.clock->steady_now();
     auto emptied = tail_->spare().truncate_log(kTruncatePatience);
-    const bool refused_at_once = !emptied && emptied.error().kind == ErrorKind::transient &&
-                                 setup_.clock->steady_now() - start < kTruncatePatience;
-    if (!refused_at_once || steps == 0) {
+    if (!emptied || *emptied) {
       count_blocked(start);
-      return emptied;
+      return emptied ? Result<void>() : std::move(emptied).error();
     }
+    if (steps == 0) return Error{ErrorKind::transient, 0, "the application's own checkpoints never end"};
     std::this_thread::sleep_for(kCheckpointStep);
   }
 }
@@ -277,7 +277,7 @@ Result<void> Capturer::let_go_of_log() {
     // Without the lock a writer without pause leaves always something to copy, and the log goes on. The next writer
     // begins it anew, but for one that has begun to read: where that has happened, it is emptied here, which is dearer.
     TILLSYNC_LET(uint64_t used, log_bytes_used());
-    if (used < setup_.wal_bytes_hard / 4 * 3) {
+    if (used < empty_at()) {
       return while_writers_wait(kWriterLockPatienceHard, [&]() -> Result<void> {
         TILLSYNC_TRY(checkpoint_patiently(tail_->spare(), kCheckpointStepsHard));
         return tail_->hold();

@@ -1,8 +1,7 @@
 #include "restore/staging.h"
 
-#include <future>
-
 #include <algorithm>
+#include <future>
 
 #include "actionlog/log_writer.h"
 #include "base/checks.h"
