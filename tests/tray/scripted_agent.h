@@ -28,8 +28,9 @@ class ScriptedAgent {
       responder.result(Json{{"uuid", "workflow-1"}, {"snapshot_uuid", "snapshot-1"}});
     });
     server_->handle("workflow.wait", [this](Request request, Responder responder) {
-      note(request);
+      // In one step: once a test sees the call, what it says reaches the one who waits.
       std::lock_guard lock(mutex_);
+      calls_[request.method].push_back(request.params);
       waiting_.push_back(std::move(responder));
     });
     server_->handle("pause", [this](Request request, Responder responder) {
