@@ -10,11 +10,11 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <fstream>
 #include <iostream>
 
 #include "base/json.h"
 #include "capture/capture_fixture.h"
+#include "support/database_in_memory.h"
 
 namespace {
 
@@ -96,35 +96,15 @@ Rate committed(const Shape& shape, int64_t rows) {
   return rate;
 }
 
-// A database file in memory.
-class Pages : public PageReader {
- public:
-  explicit Pages(const std::string& path) {
-    std::ifstream in(path, std::ios::binary);
-    Bytes raw(std::filesystem::file_size(path));
-    in.read(reinterpret_cast<char*>(raw.data()), static_cast<std::streamsize>(raw.size()));
-    const uint32_t size = must(DatabaseHeader::parse(ByteView(raw).first(100))).page_size;
-    for (size_t at = 0; at < raw.size(); at += size) {
-      pages_.push_back(PageRef::allocate(size));
-      std::copy_n(raw.begin() + static_cast<ptrdiff_t>(at), size, pages_.back().mutable_data());
-    }
-  }
-  Result<PageRef> page(PageNo number) override { return pages_.at(number - 1); }
-  PageNo count() const { return static_cast<PageNo>(pages_.size()); }
-
- private:
-  std::vector<PageRef> pages_;
-};
-
 // All of it as one difference: what is measured are pages, cells and pairing, not the borders of transactions.
 Rate decoded(const Shape& shape, int64_t rows) {
   auto till = till_before(shape, rows);
   till->capturer.reset();
   till->run("PRAGMA wal_checkpoint(TRUNCATE)");
-  Pages before(till->path);
+  DatabaseInMemory before(till->path);
   commit_changes(*till, shape, rows);
   till->run("PRAGMA wal_checkpoint(TRUNCATE)");
-  Pages after(till->path);
+  DatabaseInMemory after(till->path);
   Image old_image = must(image_of(before, before.count())), new_image = must(image_of(after, after.count()));
   struct Count : RowSink {
     Result<void> row(const RowChange&) override { return n++, Result<void>(); }
@@ -133,13 +113,11 @@ Rate decoded(const Shape& shape, int64_t rows) {
   OwnerMap owners;
   TreeDiff diff(owners);
   auto schema = must(schema_of(new_image));
-  std::vector<PageNo> changed, none;
+  const std::vector<PageNo> changed = changed_pages(before, after);
+  std::vector<PageNo> none;
   must(diff.begin({nullptr, 0, 0}, old_image, {}));
   for (auto& table : schema.tables) must(diff.tree({}, {table.root, table.without_rowid, table.key_fields}, ignored));
   diff.finish(none);
-  for (PageNo page = 1; page <= after.count(); page++)
-    if (page > before.count() || !equal(must(before.page(page)).view(), must(after.page(page)).view()))
-      changed.push_back(page);
   Rate rate = rate_of(rows, [&] {
     must(diff.begin(old_image, new_image, changed));
     for (auto& table : schema.tables) {
