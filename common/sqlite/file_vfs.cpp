@@ -22,6 +22,19 @@ struct FileVfs::Impl {
 
 namespace {
 
+constexpr int kFrameHeaderSize = 24;
+constexpr size_t kFramesKeptMax = 256 << 10;
+
+// SQLite writes each frame of a write-ahead log in two calls, and a commit frame by frame. What follows each other is
+// kept here until the frame that commits it is whole, and written as one: at that moment the file is as it would have
+// been, and before it the log's end is nobody's but the writer's, whose every other call writes what is kept first.
+struct WrittenFrames {
+  Bytes bytes;
+  uint64_t at = 0;           // of the first byte, in the file
+  bool is_commit = false;    // the last header is a commit's
+  uint64_t read_at = ~0ull;  // of the last read: checksums are renewed by reading a frame and writing its header alone
+};
+
 // What SQLite allocates for an open file: its own base first, then ours.
 struct OpenFile {
   sqlite3_file base;
@@ -33,6 +46,7 @@ struct OpenFile {
   bool locked;
   bool name_not_durable;  // the folder was not synced since this open: an earlier process may have made the file
   bool remove_on_close;
+  WrittenFrames* frames;  // of a write-ahead log
 };
 
 OpenFile& of(sqlite3_file* file) { return *reinterpret_cast<OpenFile*>(file); }
@@ -57,8 +71,35 @@ int code_of(const Error& error, int otherwise) {
   }
 }
 
+Result<void> write_kept(OpenFile& f) {
+  if (!f.frames || f.frames->bytes.empty()) return {};
+  auto written = (*f.file)->write(f.frames->at, f.frames->bytes);
+  f.frames->bytes.clear();
+  return written;
+}
+
+Result<void> write_to_log(OpenFile& f, uint64_t offset, ByteView source) {
+  WrittenFrames& kept = *f.frames;
+  if (!kept.bytes.empty() && offset != kept.at + kept.bytes.size()) TILLSYNC_TRY(write_kept(f));
+  const bool is_header = source.size() == kFrameHeaderSize;
+  if (kept.bytes.empty()) {
+    if (!is_header || offset == kept.read_at) return (*f.file)->write(offset, source);
+    kept.at = offset;
+  }
+  append(kept.bytes, source);
+  if (is_header) {
+    // The size of the database after the commit; 0 in every other frame.
+    kept.is_commit = be32(source.data() + 4) != 0;
+    return {};
+  }
+  return kept.is_commit || kept.bytes.size() >= kFramesKeptMax ? write_kept(f) : Result<void>();
+}
+
 int x_close(sqlite3_file* raw) {
   OpenFile& f = of(raw);
+  // Of no commit, but as it would be without us.
+  if (f.file) (void)write_kept(f).has_value();
+  delete f.frames;
   delete f.file;  // releases the lock
   delete f.anonymous;
   if (f.remove_on_close && f.path) (void)f.vfs->files.remove(*f.path).has_value();
@@ -78,6 +119,10 @@ int x_read(sqlite3_file* raw, void* out, int amount, sqlite3_int64 offset) {
       std::memcpy(target.data(), f.anonymous->data() + at, got);
     }
   } else {
+    if (f.frames) {
+      if (!heard(write_kept(f))) return SQLITE_IOERR_READ;
+      f.frames->read_at = static_cast<uint64_t>(offset);
+    }
     auto read = (*f.file)->read(static_cast<uint64_t>(offset), target);
     if (!heard(read)) return SQLITE_IOERR_READ;
     got = *read;
@@ -96,7 +141,8 @@ int x_write(sqlite3_file* raw, const void* bytes, int amount, sqlite3_int64 offs
     std::memcpy(f.anonymous->data() + at, source.data(), source.size());
     return SQLITE_OK;
   }
-  auto written = (*f.file)->write(static_cast<uint64_t>(offset), source);
+  const auto at = static_cast<uint64_t>(offset);
+  auto written = f.frames ? write_to_log(f, at, source) : (*f.file)->write(at, source);
   return heard(written) ? SQLITE_OK : code_of(written.error(), SQLITE_IOERR_WRITE);
 }
 
@@ -106,6 +152,7 @@ int x_truncate(sqlite3_file* raw, sqlite3_int64 size) {
     f.anonymous->resize(static_cast<size_t>(size));
     return SQLITE_OK;
   }
+  if (auto kept = write_kept(f); !heard(kept)) return code_of(kept.error(), SQLITE_IOERR_WRITE);
   auto done = (*f.file)->truncate(static_cast<uint64_t>(size));
   return heard(done) ? SQLITE_OK : code_of(done.error(), SQLITE_IOERR_TRUNCATE);
 }
@@ -113,6 +160,7 @@ int x_truncate(sqlite3_file* raw, sqlite3_int64 size) {
 int x_sync(sqlite3_file* raw, int) {
   OpenFile& f = of(raw);
   if (f.anonymous) return SQLITE_OK;
+  if (auto kept = write_kept(f); !heard(kept)) return code_of(kept.error(), SQLITE_IOERR_WRITE);
   auto done = (*f.file)->sync();
   if (!heard(done)) return code_of(done.error(), SQLITE_IOERR_FSYNC);
   // A journal whose name is lost with the power is no journal: the first sync makes the name durable too.
@@ -130,6 +178,7 @@ int x_file_size(sqlite3_file* raw, sqlite3_int64* out) {
     *out = static_cast<sqlite3_int64>(f.anonymous->size());
     return SQLITE_OK;
   }
+  if (auto kept = write_kept(f); !heard(kept)) return code_of(kept.error(), SQLITE_IOERR_WRITE);
   auto size = (*f.file)->size();
   if (!heard(size)) return SQLITE_IOERR_FSTAT;
   *out = static_cast<sqlite3_int64>(*size);
@@ -242,6 +291,7 @@ int v_open(sqlite3_vfs* raw_vfs, sqlite3_filename name, sqlite3_file* raw, int f
   f.path = new std::string(std::move(path));
   f.name_not_durable = (flags & SQLITE_OPEN_READONLY) == 0;
   f.remove_on_close = (flags & SQLITE_OPEN_DELETEONCLOSE) != 0;
+  if (flags & SQLITE_OPEN_WAL) f.frames = new WrittenFrames;
   f.base.pMethods = &kMethods;
   if (out_flags) *out_flags = flags;
   return SQLITE_OK;

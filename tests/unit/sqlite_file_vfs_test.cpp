@@ -5,7 +5,11 @@
 #include "platform/linux/system_random_linux.h"
 #include "sqlite/file_vfs.h"
 #include "state/state_db.h"
+#include "support/fake_clock.h"
+#include "support/faulty_file_system.h"
+#include "support/memory_file_system.h"
 #include "support/results.h"
+#include "support/seeded_random.h"
 #include "support/temporary_directory.h"
 
 using namespace tillsync;
@@ -21,9 +25,115 @@ struct Vfs {
   static constexpr int kCreate = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
   Connection open(const std::string& name) { return must(Connection::open(folder / name, kCreate, vfs.name())); }
 };
+
+// A database with a write-ahead log, on a disk in memory.
+struct Logged {
+  MemoryFileSystem disk;
+  FaultyFileSystem files{disk};
+  FakeClock clock;
+  SeededRandom random;
+  FileVfs vfs{files, clock, random};
+  explicit Logged(uint64_t seed) : random(seed) { disk.add_directory("/state"); }
+  Connection open() {
+    auto db = must(Connection::open("/state/s.db", Vfs::kCreate, vfs.name()));
+    must(db.execute("PRAGMA page_size=1024; PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=NORMAL"));
+    REQUIRE(must(db.query_text("PRAGMA journal_mode=WAL")) == "wal");
+    return db;
+  }
+};
+
+std::string content_of(Connection& db) {
+  return must(
+      db.query_text("SELECT coalesce(group_concat(a || ':' || hex(b), ','), '') FROM (SELECT * FROM t ORDER BY a)"));
+}
 }  // namespace
 
 TEST_SUITE("sqlite") {
+  TEST_CASE("file vfs: what a commit appends to the log is one write") {
+    Logged logged(1);
+    auto db = logged.open();
+    must(db.execute("CREATE TABLE t(a INTEGER PRIMARY KEY, b)"));
+    int writes = 0;
+    uint64_t frames = 0;
+    const auto size = [&] { return must(logged.disk.stat("/state/s.db-wal")).size; };
+    logged.files.on_call([&](const std::string& call) -> std::optional<ErrorKind> {
+      writes += call.starts_with("write ") && call.ends_with("-wal");
+      return std::nullopt;
+    });
+    const uint64_t before = size();
+    must(
+        db.execute("BEGIN; INSERT INTO t WITH n(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM n WHERE x<40) SELECT x, "
+                   "randomblob(900) FROM n; COMMIT"));
+    frames = (size() - before) / (1024 + 24);
+    CHECK(frames >= 40);
+    CHECK(writes == 1);
+    // More than is kept in memory.
+    must(
+        db.execute("BEGIN; INSERT INTO t WITH n(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM n WHERE x<400) SELECT 100+x, "
+                   "randomblob(900) FROM n; COMMIT"));
+    CHECK(writes > 1);
+    CHECK(writes < 6);
+  }
+
+  TEST_CASE("file vfs: after each commit the files hold it, whatever came before") {
+    SeededRandom random(SeededRandom::seed_of_this_run());
+    Logged logged(random.next());
+    auto db = logged.open();
+    must(db.execute("CREATE TABLE t(a INTEGER PRIMARY KEY, b)"));
+    const auto change = [&] {
+      const std::string a = std::to_string(random.below(300)), n = std::to_string(random.below(1500));
+      switch (random.below(3)) {
+        case 0: return "DELETE FROM t WHERE a=" + a + ";";
+        case 1: return "INSERT OR REPLACE INTO t VALUES(" + a + ", randomblob(" + n + "));";
+        default: return "UPDATE t SET b=randomblob(" + n + ") WHERE a BETWEEN " + a + " AND " + a + "+9;";
+      }
+    };
+    for (int i = 0; i < 200; i++) {
+      CAPTURE(i);
+      // Where the cache is small, pages go into the log before the commit, and again: their checksums are renewed.
+      must(db.execute("PRAGMA cache_size=" + std::to_string(random.chance(50) ? 3 : 200) +
+                      "; PRAGMA wal_autocheckpoint=" + std::to_string(random.chance(50) ? 30 : 1000) + "; BEGIN"));
+      for (uint64_t n = 1 + random.below(20); n > 0; n--) {
+        std::string sql = change();
+        if (random.chance(20)) sql = "SAVEPOINT s;" + sql + change() + "ROLLBACK TO s; RELEASE s;";
+        must(db.execute(sql));
+        // Reads what was put into the log in this transaction.
+        if (random.chance(10)) (void)content_of(db);
+      }
+      if (random.chance(20)) {
+        must(db.execute("ROLLBACK"));
+        continue;
+      }
+      must(db.execute("COMMIT"));
+      Logged killed(1);
+      killed.disk.copy_from(logged.disk);
+      auto again = killed.open();
+      CHECK(must(again.query_text("PRAGMA integrity_check")) == "ok");
+      REQUIRE(content_of(again) == content_of(db));
+    }
+  }
+
+  TEST_CASE("file vfs: a commit that finds no room is undone, and the next one is whole") {
+    Logged logged(1);
+    auto db = logged.open();
+    must(db.execute("CREATE TABLE t(a INTEGER PRIMARY KEY, b); INSERT INTO t VALUES(1, x'01')"));
+    for (const int cache : {3, 200}) {
+      must(db.execute("PRAGMA cache_size=" + std::to_string(cache)));
+      const std::string before = content_of(db);
+      logged.disk.set_capacity(logged.disk.used() + 20000);
+      CHECK(kind_of(db.execute("BEGIN; INSERT INTO t WITH n(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM n WHERE x<100) "
+                               "SELECT 1000+x, randomblob(900) FROM n; COMMIT")) == ErrorKind::no_space);
+      (void)db.execute("ROLLBACK").has_value();
+      logged.disk.set_capacity(100 << 20);
+      CHECK(content_of(db) == before);
+      must(db.execute("INSERT INTO t VALUES(" + std::to_string(cache) + ", x'02')"));
+      Logged killed(1);
+      killed.disk.copy_from(logged.disk);
+      auto again = killed.open();
+      CHECK(content_of(again) == content_of(db));
+    }
+  }
+
   TEST_CASE_FIXTURE(Vfs, "file vfs: a database written through it is an ordinary one for SQLite's own vfs") {
     for (const char* mode : {"delete", "truncate", "persist", "wal"}) {
       CAPTURE(mode);
