@@ -1,7 +1,9 @@
 #include "crypto/keys.h"
 
 #include <openssl/bio.h>
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 #include <openssl/pem.h>
 
 #include <algorithm>
@@ -29,6 +31,21 @@ Key private_pkey(int type, const Secret& secret) {
   Key key(EVP_PKEY_new_raw_private_key(type, nullptr, secret.view().data(), Secret::kSize));
   TILLSYNC_CHECK(key != nullptr);
   return key;
+}
+
+// The public half is known: OpenSSL would compute it anew, which takes as long as a signature.
+Key known_pkey(const char* algorithm, const Secret& secret, ByteView public_half) {
+  // Params take no const, and are only read.
+  OSSL_PARAM parts[] = {OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PRIV_KEY,
+                                                          const_cast<uint8_t*>(secret.view().data()), Secret::kSize),
+                        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY,
+                                                          const_cast<uint8_t*>(public_half.data()), public_half.size()),
+                        OSSL_PARAM_construct_end()};
+  Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new_from_name(nullptr, algorithm, nullptr));
+  EVP_PKEY* key = nullptr;
+  TILLSYNC_CHECK(context && EVP_PKEY_fromdata_init(context.get()) == 1 &&
+                 EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_KEYPAIR, parts) == 1);
+  return Key(key);
 }
 
 Key public_pkey(int type, ByteView bytes) {
@@ -118,7 +135,7 @@ SigningKey::SigningKey(Secret secret) : secret_(std::move(secret)) {
 }
 
 Signature SigningKey::sign(ByteView message) const {
-  const Key key = private_pkey(EVP_PKEY_ED25519, secret_);
+  const Key key = known_pkey("ED25519", secret_, public_.bytes);
   Owned<EVP_MD_CTX> context(EVP_MD_CTX_new());
   Signature signature;
   size_t size = signature.size();
@@ -133,7 +150,7 @@ SealingKey::SealingKey(Secret secret) : secret_(std::move(secret)) {
 }
 
 bool SealingKey::agree(const PublicSealingKey& peer, Secret& shared) const {
-  const Key own = private_pkey(EVP_PKEY_X25519, secret_), other = public_pkey(EVP_PKEY_X25519, peer.bytes);
+  const Key own = known_pkey("X25519", secret_, public_.bytes), other = public_pkey(EVP_PKEY_X25519, peer.bytes);
   Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new(own.get(), nullptr));
   size_t size = Secret::kSize;
   return other && context && EVP_PKEY_derive_init(context.get()) == 1 &&
