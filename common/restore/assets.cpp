@@ -12,7 +12,7 @@ namespace {
 constexpr size_t kNotesMax = 20;
 // Beside the target: <name>.<digits>.tillsync-new
 constexpr size_t kTagDigits = 8;
-constexpr std::string_view kNew = ".tillsync-new", kOld = ".tillsync-old";
+constexpr std::string_view kNew = ".tillsync-new", kOld = ".tillsync-old", kOlder = "er";
 
 NodeAttributes attributes_of(const AssetEntry& entry, bool owners) {
   NodeAttributes attributes{entry.mode, entry.mtime_ns, {}};
@@ -220,18 +220,33 @@ class Carrier {
   std::vector<std::string>& notes_;
 };
 
+// Contents before of earlier restores.
+Result<std::vector<std::string>> old_contents(Folder& parent, const std::string& name) {
+  TILLSYNC_LET(auto names, parent.names());
+  std::erase_if(names, [&](const std::string& one) {
+    return !one.starts_with(name + ".") || !one.ends_with(kOld) ||
+           one.size() != name.size() + 1 + kTagDigits + kOld.size();
+  });
+  return names;
+}
+
 // Where two names can't change places, an end between the renames of swap() left the content before under its other
 // name and nothing under its own: it goes back, for what is to stay of it. Of several nobody knows which it was.
 Result<void> take_back(Folder& parent, const std::string& name) {
   auto there = parent.stat(name);
   if (there || there.error().kind != ErrorKind::not_found) return {};
-  TILLSYNC_LET(auto names, parent.names());
-  std::vector<std::string> old;
-  for (auto& one : names)
-    if (one.starts_with(name + ".") && one.ends_with(kOld) && one.size() == name.size() + 1 + kTagDigits + kOld.size())
-      old.push_back(one);
+  TILLSYNC_LET(auto old, old_contents(parent, name));
   if (old.size() != 1) return {};
   return parent.rename(old[0], parent, name, Folder::Rename::to_free_name);
+}
+
+// Before the target becomes the one that would be taken back: what an earlier restore left beside it, which ended after
+// its renames, is not.
+Result<void> set_apart_older(Folder& parent, const std::string& name) {
+  TILLSYNC_LET(auto old, old_contents(parent, name));
+  for (auto& one : old)
+    TILLSYNC_TRY(parent.rename(one, parent, one + std::string(kOlder), Folder::Rename::to_free_name));
+  return {};
 }
 
 }  // namespace
@@ -301,6 +316,7 @@ Result<std::string> StagedAsset::put_in_place() {
     return staged_;
   }
   if (exchanged.error().kind != ErrorKind::usage) return std::move(exchanged).error();
+  TILLSYNC_TRY(set_apart_older(*parent_, name_));
   TILLSYNC_TRY(parent_->rename(name_, *parent_, old_, Folder::Rename::to_free_name));
   auto placed = parent_->rename(staged_, *parent_, name_, Folder::Rename::to_free_name);
   if (!placed) {

@@ -211,6 +211,35 @@ TEST_CASE("restore: where names can't change places, the old content is renamed 
   CHECK(entries_in(world.folder.path()) == 5);
 }
 
+TEST_CASE("restore in place: of two restores that ended at their renames the later one's content is taken back") {
+  AssetWorld world;
+  world.write("a", "new");
+  auto asset = world.back_up();
+  asset.include = {"a"};
+  const std::string target = world.folder / "till", left = target + ".01234567.tillsync-old";
+  for (auto& folder : {target, left}) std::filesystem::create_directory(folder);
+  std::ofstream(target + "/sales") << "all";
+  std::ofstream(left + "/sales") << "of the restore before";
+  bool ends = true;
+  world.folders.before = [&](const std::string& call, const std::string& name) -> Result<void> {
+    if (call == "exchange") return Error{ErrorKind::usage, EINVAL, "names can't change places here"};
+    if (call == "rename" && name == "till" && ends) return Error{ErrorKind::transient, EIO, "input/output error"};
+    return {};
+  };
+  AssetRestoreOptions options;
+  options.keep_others = true;
+  auto restore = [&] {
+    return restore_asset(world.store, world.folders, world.files, world.random, world.terminal, asset, target, options);
+  };
+  REQUIRE_FALSE(restore());
+  REQUIRE_FALSE(std::filesystem::exists(target));
+  ends = false;
+  must(restore());
+  CHECK(as_text(must(read_file(world.files, target + "/a"))) == "new");
+  CHECK(as_text(must(read_file(world.files, target + "/sales"))) == "all");
+  CHECK(as_text(must(read_file(world.files, left + "er/sales"))) == "of the restore before");
+}
+
 TEST_CASE("restore in place: what is not of the asset stays, the same file, and what was of it goes") {
   AssetWorld world;
   world.include = {"**/*.png", "pos.conf", "img/**"};
