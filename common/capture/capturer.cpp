@@ -275,6 +275,7 @@ Result<void> Capturer::attach() {
 
 void Capturer::detach() {
   tail_.reset();
+  nothing_after_.reset();
   scan_mode_ = false;
   continuous_ = false;
 }

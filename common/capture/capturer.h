@@ -134,6 +134,8 @@ class Capturer {
   Result<void> attach();
   Result<void> open_session();
   Result<std::chrono::milliseconds> wal_round();
+  bool is_nothing_new(const WalIndexView& view) const;
+  Result<std::chrono::milliseconds> wait_for_news(bool backfilled, bool file_too_large);
   Result<std::chrono::milliseconds> scan_round();
   Result<void> capture_frames(bool& any, bool may_write_back = true);
   std::optional<CommitSpan> commit_span();
@@ -205,7 +207,8 @@ class Capturer {
   std::optional<Identity> scanned_;
   Steady::time_point last_news_, last_scan_{}, next_relief_{}, last_catch_up_{};
   size_t backoff_ = 0;
-  int copied_rounds_ = 0;  // one after the other that found everything copied
+  std::optional<WalIndexView> nothing_after_;  // how the log was when all of it was captured
+  int copied_rounds_ = 0;                      // one after the other that found everything copied
   int failures_ = 0;
   WorkPulse pulse_;
   std::atomic<Sequence> dependency_floor_ = 0;

@@ -107,6 +107,8 @@ Result<uint64_t> Capturer::log_bytes_used() {
 Result<milliseconds> Capturer::wal_round() {
   if (!ingest_ || !continuous_) TILLSYNC_TRY(start_or_catch_up());
   TILLSYNC_LET(const WalIndexView at_first, tail_->look());
+  if (is_nothing_new(at_first)) return wait_for_news(false, false);
+  nothing_after_.reset();
   bool any = false;
   TILLSYNC_TRY(capture_frames(any));
   if (!continuous_) return milliseconds(0);
@@ -156,16 +158,36 @@ Result<milliseconds> Capturer::wal_round() {
     // Something was written while the files were let go.
     if (!tail_) return milliseconds(0);
   }
+  nothing_after_ = tail_->view();  // of the mark: a later look may show a commit that came meanwhile
+  // A mark begins in slot 0 only where all was copied before, and where no checkpoint is just ending. One that does not
+  // keeps the application from emptying its log, and is held for no longer than a moment.
+  const bool copied_before = at_first.header == view.header && at_first.backfilled >= at_first.header.max_frame;
+  if (backoff_ >= std::size(kLookAgain)) copied_rounds_ = backfilled && copied_before ? copied_rounds_ + 1 : 0;
+  return wait_for_news(backfilled, file_too_large);
+}
+
+// Whether the log is as it was when everything in it had been captured and our mark was set on its end: most looks
+// after a commit, and for those nothing but the index is read. A log that is copied, or can be, needs more: the mark
+// is to move to slot 0, and the log to be emptied.
+bool Capturer::is_nothing_new(const WalIndexView& view) const {
+  if (!nothing_after_ || !(view.header == nothing_after_->header) || view.backfilled != nothing_after_->backfilled)
+    return false;
+  const bool asked = !taken_cuts_.empty() || !taken_captures_.empty() || !taken_activations_.empty();
+  const bool copied = view.backfilled >= view.header.max_frame;
+  const bool large = wal_frame_offset(view.header.max_frame + 1, view.header.page_size) > setup_.wal_bytes_max;
+  const bool quiet = setup_.clock->steady_now() - last_news_ > kQuietBeforeCheckpoint;
+  return !asked && !copied && !large && !quiet && tail_->holding();
+}
+
+// backfilled: nothing is left to copy.
+Result<milliseconds> Capturer::wait_for_news(bool backfilled, bool file_too_large) {
   if (!backfilled && backoff_ >= kLooksBeforeBreath) {
     TILLSYNC_TRY(make_way_for_checkpoint());
     if (!continuous_) return milliseconds(0);
   }
   if (backoff_ < std::size(kLookAgain)) return kLookAgain[backoff_++];
-  auto until_idle = std::chrono::ceil<milliseconds>(setup_.idle_release - (now - last_news_));
-  // A mark begins in slot 0 only where all was copied before, and where no checkpoint is just ending. One that does not
-  // keeps the application from emptying its log, and is held for no longer than a moment.
-  const bool copied_before = at_first.header == view.header && at_first.backfilled >= at_first.header.max_frame;
-  copied_rounds_ = backfilled && copied_before ? copied_rounds_ + 1 : 0;
+  auto until_idle = std::chrono::ceil<milliseconds>(setup_.idle_release - (setup_.clock->steady_now() - last_news_));
+  if (!backfilled) copied_rounds_ = 0;
   if (copied_rounds_ < kCopiedRounds) backfilled = false;
   // No file event tells when either can be done.
   const milliseconds again = !backfilled      ? milliseconds(100)
@@ -181,6 +203,7 @@ Result<milliseconds> Capturer::wal_round() {
 Result<void> Capturer::make_way_for_checkpoint() {
   TILLSYNC_LET(bool waited_for, tail_->checkpointer().others_checkpoint());
   if (!waited_for) return {};
+  nothing_after_.reset();
   TILLSYNC_LET(const WalIndexView before, tail_->look());
   CapturePosition position = ingest_->position();
   if (!(before.header.salts == position.wal.salts) || before.header.max_frame != position.wal.frame) return {};
