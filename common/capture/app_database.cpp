@@ -38,12 +38,12 @@ Result<AppDatabase> AppDatabase::open(const std::string& path, Use use) {
 
 Result<void> AppDatabase::begin_read() {
   TILLSYNC_CHECK(!reading_);
-  TILLSYNC_TRY(connection_.execute("BEGIN"));
+  TILLSYNC_TRY(run("BEGIN"));
   // Reads page 1 and takes the lock, but does not parse the application's schema.
-  auto first = connection_.query_integer("PRAGMA schema_version");
+  auto first = run("PRAGMA schema_version");
   if (!first) {
-    (void)connection_.execute("ROLLBACK").has_value();
-    return std::move(first).error();
+    rollback();
+    return first;
   }
   reading_ = true;
   return {};
@@ -52,7 +52,7 @@ Result<void> AppDatabase::begin_read() {
 void AppDatabase::end_read() {
   if (!reading_) return;
   reading_ = false;
-  (void)connection_.execute("ROLLBACK").has_value();
+  rollback();
 }
 
 Result<std::string> AppDatabase::journal_mode() { return connection_.query_text("PRAGMA journal_mode"); }
@@ -101,8 +101,14 @@ Result<uint64_t> AppDatabase::wal_size() {
   return static_cast<uint64_t>(size);
 }
 
-Result<void> AppDatabase::begin_immediate() { return connection_.execute("BEGIN IMMEDIATE"); }
-void AppDatabase::rollback() { (void)connection_.execute("ROLLBACK").has_value(); }
+Result<void> AppDatabase::begin_immediate() { return run("BEGIN IMMEDIATE"); }
+void AppDatabase::rollback() { (void)run("ROLLBACK").has_value(); }
+
+// With each commit of the application several of these run: prepared once.
+Result<void> AppDatabase::run(const char* sql) {
+  TILLSYNC_LET(Statement * statement, connection_.cached(sql));
+  return statement->run();
+}
 
 Result<bool> AppDatabase::others_checkpoint() {
   TILLSYNC_LET(sqlite3_file * file, file_handle(connection_, SQLITE_FCNTL_FILE_POINTER));

@@ -53,6 +53,7 @@ class AppDatabase {
   Connection& connection() { return connection_; }
 
  private:
+  Result<void> run(const char* sql);
   Connection connection_;
   bool reading_ = false;
 };
