@@ -37,6 +37,7 @@ struct Arguments {
   std::string at;                                      // restore, RFC 3339 in UTC
   std::optional<uint64_t> sequence, transaction;       // restore
   bool force = false, keep_going = false;              // restore
+  bool no_integrity_check = false;                     // restore --to
   bool in_place = false, undo = false, yes = false;    // restore
   std::string table, entity, since;                    // log
   std::optional<uint64_t> from_sequence, to_sequence;  // log

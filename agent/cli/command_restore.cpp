@@ -15,6 +15,7 @@ Json restore_params(const Arguments& arguments) {
   if (arguments.sequence) params["sequence"] = *arguments.sequence;
   if (arguments.transaction) params["transaction"] = *arguments.transaction;
   if (arguments.keep_going) params["keep_going"] = true;
+  if (arguments.no_integrity_check) params["no_integrity_check"] = true;
   return params;
 }
 

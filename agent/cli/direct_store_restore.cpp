@@ -1,21 +1,15 @@
 // restore: staged and proven in a folder of ours, then written to the caller's file.
-#include <unistd.h>
-
-#include <cerrno>
-
 #include "agent/cli/direct_store.h"
 #include "agent/cli/private_folder.h"
 #include "agent/cli/step_progress.h"
 #include "agent/cli/text.h"
-#include "platform/linux/errno_linux.h"
+#include "platform/linux/copy_to_descriptor_linux.h"
 #include "restore/outcome_json.h"
 #include "snapshot/pack_reader.h"
 
 namespace tillsync {
 
 namespace {
-
-constexpr size_t kCopyBytes = 1 << 20;
 
 Error stopped() { return Error{ErrorKind::cancelled, 0, "interrupted"}; }
 
@@ -48,30 +42,6 @@ Result<void> look_at_packs(ObjectStore& store, const RestorePlan& plan, StepProg
   return {};
 }
 
-Result<void> write_all(int fd, ByteView bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno_error(errno, "write", "the restored file");
-    bytes = bytes.subspan(static_cast<size_t>(n));
-  }
-  return {};
-}
-
-Result<void> copy_to(FileSystem& files, const std::string& path, int fd, StepProgress& progress) {
-  TILLSYNC_LET(auto file, files.open(path, OpenMode::read));
-  TILLSYNC_LET(const uint64_t size, file->size());
-  Bytes buffer(kCopyBytes);
-  for (uint64_t at = 0; at < size;) {
-    TILLSYNC_LET(const size_t got, file->read(at, buffer));
-    if (got == 0) return Error{ErrorKind::internal, 0, path + ": ends before its size"};
-    TILLSYNC_TRY(write_all(fd, ByteView(buffer).first(got)));
-    at += got;
-    if (!progress.show(0, at, size)) return stopped();
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<Json> DirectStore::restore(const Json& params, int fd, const Progress& tell) {
@@ -99,9 +69,11 @@ Result<Json> DirectStore::restore(const Json& params, int fd, const Progress& te
   if (!progress.begin("REPLAY_ACTION_LOG")) return stopped();
   TILLSYNC_TRY(staging.replay(plan, flag_in(params, "keep_going"), show));
   if (!progress.begin("FINAL_VALIDATION")) return stopped();
-  TILLSYNC_LET(const RestoreOutcome outcome, staging.prove(show));
+  TILLSYNC_LET(const RestoreOutcome outcome,
+               staging.prove(show, flag_in(params, "no_integrity_check") ? SqliteCheck::leave_out : SqliteCheck::run));
   TILLSYNC_TRY(staging.seal());
-  TILLSYNC_TRY(copy_to(files_, staging.path(), fd, progress));
+  TILLSYNC_TRY(copy_to_descriptor(files_, staging.path(), fd,
+                                  [&](uint64_t done, uint64_t all) { return progress.show(0, done, all); }));
 
   Json document = outcome_json(outcome, plan.note);
   document["snapshot_uuid"] = plan.chain.target().uuid.str();

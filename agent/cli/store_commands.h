@@ -36,8 +36,8 @@ class StoreCommands {
   virtual Result<Json> snapshots(const Json& params) = 0;
   // {database?, table?, entity?, from?, to?, since?} → every action in order of sequence.
   virtual Result<void> log(const Json& params, const Sink& sink) = 0;
-  // {database?, snapshot?|at?|sequence?|transaction?, keep_going?}: writes the proven database to `fd`, an empty file
-  // open for reading and writing; → the document of `restore --json`.
+  // {database?, snapshot?|at?|sequence?|transaction?, keep_going?, no_integrity_check?}: writes the proven database to
+  // `fd`, an empty file open for reading and writing; → the document of `restore --json`.
   virtual Result<Json> restore(const Json& params, int fd, const Progress& progress) = 0;
   // {database?, snapshot}
   virtual Result<AssetSource> assets(const Json& params) = 0;

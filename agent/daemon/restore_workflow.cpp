@@ -4,11 +4,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "actionlog/segment.h"
 #include "agent/daemon/store_plans.h"
 #include "agent/daemon/wait_for.h"
+#include "platform/linux/copy_to_descriptor_linux.h"
+#include "platform/linux/errno_linux.h"
 #include "restore/migrations.h"
 #include "restore/moment.h"
 #include "restore/outcome_json.h"
@@ -123,9 +124,11 @@ Result<WorkflowRequest> RestoreWorkflow::request(const Json& params) {
                      std::string("undo goes back to what was there before, and takes no ") + moment};
   if (params.value("in_place", false) && params.value("keep_going", false))
     return Error{ErrorKind::usage, 0, "what is not proven is not put into a live database: restore to a file instead"};
+  if (params.value("in_place", false) && params.value("no_integrity_check", false))
+    return Error{ErrorKind::usage, 0, "what is put into a live database is checked by SQLite, too"};
   const bool drill = params.value("drill", false);
   if (drill)
-    for (const char* other : {"in_place", "keep_going", "undo"})
+    for (const char* other : {"in_place", "keep_going", "no_integrity_check", "undo"})
       if (params.value(other, false))
         return Error{ErrorKind::usage, 0, std::string("a drill changes nothing and takes no ") + other};
   if (params.value("in_place", false)) TILLSYNC_TRY(check_none_in_place(database->config().name));
@@ -330,12 +333,14 @@ Result<Json> RestoreWorkflow::check_packs(StepContext& context) {
 
 Result<void> RestoreWorkflow::ensure_filled(StepContext& context, Job& job) {
   if (job.filled) return {};
-  TILLSYNC_TRY(job.staging->fill(job.plan, [&](uint64_t items, uint64_t bytes, uint64_t total) {
+  // A drill is thrown away: it is not worth the syncs.
+  const bool to_keep = !is_drill(context);
+  const auto show = [&](uint64_t items, uint64_t bytes, uint64_t total) {
     context.progress(items, bytes, total);
     return !context.cancelled() && !(job.cancelled && job.cancelled());
-  }));
-  // A drill is thrown away: it is not worth the syncs.
-  if (!is_drill(context)) TILLSYNC_TRY(job.staging->keep(job.plan));
+  };
+  TILLSYNC_TRY(job.staging->fill(job.plan, show, to_keep));
+  if (to_keep) TILLSYNC_TRY(job.staging->keep(job.plan));
   job.filled = true;
   return {};
 }
@@ -418,10 +423,13 @@ Result<Json> RestoreWorkflow::prove(StepContext& context) {
   TILLSYNC_LET(auto job, job_of(context));
   job->migrate_to = migrate_to(context);
   TILLSYNC_TRY(ensure_migrated(context, *job));
-  TILLSYNC_LET(RestoreOutcome outcome, job->staging->prove([&](uint64_t items, uint64_t bytes, uint64_t total) {
-    context.progress(items, bytes, total);
-    return !context.cancelled();
-  }));
+  const bool all = !context.data().value("no_integrity_check", false);
+  TILLSYNC_LET(RestoreOutcome outcome, job->staging->prove(
+                                           [&](uint64_t items, uint64_t bytes, uint64_t total) {
+                                             context.progress(items, bytes, total);
+                                             return !context.cancelled();
+                                           },
+                                           all ? SqliteCheck::run : SqliteCheck::leave_out));
   if (!is_drill(context)) TILLSYNC_TRY(job->staging->seal());
   Json document = outcome_json(outcome, job->plan.note);
   document["snapshot_uuid"] = job->plan.chain.target().uuid.str();
@@ -449,27 +457,11 @@ Result<Json> RestoreWorkflow::deliver(WorkflowEngine& engine, const Uuid& workfl
     return Error{ErrorKind::usage, 0, "workflow " + workflow.str() + " restored in place; there is nothing to deliver"};
   Json document = result_of(record);
   document.erase("state");
-  auto opened = services_.files->open(staging_path(workflow), OpenMode::read);
-  if (!opened)
+  auto copied = copy_to_descriptor(*services_.files, staging_path(workflow), fd);
+  if (!copied && copied.error().kind == ErrorKind::not_found)
     return Error{ErrorKind::not_found, 0, "the restored database was delivered already; ask for the restore again"};
-  auto& file = *opened;
-  Bytes chunk(1 << 20);
-  for (uint64_t offset = 0;;) {
-    TILLSYNC_LET(size_t got, file->read(offset, chunk));
-    for (size_t done = 0; done < got;) {
-      ssize_t n = ::pwrite(fd, chunk.data() + done, got - done, static_cast<off_t>(offset + done));
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0)
-        return Error{errno == ENOSPC ? ErrorKind::no_space : ErrorKind::internal, errno,
-                     std::string("write the restored database: ") + std::strerror(errno)};
-      done += static_cast<size_t>(n);
-    }
-    offset += got;
-    if (got < chunk.size()) break;
-  }
-  if (::fsync(fd) != 0 && errno != EINVAL)
-    return Error{ErrorKind::internal, errno, std::string("sync the restored database: ") + std::strerror(errno)};
-  file.reset();
+  TILLSYNC_TRY(std::move(copied));
+  if (::fsync(fd) != 0 && errno != EINVAL) return errno_error(errno, "sync", "the restored file");
   TILLSYNC_TRY(remove_staged(*services_.files, staging_path(workflow)));
   auto spent = std::chrono::duration_cast<std::chrono::milliseconds>(services_.clock->steady_now() - start);
   document["elapsed_ms"] =

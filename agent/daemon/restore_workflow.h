@@ -13,7 +13,8 @@
 //
 // What a step leaves in the staged file is durable before its record, and taken up after a restart of the agent, which
 // loses one step at most. A drill's is not synced, and begins again. Workflow data: {database, snapshot | at | sequence
-// | transaction, keep_going, in_place, undo, drill}. Threads: steps run on the workers; deliver() on any.
+// | transaction, keep_going, no_integrity_check, in_place, undo, drill}. Threads: steps run on the workers; deliver()
+// on any.
 #pragma once
 
 #include <map>

@@ -37,6 +37,8 @@ struct RestoreOutcome {
   bool page_level = false;  // a damaged database as it was read: its rows can't be proven, and `proven` stays false
 };
 
+enum class SqliteCheck { run, leave_out };  // PRAGMA integrity_check
+
 enum class StagedAs { filled, replayed, changed };
 
 class Staging {
@@ -48,7 +50,8 @@ class Staging {
   Staging(ObjectStore& store, FileSystem& files, const char* vfs, std::string path)
       : store_(store), files_(files), vfs_(vfs), path_(std::move(path)) {}
 
-  Result<void> fill(const RestorePlan& plan, const Progress& progress);
+  // to_keep: keep() follows, so the disk begins at once.
+  Result<void> fill(const RestorePlan& plan, const Progress& progress, bool to_keep = false);
   // A change of schema on the way, whose snapshot is not in the store: the newest moment then is the one before it, and
   // the outcome's note says so; a moment that was asked for by name is an error of kind schema that names the nearest.
   Result<void> replay(const RestorePlan& plan, bool keep_going, const Progress& progress);
@@ -63,8 +66,10 @@ class Staging {
   };
   // nullopt: there is nothing kept that is on the way of this plan.
   Result<std::optional<TakenUp>> take_up(const RestorePlan& plan);
-  // After failures that keep_going let pass, a table that differs is in the outcome and no error.
-  Result<RestoreOutcome> prove(const Progress& progress);
+  // After failures that keep_going let pass, a table that differs is in the outcome and no error. Without SQLite's own
+  // check, which reads everything once more, the indexes are what the checked pages and SQLite's own changes made them;
+  // the note says so.
+  Result<RestoreOutcome> prove(const Progress& progress, SqliteCheck check = SqliteCheck::run);
   // Makes it durable, with the journal mode the application had.
   Result<void> seal();
   const std::string& path() const { return path_; }

@@ -48,11 +48,12 @@ std::function<void(Unpacking&)> unpack() {
 class Materializer {
  public:
   Materializer(ObjectStore& store, const SnapshotChain& chain, File& out,
-               const std::function<bool(uint64_t, uint64_t)>& progress)
+               const std::function<bool(uint64_t, uint64_t)>& progress, bool to_keep)
       : store_(store),
         chain_(chain),
         out_(out),
         progress_(progress),
+        to_keep_(to_keep),
         page_size_(chain.target().page_size),
         blocks_(worker_threads(), blocks_under_way(page_size_), unpack) {
     for (auto& link : chain.links) total_ += link.size;
@@ -123,7 +124,9 @@ class Materializer {
     TILLSYNC_TRY(std::exchange(one.outcome, {}));
     const ByteView raw = one.raw;
     for (const uint32_t run : one.runs) {
-      TILLSYNC_TRY(out_.write(uint64_t{run} * kPagesPerBlock * page_size_, raw));
+      const uint64_t at = uint64_t{run} * kPagesPerBlock * page_size_;
+      TILLSYNC_TRY(out_.write(at, raw));
+      if (to_keep_) out_.begin_sync(at, raw.size());
       TILLSYNC_TRY(tell(raw.size()));
     }
     const auto& numbers = one.block.numbers;
@@ -181,6 +184,7 @@ class Materializer {
   const SnapshotChain& chain_;
   File& out_;
   const std::function<bool(uint64_t, uint64_t)>& progress_;
+  const bool to_keep_;
   const uint32_t page_size_;
   uint64_t done_ = 0, total_ = 0;
   OrderedWorkers<Unpacking> blocks_;
@@ -213,8 +217,8 @@ Result<SnapshotChain> resolve_chain(ObjectStore& store, const Lineage& lineage, 
 }
 
 Result<void> materialize(ObjectStore& store, const SnapshotChain& chain, File& out,
-                         const std::function<bool(uint64_t, uint64_t)>& progress) {
-  return Materializer(store, chain, out, progress).run();
+                         const std::function<bool(uint64_t, uint64_t)>& progress, bool to_keep) {
+  return Materializer(store, chain, out, progress, to_keep).run();
 }
 
 }  // namespace tillsync

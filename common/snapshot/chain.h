@@ -23,8 +23,10 @@ struct SnapshotChain {
 Result<SnapshotChain> resolve_chain(ObjectStore& store, const Lineage& lineage, const Uuid& snapshot);
 
 // Writes the page image of the target into `out`, which is cut or grown to its exact size. Not synced. After an error
-// the file holds anything. progress: raw bytes written so far and in all; false stops with cancelled.
+// the file holds anything. progress: raw bytes written so far and in all; false stops with cancelled. to_keep: the
+// caller will sync it; the disk begins at once.
 Result<void> materialize(ObjectStore& store, const SnapshotChain& chain, File& out,
-                         const std::function<bool(uint64_t done, uint64_t total)>& progress = nullptr);
+                         const std::function<bool(uint64_t done, uint64_t total)>& progress = nullptr,
+                         bool to_keep = false);
 
 }  // namespace tillsync

@@ -242,6 +242,9 @@ TEST_CASE("cli: with --store, or without an agent, the store is read directly") 
   CHECK(cli.run({"log", "--json"}).out ==
         "{\"sequence\":1,\"action\":\"CREATE\"}\n{\"sequence\":2,\"action\":\"DELETE\"}\n");
   CHECK(cli.store.made == std::vector<std::string>{"snapshots", "snapshots", "restore", "log"});
+  CHECK(cli.run({"restore", "--to", target, "--force", "--no-integrity-check"}).status == 0);
+  CHECK(cli.store.last_params == Json{{"no_integrity_check", true}});
+  CHECK(cli.run({"restore", "--in-place", "--no-integrity-check"}).status == 2);
   CHECK(cli.run({"log", "--follow"}).status == 3);
   CHECK(cli.run({"snapshots", "--store", "ftp://s"}).status == 2);
 }

@@ -129,6 +129,27 @@ TEST_CASE("restore in place: to a moment with an application attached, undone, a
   world.stop_agent();
 }
 
+TEST_CASE(
+    "restore: SQLite's own check is left out where that is asked for, and never of what goes into a live database") {
+  InPlace world;
+  world.trade();
+  const std::string target = world.folder / "back.db";
+  auto plain = world.cli({"restore", "--to", target, "--json"});
+  REQUIRE(plain.status == 0);
+  CHECK_FALSE(plain.json().contains("note"));
+  auto unchecked = world.cli({"restore", "--to", target, "--force", "--no-integrity-check", "--json"});
+  INFO(unchecked.err);
+  REQUIRE(unchecked.status == 0);
+  CHECK(unchecked.json()["proven"] == true);
+  CHECK(unchecked.json()["note"].get<std::string>().find("integrity_check was left out") != std::string::npos);
+  check_equal_to(world.present, target);
+  for (const Json& more : {Json{{"in_place", true}}, Json{{"drill", true}}}) {
+    Json params = more;
+    params["no_integrity_check"] = true;
+    CHECK(refused(must(ControlClient::connect(world.socket)).call("restore", params)).kind == ErrorKind::usage);
+  }
+}
+
 TEST_CASE("restore in place: a till that does not let go is named, and nothing is changed") {
   InPlace world;
   world.trade();

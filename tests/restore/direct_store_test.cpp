@@ -80,6 +80,12 @@ TEST_CASE("store: snapshots, log, restore, verify and log verify from a folder")
                                           "FINAL_VALIDATION"});
   auto db = must(Connection::open(target, SQLITE_OPEN_READWRITE));
   check_same(dump(db), shop.copies.at(2));
+  CHECK_FALSE(restored.contains("note"));
+  const int again = ::open((target + "2").c_str(), O_RDWR | O_CREAT, 0600);
+  auto unchecked = must(commands->restore({{"no_integrity_check", true}}, again, nullptr));
+  ::close(again);
+  CHECK(unchecked["proven"] == true);
+  CHECK(contains(unchecked["note"].get<std::string>(), "integrity_check was left out"));
   CHECK(kind_of(commands->restore({}, -1, [](const Json&) { return false; })) == ErrorKind::cancelled);
   for (auto& entry : must(shop.files.list(shop.folder.path()))) CHECK(!entry.name.starts_with("tillsync-"));
 

@@ -136,12 +136,13 @@ struct RestoreWorld : Till {
   std::string staged_path() const { return folder.path() + "/staged.db"; }
   Staging staging() { return Staging(store, files, vfs.name(), staged_path()); }
 
-  Result<RestoreOutcome> try_restore(const RestoreMoment& moment, bool keep_going = false) {
+  Result<RestoreOutcome> try_restore(const RestoreMoment& moment, bool keep_going = false,
+                                     SqliteCheck check = SqliteCheck::run) {
     TILLSYNC_LET(auto plan, plan_restore(store, lineage, moment));
     auto stage = staging();
     TILLSYNC_TRY(stage.fill(plan, nullptr));
     TILLSYNC_TRY(stage.replay(plan, keep_going, nullptr));
-    TILLSYNC_LET(auto outcome, stage.prove(nullptr));
+    TILLSYNC_LET(auto outcome, stage.prove(nullptr, check));
     TILLSYNC_TRY(stage.seal());
     return outcome;
   }
