@@ -8,8 +8,8 @@
 // What is kept: with AssetRestoreOptions::keep_others everything below the target that the asset's `include` does not
 // match stays, and so do special files and what is off limits (followed databases): it gets a second name in the new
 // tree before the swap (the same file, for who has it open, too), and what could not, or came meanwhile, is moved after
-// it. A target that is gone because an earlier restore ended between its renames is taken back first; what one left that
-// ended after them becomes `….tillsync-older`. A folder of
+// it. A target that is gone because an earlier restore ended between its renames is taken back first; what one left
+// that ended after them becomes `….tillsync-older`. A folder of
 // tillsync's own or another file system below the target is a reason to refuse: conflict. Without keep_others the
 // target afterwards holds the asset and nothing else.
 // Attributes: mode and mtime always; owner and group if `owners`. Links are made as they were and never followed: each

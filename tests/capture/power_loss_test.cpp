@@ -96,12 +96,14 @@ class PoweredTill {
   }
 
   void work(int rounds) {
+    // A commit is one call, and most calls are of cuts, which sync first: in some lives they are rare.
+    const uint32_t cuts = random_.chance(50) ? 20 : 2;
     for (int i = 0; i < rounds && powered_; i++) {
       application_goes_on();
       if (random_.chance(25)) continue;  // several at once
       if (!capture()) return;
       if (!follow()) return;
-      if (random_.chance(20) && !cut()) return;
+      if (random_.chance(cuts) && !cut()) return;
       if (random_.chance(10)) {
         if (!till_.state->make_durable()) return;
         durable_ = moments_.back().sequence();
@@ -236,7 +238,7 @@ TEST_CASE("capture: 100 power losses under load, the log goes on exactly") {
   losses("PRAGMA page_size=1024; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;", 100);
 }
 TEST_CASE("capture: power losses with auto-vacuum, where the replica shrinks and grows") {
-  losses("PRAGMA page_size=512; PRAGMA auto_vacuum=FULL; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;", 40);
+  losses("PRAGMA page_size=512; PRAGMA auto_vacuum=FULL; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;", 60);
 }
 TEST_CASE("capture: power losses while a baseline is made lose no database") {
   uint64_t seed = SeededRandom::seed_of_this_run();
