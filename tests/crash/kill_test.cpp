@@ -24,8 +24,8 @@ struct KillClass {
   bool needs_backup;   // what makes the agent write there at once
 };
 // Three of ten are kills by the clock.
-constexpr std::array<KillClass, 7> kClasses{{{"wal", 3000, false},
-                                             {"wal", 300, false},
+constexpr std::array<KillClass, 7> kClasses{{{"wal", 100, false},
+                                             {"wal", 15, false},
                                              {"state", 500, false},
                                              {"replica", 300, true},
                                              {"map", 300, true},

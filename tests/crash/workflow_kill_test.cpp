@@ -25,7 +25,7 @@ struct KillClass {
   const char* name;
   uint64_t calls_max;  // which call is drawn up to this
 };
-constexpr std::array<KillClass, 9> kClasses{{{"wal", 400},
+constexpr std::array<KillClass, 9> kClasses{{{"wal", 30},
                                              {"state", 100},
                                              {"replica", 100},
                                              {"spool", 40},

@@ -9,7 +9,7 @@
 //   TILLSYNC_KEEP_SYNCED  if set, state.db and its log are copied to ….synced with each of their syncs: what a power
 //                         cut would leave of them
 //   TILLSYNC_DIE_REPORT   file that gets a line: class, call, bytes written, bytes asked for, inside a commit or not
-// A commit of a SQLite database in WAL mode is several writes of frames; the last one's header carries a size.
+// A commit to state.db is one write of whole frames, or several if it is large; the last frame's header carries a size.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -25,7 +25,7 @@
 namespace {
 
 constexpr off_t kWalHeader = 32;
-constexpr size_t kFrameHeader = 24;
+constexpr size_t kFrame = 24 + 4096;  // of state.db
 
 struct Order {
   char below[1024];
@@ -54,7 +54,15 @@ const Order& order() {
 
 std::atomic<long> changes{0};
 // state.db has one connection, used by one thread at a time.
-std::atomic<bool> commit_is_open{false}, last_frame_is_due{false};
+std::atomic<bool> commit_is_open{false};
+
+// Whole frames, the last of which commits.
+bool ends_a_commit(const void* bytes, size_t size) {
+  if (size == 0 || size % kFrame != 0) return false;
+  uint32_t commit_size;
+  std::memcpy(&commit_size, static_cast<const char*>(bytes) + size - kFrame + 4, sizeof commit_size);
+  return commit_size != 0;
+}
 
 bool ends_with(const char* text, const char* end) {
   const size_t n = std::strlen(text), m = std::strlen(end);
@@ -137,24 +145,15 @@ int counted(const char* what, const char* name, Call call) {
 template <class Function>
 ssize_t counted_write(Function real, int descriptor, const void* bytes, size_t size, off_t offset) {
   const char* what = class_of(descriptor);
-  const bool log = std::strcmp(what, "wal") == 0;
+  const bool of_commit = std::strcmp(what, "wal") == 0 && offset >= kWalHeader;
   if (is_the_one(what)) {
     const size_t part = size * order().part / 1000;
     if (part > 0 && real(descriptor, bytes, part, offset) != static_cast<ssize_t>(part)) std::abort();
-    if (part == size && log && last_frame_is_due && size > kFrameHeader) commit_is_open = false;
+    if (part == size && of_commit && ends_a_commit(bytes, size)) commit_is_open = false;
     die(what, "pwrite", part, size);
   }
   const ssize_t done = real(descriptor, bytes, size, offset);
-  if (log && offset >= kWalHeader) {
-    if (size == kFrameHeader) {
-      uint32_t commit_size;
-      std::memcpy(&commit_size, static_cast<const char*>(bytes) + 4, sizeof commit_size);
-      commit_is_open = true;
-      last_frame_is_due = commit_size != 0;
-    } else if (last_frame_is_due) {
-      commit_is_open = last_frame_is_due = false;
-    }
-  }
+  if (of_commit) commit_is_open = !ends_a_commit(bytes, size);
   return done;
 }
 
