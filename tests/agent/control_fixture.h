@@ -42,7 +42,10 @@ class TestServer {
     server_ = std::move(*server);
     thread_ = std::thread([this] { loop_.run(); });
   }
-  ~TestServer() {
+  ~TestServer() { stop(); }
+  // No handler runs any more, and no request comes. Those that are still kept are given up before the server goes.
+  void stop() {
+    if (!thread_.joinable()) return;
     on_loop([this] { server_.reset(); });
     guard_.reset();
     thread_.join();

@@ -43,12 +43,9 @@ class ScriptedAgent {
     });
   }
   ~ScriptedAgent() {
-    {
-      std::lock_guard lock(mutex_);
-      watchers_.clear();
-      waiting_.clear();
-    }
-    server_.reset();
+    give_up();
+    server_->stop();
+    give_up();  // who heard that he was given up may have asked once more
   }
 
   void say(Json state) {
@@ -77,6 +74,11 @@ class ScriptedAgent {
   }
 
  private:
+  void give_up() {
+    std::lock_guard lock(mutex_);
+    watchers_.clear();
+    waiting_.clear();
+  }
   void note(const Request& request) {
     std::lock_guard lock(mutex_);
     calls_[request.method].push_back(request.params);
