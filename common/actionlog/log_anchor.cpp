@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "compression/zstd.h"
 #include "ports/object_keys.h"
 
 namespace tillsync {
@@ -22,6 +23,10 @@ Bytes LogAnchor::encode(const Lineage& lineage, Random& random) const {
   w.u64(schema_sequence);
   w.u64(schema.size());
   w.bytes(schema);
+  if (dictionary_sequence != 0) {
+    w.u64(dictionary_sequence);
+    put_section(body, dictionary);
+  }
   return seal_object(ObjectKind::anchor, lineage, random, body);
 }
 
@@ -37,6 +42,12 @@ Result<LogAnchor> LogAnchor::decode(ByteView object, const std::string& key, con
   ByteView previous = r.bytes(32);
   a.schema_sequence = r.u64();
   a.schema = to_bytes(r.bytes(r.u64()));
+  if (r.ok() && r.remaining() > 0) {
+    a.dictionary_sequence = r.u64();
+    TILLSYNC_LET(a.dictionary, take_section(r, kDictionaryBytesMax).with(key));
+    if (a.dictionary_sequence == 0 || a.dictionary_sequence >= a.first_sequence)
+      return corrupt("the dictionary it names");
+  }
   if (!r.at_end()) return corrupt("it is not as long as it says");
   TILLSYNC_LET(a.previous, Digest::from_bytes(previous));
   if (a.first_sequence < 2 || keys::first_of_anchor(key) != a.first_sequence)

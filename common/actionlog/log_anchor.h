@@ -1,7 +1,7 @@
 // Where a log begins after its oldest segments were pruned.
 //
 // Purpose: a reader can tell a pruned log from one with a hole: the first segment is the one the anchor names, and
-// follows the one that was last to go. It carries the schema that the rows after it are read with.
+// follows the one that was last to go. It carries the schema that the rows after it are read with, and the dictionary.
 // Layout: docs/formats.md, "Anchor".
 // Errors: corrupt, with the object's key in front.
 // Threads: values.
@@ -18,13 +18,18 @@ struct LogAnchor {
   Sequence first_sequence = 0;  // the log goes on with it
   TransactionNo last_transaction = 0;
   Timestamp last_captured_at{}, pruned_at{};
-  Digest previous;               // SHA-256 of the last segment that is gone
-  Sequence schema_sequence = 0;  // of that segment
-  Bytes schema;                  // Schema::encode()
+  Digest previous;                   // SHA-256 of the last segment that is gone
+  Sequence schema_sequence = 0;      // of that segment
+  Bytes schema;                      // Schema::encode()
+  Sequence dictionary_sequence = 0;  // of that segment
+  Bytes dictionary;                  // if there is one
 
   Bytes encode(const Lineage& lineage, Random& random) const;
   static Result<LogAnchor> decode(ByteView object, const std::string& key, const Lineage& lineage);
 };
+
+// What is read at once is no larger.
+constexpr uint64_t kSegmentBytesMax = uint64_t{2} << 30;
 
 struct SegmentObject {
   std::string key;

@@ -53,7 +53,8 @@ Result<std::vector<LogMerger::Part>> LogMerger::next_parts(Connection& db, Seque
   // An epoch before keeps what it has.
   const std::string folder = keys::log_prefix(prefix());
   TILLSYNC_LET(auto rows, db.cached("SELECT id, last_sequence, first_transaction, last_transaction, sha256, "
-                                    "schema_sequence, schema_id, state, content, user_columns FROM segments WHERE id "
+                                    "schema_sequence, schema_id, state, content, user_columns, dictionary_sequence "
+                                    "FROM segments WHERE id "
                                     "BETWEEN ?1 AND ?2 AND last_sequence<=?3 AND content IS NOT NULL AND durable_at IS "
                                     "NOT NULL AND substr(object_key, 1, length(?4))=?4 ORDER BY id"));
   rows->bind(1, scoped_id(database_id_, from)).bind(2, scoped_id(database_id_, up_to)).bind(3, up_to).bind(4, folder);
@@ -73,6 +74,7 @@ Result<std::vector<LogMerger::Part>> LogMerger::next_parts(Connection& db, Seque
     TILLSYNC_LET(part.head.state, Digest::from_bytes(rows->blob(7)));
     TILLSYNC_LET(part.content, Digest::from_bytes(rows->blob(8)));
     part.user_columns = rows->text(9);
+    part.head.dictionary_sequence = rows->unsigned_integer(10);
     const uint64_t more = part.head.last_sequence - part.head.first_sequence + 1;
     const bool goes_on = !run.empty() && run.back().head.last_sequence + 1 == part.head.first_sequence &&
                          run.back().schema_id == part.schema_id &&
@@ -110,6 +112,7 @@ Result<std::optional<Segment>> LogMerger::join(Connection& db, const std::vector
     }
     merged.head.state = one.head.state;
     merged.head.link = one.link;
+    merged.head.dictionary_sequence = one.head.dictionary_sequence;
     append_part(merged, std::move(part));
   }
   set_range(merged);
@@ -206,8 +209,11 @@ Result<void> LogMerger::stored(Connection& state, const std::string& key, Timest
         auto take,
         state.cached("INSERT OR REPLACE INTO segments(id, last_sequence, first_transaction, last_transaction, "
                      "object_key, sha256, size, schema_sequence, schema_id, created_at, last_captured_at, durable_at, "
-                     "link) SELECT m.id, m.last_sequence, a.first_transaction, z.last_transaction, m.object_key, "
-                     "m.sha256, m.size, z.schema_sequence, z.schema_id, z.created_at, z.last_captured_at, ?3, m.link "
+                     "dictionary_sequence, link) SELECT m.id, m.last_sequence, a.first_transaction, "
+                     "z.last_transaction, m.object_key, "
+                     "m.sha256, m.size, z.schema_sequence, z.schema_id, z.created_at, z.last_captured_at, ?3, "
+                     "z.dictionary_sequence, "
+                     "m.link "
                      "FROM merges m JOIN segments a ON a.id=m.id JOIN segments z ON z.id BETWEEN ?1 AND ?2 AND "
                      "z.last_sequence=m.last_sequence WHERE m.id=?1"));
     TILLSYNC_TRY(take->bind(1, first).bind(2, last).bind(3, to_ms(now)).run());

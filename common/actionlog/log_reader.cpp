@@ -6,14 +6,11 @@
 
 namespace tillsync {
 
-namespace {
-constexpr uint64_t kSegmentBytesMax = uint64_t{2} << 30;
-}
-
 LogReader::LogReader(ObjectStore& store, Lineage lineage)
     : store_(store),
       log_prefix_(keys::log_prefix(keys::database_prefix(lineage.terminal, lineage.database, lineage.epoch))),
-      lineage_(std::move(lineage)) {}
+      lineage_(std::move(lineage)),
+      dictionaries_(store_, lineage_) {}
 
 Result<std::vector<SegmentObject>> LogReader::list() {
   TILLSYNC_LET(LogListing listing, list_log(store_, lineage_));
@@ -37,7 +34,7 @@ Result<void> LogReader::check_whole(std::span<const SegmentObject> all) {
 
 Result<Segment> LogReader::read(const SegmentObject& object) {
   TILLSYNC_LET(Bytes bytes, read_object(store_, object.key, kSegmentBytesMax));
-  auto segment = decode_segment(bytes, lineage_);
+  auto segment = decode_segment(bytes, lineage_, dictionaries_.source());
   if (!segment) return std::move(segment).error().with(object.key);
   const SegmentHead& head = segment->head;
   auto bad = [&](const std::string& why) { return Error{ErrorKind::corrupt, 0, object.key + ": " + why}; };

@@ -7,7 +7,7 @@
 #include <functional>
 #include <span>
 
-#include "actionlog/log_anchor.h"
+#include "actionlog/log_dictionaries.h"
 #include "actionlog/segment.h"
 
 namespace tillsync {
@@ -35,6 +35,7 @@ class LogReader {
   std::string log_prefix_;
   Lineage lineage_;
   std::optional<LogAnchor> anchor_;
+  LogDictionaries dictionaries_;
   std::vector<SegmentObject> parts_;
   Sequence last_read_ = 0;
   Digest last_link_;

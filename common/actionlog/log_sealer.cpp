@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "actionlog/log_dictionary.h"
 #include "actionlog/segment_rows.h"
-
 #include "base/checks.h"
 #include "ports/object_keys.h"
 
@@ -23,34 +23,49 @@ bool can_be_merged(const Segment& segment) {
 }
 }  // namespace
 
+Result<LogSealer::LogEnd> LogSealer::log_end(Connection& db) {
+  LogEnd end;
+  TILLSYNC_LET(auto position, db.cached("SELECT flushed_sequence, sequence FROM databases WHERE id=?"));
+  position->bind(1, database_id_);
+  TILLSYNC_LET(bool found, position->step());
+  TILLSYNC_CHECK(found);
+  end.flushed = position->unsigned_integer(0);
+  end.newest = position->unsigned_integer(1);
+  position->reset();
+  if (end.flushed >= end.newest) return end;
+  TILLSYNC_LET(auto previous,
+               db.cached("SELECT coalesce(link, sha256), schema_sequence, schema_id, dictionary_sequence "
+                         "FROM segments WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1"));
+  previous->bind(1, scoped_id(database_id_, 0)).bind(2, scoped_id(database_id_, end.flushed));
+  TILLSYNC_LET(found, previous->step());
+  if (found) {
+    TILLSYNC_LET(end.link, Digest::from_bytes(previous->blob(0)));
+    end.schema_sequence = previous->unsigned_integer(1);
+    end.schema_id = previous->integer(2);
+    end.dictionary_sequence = previous->unsigned_integer(3);
+  }
+  previous->reset();
+  return end;
+}
+
 Result<std::optional<SealedSegment>> LogSealer::build() {
-  auto db = state_.lease();
+  std::optional<StateDb::Lease> lease(state_.lease());
+  TILLSYNC_LET(LogEnd log, log_end(**lease));
+  if (log.flushed >= log.newest) return std::optional<SealedSegment>();
+  std::optional<Bytes> new_dictionary;
+  if (is_dictionary_due(log.schema_sequence, log.dictionary_sequence, log.flushed)) {
+    // Capture does not wait for state.db while it is made.
+    lease.reset();
+    TILLSYNC_LET(new_dictionary, make_dictionary(state_, database_id_, log.schema_sequence, log.flushed));
+    lease.emplace(state_.lease());
+    TILLSYNC_LET(log, log_end(**lease));
+  }
+  Connection* const db = &**lease;
+  const Sequence flushed = log.flushed, newest = log.newest;
   Segment segment;
-  Sequence flushed, newest;
-  int64_t last_schema_id = 0;
-  {
-    TILLSYNC_LET(auto position, db->cached("SELECT flushed_sequence, sequence FROM databases WHERE id=?"));
-    position->bind(1, database_id_);
-    TILLSYNC_LET(bool found, position->step());
-    TILLSYNC_CHECK(found);
-    flushed = position->unsigned_integer(0);
-    newest = position->unsigned_integer(1);
-    position->reset();
-  }
-  if (flushed >= newest) return std::optional<SealedSegment>();
-  {
-    TILLSYNC_LET(auto previous,
-                 db->cached("SELECT coalesce(link, sha256), schema_sequence, schema_id FROM segments WHERE "
-                            "id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1"));
-    previous->bind(1, scoped_id(database_id_, 0)).bind(2, scoped_id(database_id_, flushed));
-    TILLSYNC_LET(bool found, previous->step());
-    if (found) {
-      TILLSYNC_LET(segment.head.previous, Digest::from_bytes(previous->blob(0)));
-      segment.head.schema_sequence = previous->unsigned_integer(1);
-      last_schema_id = previous->integer(2);
-    }
-    previous->reset();
-  }
+  segment.head.previous = log.link;
+  segment.head.schema_sequence = log.schema_sequence;
+  segment.head.dictionary_sequence = log.dictionary_sequence;
 
   // Which transactions: one schema, and a change of schema alone.
   int64_t schema_id = 0;
@@ -163,7 +178,7 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
   if (!segment.digests.empty()) head.state = state_digest(segment.digests);
   // Also where replay stops at the same schema: so that such places are found by the heads' schema sequences alone.
   const bool barrier = segment.transactions.front().flags & (kSchemaChange | kRenumber);
-  if (schema_id != last_schema_id || barrier) {
+  if (schema_id != log.schema_id || barrier) {
     head.flags |= kCarriesSchema;
     head.schema_sequence = head.first_sequence;
     TILLSYNC_LET(auto schema, db->cached("SELECT body FROM schemas WHERE id=?"));
@@ -176,13 +191,24 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
     segment.digests.clear();
   }
 
+  std::optional<Bytes> dictionary;
+  if (new_dictionary) {
+    head.flags |= kCarriesDictionary;
+    head.dictionary_sequence = head.first_sequence;
+    segment.dictionary = std::move(*new_dictionary);
+  } else if (head.dictionary_sequence != 0) {
+    TILLSYNC_LET(dictionary, dictionary_in_state(*db, database_id_, head.dictionary_sequence));
+    if (!dictionary) head.dictionary_sequence = 0;
+  }
+
   SealedSegment sealed;
   sealed.head = head;
   sealed.schema_id = schema_id;
+  sealed.dictionary = segment.dictionary;
   if (can_be_merged(segment)) sealed.content = content_digest(segment);
   for (auto& t : segment.transactions)
     if (!t.coincident.empty()) sealed.coincident.emplace_back(t.number, encode_coincident(t.coincident));
-  sealed.object = encode_segment(segment, lineage_, random_);
+  sealed.object = encode_segment(segment, lineage_, random_, dictionary ? ByteView(*dictionary) : ByteView());
   sealed.sha256 = sha256(sealed.object);
   sealed.key = keys::segment(keys::database_prefix(lineage_.terminal, lineage_.database, lineage_.epoch),
                              head.first_sequence, head.last_sequence);
@@ -194,8 +220,9 @@ Result<void> LogSealer::record(Connection& state, const SealedSegment& sealed, T
       auto insert,
       state.cached(
           "INSERT INTO segments(id, last_sequence, first_transaction, last_transaction, object_key, sha256, size,"
-          " schema_sequence, schema_id, created_at, last_captured_at, state, content, user_columns) "
-          "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+          " schema_sequence, schema_id, created_at, last_captured_at, state, content, user_columns, "
+          "dictionary_sequence) "
+          "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
   const SegmentHead& h = sealed.head;
   insert->bind(1, scoped_id(database_id_, h.first_sequence))
       .bind(2, h.last_sequence)
@@ -209,7 +236,9 @@ Result<void> LogSealer::record(Connection& state, const SealedSegment& sealed, T
       .bind(10, to_ms(now))
       .bind(11, to_ms(h.last_captured_at));
   if (sealed.content) insert->bind(12, h.state.view()).bind(13, sealed.content->view()).bind(14, user_columns_);
-  TILLSYNC_TRY(insert->run());
+  TILLSYNC_TRY(insert->bind(15, h.dictionary_sequence).run());
+  if (!sealed.dictionary.empty())
+    TILLSYNC_TRY(keep_dictionary(state, database_id_, h.dictionary_sequence, sealed.dictionary));
   for (auto& [number, coincident] : sealed.coincident) {
     TILLSYNC_LET(auto keep, state.cached("UPDATE transactions SET coincident=? WHERE id=?"));
     TILLSYNC_TRY(keep->bind(1, ByteView(coincident)).bind(2, scoped_id(database_id_, number)).run());

@@ -2,6 +2,7 @@
 //
 // Purpose: one segment holds whole transactions of one schema, up to about 4 MiB of rows; a change of schema or a
 // renumbering stands alone in its segment; a transaction that is larger is spread over several.
+// When the log has grown enough, the next one carries a dictionary made of those before it (log_dictionary.h).
 // Durability: build() only reads. The caller puts the object into the spool, then calls record(), then makes state.db
 // durable, and only then sends it: an object is sealed once, and only those bytes are ever sent.
 // Errors: what state.db reports; corrupt when it does not hold together.
@@ -21,6 +22,7 @@ struct SealedSegment {
   int64_t schema_id = 0;
   std::optional<Digest> content;  // content_digest(), if it can be merged
   std::vector<std::pair<TransactionNo, Bytes>> coincident;
+  Bytes dictionary;  // if it carries one
 };
 
 class LogSealer {
@@ -38,6 +40,14 @@ class LogSealer {
   Result<void> record(Connection& state, const SealedSegment& sealed, Timestamp now);
 
  private:
+  struct LogEnd {
+    Sequence flushed = 0, newest = 0;  // sealed, captured
+    Digest link;                       // the rest: of the last segment
+    Sequence schema_sequence = 0, dictionary_sequence = 0;
+    int64_t schema_id = 0;
+  };
+  Result<LogEnd> log_end(Connection& db);
+
   StateDb& state_;
   int64_t database_id_;
   Lineage lineage_;

@@ -1,7 +1,5 @@
 #include "actionlog/segment.h"
 
-#include <zstd.h>
-
 #include <algorithm>
 #include <map>
 
@@ -16,6 +14,7 @@ namespace {
 
 // A merged one is made once, without haste, and kept for long.
 constexpr int kCompressionLevel = 3, kMergedCompressionLevel = 9;
+constexpr size_t kShortBytesMax = 64 << 10;
 constexpr size_t kHeadSize = 160;
 constexpr uint32_t kCoincidentFollows = 8;  // among a transaction's flags
 constexpr uint64_t kBodyBytesMax = uint64_t{2} << 30;
@@ -148,20 +147,28 @@ Bytes encode_head(const SegmentHead& h, uint64_t raw, uint64_t stored) {
   w.bytes(h.previous.view());
   w.u64(h.schema_sequence);
   w.u32(h.flags);
-  w.u32(0);  // dictionary
+  w.u32(0);
   w.bytes(h.state.view());
   w.u64(raw);
   w.u64(stored);
-  w.u64(0);
+  w.u64(h.dictionary_sequence);
   w.u64(0);
   TILLSYNC_CHECK(out.size() == kHeadSize);
   if (h.flags & kMerged) w.bytes(h.link.view());
   return out;
 }
 
-Result<SegmentHead> parse_head(ByteView body, uint64_t& raw, uint64_t& stored) {
+// What comes before the content.
+struct ReadHead {
+  SegmentHead head;
+  uint64_t raw = 0, stored = 0;  // of the content
+  ByteView rest;                 // a dictionary's section, if one is carried, and the content
+};
+
+Result<ReadHead> parse_head(ByteView body) {
   ByteReader r(body);
-  SegmentHead h;
+  ReadHead read;
+  SegmentHead& h = read.head;
   h.first_sequence = r.u64();
   h.last_sequence = r.u64();
   h.first_transaction = r.u64();
@@ -171,11 +178,11 @@ Result<SegmentHead> parse_head(ByteView body, uint64_t& raw, uint64_t& stored) {
   auto previous = r.bytes(32);
   h.schema_sequence = r.u64();
   h.flags = r.u32();
-  uint32_t dictionary = r.u32();
+  uint64_t zero = r.u32();
   auto state = r.bytes(32);
-  raw = r.u64();
-  stored = r.u64();
-  uint64_t zero = r.u64();
+  read.raw = r.u64();
+  read.stored = r.u64();
+  h.dictionary_sequence = r.u64();
   zero |= r.u64();
   const bool merged = h.flags & kMerged;
   auto link = merged ? r.bytes(32) : ByteView(h.link.view());
@@ -187,9 +194,13 @@ Result<SegmentHead> parse_head(ByteView body, uint64_t& raw, uint64_t& stored) {
   if (merged && h.flags != kMerged) return damaged("it is merged from what can't be");
   if (h.first_sequence == 0 || h.last_sequence < h.first_sequence || h.last_transaction < h.first_transaction)
     return damaged("its sequences run backwards");
-  if (dictionary != 0) return damaged("it needs a dictionary this version does not know");
-  if (stored != r.remaining() || raw > kBodyBytesMax) return damaged("its length is not what its head says");
-  return h;
+  if (h.dictionary_sequence > h.first_sequence ||
+      (h.dictionary_sequence == h.first_sequence) != ((h.flags & kCarriesDictionary) != 0))
+    return damaged("the dictionary it names");
+  read.rest = r.bytes(r.remaining());
+  const bool fits = h.flags & kCarriesDictionary ? read.stored < read.rest.size() : read.stored == read.rest.size();
+  if (!fits || read.raw > kBodyBytesMax) return damaged("its length is not what its head says");
+  return read;
 }
 
 // Each part holds whole transactions.
@@ -264,7 +275,7 @@ Digest content_digest(const Segment& s) {
 
 Digest link_of(const SegmentHead& head, ByteView object) { return head.flags & kMerged ? head.link : sha256(object); }
 
-Bytes encode_segment(const Segment& s, const Lineage& lineage, Random& random) {
+Bytes encode_content(const Segment& s) {
   Bytes body;
   ByteWriter w(body);
   w.sized(s.schema);
@@ -341,30 +352,50 @@ Bytes encode_segment(const Segment& s, const Lineage& lineage, Random& random) {
     w.uvar(s.parts.size());
     for (uint64_t actions_of_part : s.parts) w.uvar(actions_of_part);
   }
+  return body;
+}
 
-  Bytes packed(ZSTD_compressBound(body.size()));
-  const int level = s.head.flags & kMerged ? kMergedCompressionLevel : kCompressionLevel;
-  size_t n = ZSTD_compress(packed.data(), packed.size(), body.data(), body.size(), level);
-  TILLSYNC_CHECK(!ZSTD_isError(n));
-  Bytes stored = encode_head(s.head, body.size(), n);
-  append(stored, ByteView(packed).first(n));
+Bytes encode_segment(const Segment& s, const Lineage& lineage, Random& random, ByteView dictionary) {
+  const bool merged = s.head.flags & kMerged, carries = s.head.flags & kCarriesDictionary;
+  if (carries) dictionary = s.dictionary;
+  if (merged) dictionary = {};
+  TILLSYNC_CHECK(merged || dictionary.empty() == (s.head.dictionary_sequence == 0));
+  const Bytes content = encode_content(s);
+  const int level = merged                             ? kMergedCompressionLevel
+                    : content.size() <= kShortBytesMax ? kShortLevel
+                                                       : kCompressionLevel;
+  const Bytes packed = compress_at(level, content, dictionary);
+  Bytes stored = encode_head(s.head, content.size(), packed.size());
+  if (carries) put_section(stored, dictionary);
+  append(stored, packed);
   return seal_object(ObjectKind::segment, lineage, random, stored);
 }
 
 Result<SegmentHead> decode_segment_head(ByteView object, const Lineage& lineage) {
   TILLSYNC_LET(const OpenedObject opened, open_object(object, ObjectKind::segment, lineage));
-  uint64_t raw, stored;
-  return parse_head(opened.body, raw, stored);
+  TILLSYNC_LET(ReadHead read, parse_head(opened.body));
+  return std::move(read.head);
 }
 
-Result<Segment> decode_segment(ByteView object, const Lineage& lineage) {
+Result<Segment> decode_segment(ByteView object, const Lineage& lineage, const DictionarySource& dictionaries) {
   TILLSYNC_LET(const OpenedObject opened, open_object(object, ObjectKind::segment, lineage));
-  const ByteView stored_body = opened.body;
-  uint64_t raw, stored;
+  TILLSYNC_LET(const ReadHead read, parse_head(opened.body));
   Segment s;
-  TILLSYNC_LET(s.head, parse_head(stored_body, raw, stored));
+  s.head = read.head;
+  const std::string where = "a segment that does not parse";
+  ByteReader rest(read.rest);
+  ByteView dictionary;
+  if (s.head.flags & kCarriesDictionary) {
+    TILLSYNC_LET(s.dictionary, take_section(rest, kDictionaryBytesMax).with(where + ": its dictionary"));
+    if (s.dictionary.empty()) return damaged("the dictionary it names");
+    if (rest.remaining() != read.stored) return damaged("its length is not what its head says");
+    dictionary = s.dictionary;
+  } else if (s.head.dictionary_sequence != 0 && !(s.head.flags & kMerged)) {
+    if (!dictionaries) return damaged("it needs the dictionary of another segment");
+    TILLSYNC_LET(dictionary, dictionaries(s.head.dictionary_sequence));
+  }
   Bytes body;
-  TILLSYNC_TRY(decompress(stored_body.last(stored), raw, body).with("a segment that does not parse"));
+  TILLSYNC_TRY(decompress(rest.bytes(rest.remaining()), read.raw, body, dictionary).with(where));
 
   ByteReader r(body);
   s.schema = to_bytes(r.sized());

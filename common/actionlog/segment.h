@@ -6,9 +6,13 @@
 // table digests (state_digest()), so that a replay is proven at its end; in a burst, segments in between carry none.
 // One that carries the schema carries the digests themselves as well. A transaction larger than a segment is spread
 // over several: kStartsInside and kEndsInside say so. Segments that were merged into one (log_merger.h) keep their
-// place in the chain: what follows names link_of(), which is the last part's. Errors: corrupt, with what is wrong;
-// callers put the object's key in front. Threads: values.
+// place in the chain: what follows names link_of(), which is the last part's. A short segment has little to learn from:
+// its content is compressed with a dictionary of the log's own rows, which one segment carries for those after it,
+// until another one does (log_dictionary.h). Errors: corrupt, with what is wrong; callers put the object's key in
+// front. Threads: values.
 #pragma once
+
+#include <functional>
 
 #include "actionlog/log_writer.h"
 #include "crypto/sealed_object.h"
@@ -20,7 +24,10 @@ enum SegmentFlag : uint32_t {
   kStartsInside = 2,  // its first transaction began in the segment before
   kEndsInside = 4,    // its last transaction goes on in the next one
   kMerged = 8,        // and none of the others
+  kCarriesDictionary = 16,
 };
+
+constexpr size_t kDictionaryBytesMax = 1 << 20;
 
 struct SegmentAction {
   Sequence sequence = 0;
@@ -58,13 +65,16 @@ struct SegmentHead {
   Digest previous;               // link_of() the segment before; zero for the first of a log
   Sequence schema_sequence = 0;  // first_sequence of the segment that carries the schema; its own if this one does
   uint32_t flags = 0;            // SegmentFlag
-  Digest state;                  // state_digest() at the end; zero: not counted there
-  Digest link;                   // of the last part, if it is merged
+  // first_sequence of the segment that carries the dictionary; its own if this one does; 0: none so far.
+  Sequence dictionary_sequence = 0;
+  Digest state;  // state_digest() at the end; zero: not counted there
+  Digest link;   // of the last part, if it is merged
 };
 
 struct Segment {
   SegmentHead head;
   Bytes schema;                      // Schema::encode(), if carried
+  Bytes dictionary;                  // if carried
   std::vector<TableDigest> digests;  // at the end, if the schema is carried and the end was counted
   std::string user_columns;          // JSON: table → column that says who did it
   std::vector<Uuid> sessions;
@@ -84,9 +94,14 @@ Digest content_digest(const Segment& segment);
 // What the next segment names as the one before it.
 Digest link_of(const SegmentHead& head, ByteView object);
 
-// The whole object.
-Bytes encode_segment(const Segment& segment, const Lineage& lineage, Random& random);
-Result<Segment> decode_segment(ByteView object, const Lineage& lineage);
+// The rows and all that describes them, as they are compressed.
+Bytes encode_content(const Segment& segment);
+// The whole object. dictionary: that of head.dictionary_sequence, where another segment carries it; not used by one
+// that was merged.
+Bytes encode_segment(const Segment& segment, const Lineage& lineage, Random& random, ByteView dictionary = {});
+// Gives the dictionary that the segment with this first sequence carries.
+using DictionarySource = std::function<Result<ByteView>(Sequence)>;
+Result<Segment> decode_segment(ByteView object, const Lineage& lineage, const DictionarySource& dictionaries = {});
 // Head alone: enough to walk the chain. The object's trailer is checked too.
 Result<SegmentHead> decode_segment_head(ByteView object, const Lineage& lineage);
 

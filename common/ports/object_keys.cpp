@@ -129,10 +129,11 @@ std::string pack(const std::string& prefix, const Digest& sha256) {
 }
 std::string log_prefix(const std::string& prefix) { return prefix + "log/"; }
 std::string segment(const std::string& prefix, Sequence first, Sequence last) {
-  return log_prefix(prefix) + hex16(first) + "-" + hex16(last) + ".seg";
+  return segments_from(prefix, first) + hex16(last) + ".seg";
 }
+std::string segments_from(const std::string& prefix, Sequence first) { return log_prefix(prefix) + hex16(first) + "-"; }
 std::string merged_segment(const std::string& prefix, Sequence first, Sequence last) {
-  return log_prefix(prefix) + hex16(first) + "-" + hex16(last) + ".merged";
+  return segments_from(prefix, first) + hex16(last) + ".merged";
 }
 std::string anchor(const std::string& prefix, Sequence first) { return log_prefix(prefix) + hex16(first) + ".anchor"; }
 

@@ -52,6 +52,8 @@ std::string packs_prefix(const std::string& prefix);
 std::string pack(const std::string& prefix, const Digest& sha256);
 std::string log_prefix(const std::string& prefix);
 std::string segment(const std::string& prefix, Sequence first, Sequence last);
+std::string segments_from(const std::string& prefix,
+                          Sequence first);  // what the key of one that begins there begins with
 std::string merged_segment(const std::string& prefix, Sequence first, Sequence last);
 std::string anchor(const std::string& prefix, Sequence first);
 

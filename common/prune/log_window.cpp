@@ -4,10 +4,6 @@
 
 namespace tillsync {
 
-namespace {
-constexpr uint64_t kSegmentBytesMax = uint64_t{2} << 30;
-}
-
 Result<LogWindow> LogWindow::open(ObjectStore& store, const Lineage& lineage) {
   LogWindow log(store, lineage);
   TILLSYNC_LET(LogListing listing, list_log(store, lineage));
@@ -77,7 +73,7 @@ Result<std::vector<Sequence>> LogWindow::barriers(size_t from) {
   if (changes && first.head.first_sequence == 1) {
     // The first one carries the schema anyway.
     TILLSYNC_LET(Bytes object, read(from));
-    TILLSYNC_LET(Segment segment, decode_segment(object, lineage_).with(segments_[from].key));
+    TILLSYNC_LET(Segment segment, decode_segment(object, lineage_, dictionaries_.source()).with(segments_[from].key));
     changes = segment.transactions.front().flags & (kSchemaChange | kRenumber);
   }
   if (changes) out.push_back(segments_[from].first);
@@ -142,6 +138,11 @@ Result<LogAnchor> LogWindow::anchor_at(size_t keep_from, Timestamp now) {
   anchor.pruned_at = now;
   anchor.previous = last.link;
   anchor.schema_sequence = last.head.schema_sequence;
+  anchor.dictionary_sequence = last.head.dictionary_sequence;
+  if (anchor.dictionary_sequence != 0) {
+    TILLSYNC_LET(const ByteView dictionary, dictionaries_.carried_by(anchor.dictionary_sequence));
+    anchor.dictionary = to_bytes(dictionary);
+  }
   if (anchor_ && anchor_->schema_sequence == anchor.schema_sequence) {
     anchor.schema = anchor_->schema;
     return anchor;
@@ -149,7 +150,8 @@ Result<LogAnchor> LogWindow::anchor_at(size_t keep_from, Timestamp now) {
   const size_t carrier = first_reaching(anchor.schema_sequence);
   if (carrier < segments_.size() && segments_[carrier].first == anchor.schema_sequence) {
     TILLSYNC_LET(Bytes object, read(carrier));
-    TILLSYNC_LET(Segment segment, decode_segment(object, lineage_).with(segments_[carrier].key));
+    TILLSYNC_LET(Segment segment,
+                 decode_segment(object, lineage_, dictionaries_.source()).with(segments_[carrier].key));
     anchor.schema = std::move(segment.schema);
   }
   if (anchor.schema.empty())

@@ -41,7 +41,8 @@ class LogWindow {
     SegmentHead head;
     Digest link;
   };
-  LogWindow(ObjectStore& store, const Lineage& lineage) : store_(&store), lineage_(lineage) {}
+  LogWindow(ObjectStore& store, const Lineage& lineage)
+      : store_(&store), lineage_(lineage), dictionaries_(store, lineage) {}
   Result<Bytes> read(size_t index);
   Result<Looked> look(size_t index);
   Result<void> check_merged(size_t index, std::span<const SegmentObject> parts);
@@ -49,6 +50,7 @@ class LogWindow {
 
   ObjectStore* store_;
   Lineage lineage_;
+  LogDictionaries dictionaries_;
   std::optional<LogAnchor> anchor_;
   std::vector<ObjectInfo> anchors_;
   std::vector<SegmentObject> segments_, parts_, leftovers_;

@@ -172,24 +172,6 @@ std::string_view to_string(SnapshotType type) {
 
 std::string prefix_of(const Lineage& l) { return keys::database_prefix(l.terminal, l.database, l.epoch); }
 
-void put_section(Bytes& out, ByteView raw) {
-  Compressor compressor;
-  ByteView stored = compressor.compress(raw);
-  ByteWriter w(out);
-  w.u32(static_cast<uint32_t>(raw.size()));
-  w.u32(static_cast<uint32_t>(stored.size()));
-  w.bytes(stored);
-}
-
-Result<Bytes> take_section(ByteReader& in, size_t raw_size_max) {
-  uint32_t raw = in.u32();
-  ByteView stored = in.bytes(in.u32());
-  if (!in.ok() || raw > raw_size_max) return Error{ErrorKind::corrupt, 0, "a section does not end where it says"};
-  Bytes out;
-  TILLSYNC_TRY(decompress(stored, raw, out));
-  return out;
-}
-
 Bytes Manifest::encode(Random& random) {
   Bytes body;
   put_section(body, as_bytes(body_of(*this).dump(-1, ' ', false, Json::error_handler_t::replace)));

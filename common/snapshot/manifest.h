@@ -88,8 +88,4 @@ Result<std::vector<Uuid>> list_snapshots(ObjectStore& store, const Lineage& line
 Result<std::vector<Manifest>> list_manifests(ObjectStore& store, const Lineage& lineage,
                                              std::vector<Error>* bad = nullptr);
 
-// One zstd section of a manifest or mark.
-void put_section(Bytes& out, ByteView raw);
-Result<Bytes> take_section(ByteReader& in, size_t raw_size_max);
-
 }  // namespace tillsync

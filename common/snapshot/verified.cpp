@@ -1,4 +1,5 @@
 #include "snapshot/verified.h"
+#include "compression/zstd.h"
 
 #include "ports/object_keys.h"
 

@@ -233,6 +233,13 @@ CREATE TABLE merged_parts(
 CREATE INDEX merged_parts_by_id ON merged_parts(id);
 )sql";
 
+constexpr const char* kDictionaries = R"sql(
+ALTER TABLE segments ADD COLUMN dictionary_sequence INTEGER NOT NULL DEFAULT 0; -- first sequence of the segment that carries it; 0: none
+CREATE TABLE dictionaries(
+  id INTEGER PRIMARY KEY,                         -- scoped first sequence of the segment that carries it
+  body BLOB NOT NULL);
+)sql";
+
 constexpr Migration kMigrations[] = {
     {1, "Initial schema", kInitialSchema},
     {2, "Snapshots of damaged databases", kDamagedSnapshots},
@@ -242,6 +249,7 @@ constexpr Migration kMigrations[] = {
     {6, "Schedule, drills and verifications", kSchedule},
     {7, "Owners of transfers, and uploads", kTransfers},
     {8, "Merged segments", kMerges},
+    {9, "Dictionaries of the log", kDictionaries},
 };
 
 // The table of migrations is there before the first of them.

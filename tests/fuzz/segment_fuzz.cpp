@@ -90,11 +90,28 @@ Bytes object_from(const Form& form, ByteView rest) {
   if (form.repair == 3) {
     std::fill_n(body.begin() + 144, 16, uint8_t{0});
     std::fill_n(body.begin() + 92, 4, uint8_t{0});
+    body[88] &= static_cast<uint8_t>(~kCarriesDictionary);
     put_u64(body, 8, le64(body.data()) + places_in(content).actions - 1);
   }
   append(body, frame);
   return object_of(ObjectKind::segment, body);
 }
+
+// That of every segment that names one.
+const Bytes& dictionary() {
+  static const Bytes trained = [] {
+    std::vector<Bytes> samples;
+    for (int i = 0; i < 100; i++) {
+      std::string text;
+      for (int k = 0; k < 20; k++) text += "sale " + std::to_string((i * 37 + k * 11) % 97) + " of tea, and of seven ";
+      samples.push_back(to_bytes(as_bytes(text)));
+    }
+    return train_dictionary(samples, 4096);
+  }();
+  return trained;
+}
+
+Result<ByteView> dictionary_of(Sequence) { return ByteView(dictionary()); }
 
 // What everything that takes segments relies on.
 void must_be_in_order(const Segment& s) {
@@ -154,7 +171,7 @@ bool same(const SegmentHead& a, const SegmentHead& b) {
          a.first_transaction == b.first_transaction && a.last_transaction == b.last_transaction &&
          a.first_captured_at == b.first_captured_at && a.last_captured_at == b.last_captured_at &&
          a.previous == b.previous && a.schema_sequence == b.schema_sequence && a.flags == b.flags &&
-         a.state == b.state && a.link == b.link;
+         a.dictionary_sequence == b.dictionary_sequence && a.state == b.state && a.link == b.link;
 }
 template <class T>
 bool all_same(const std::vector<T>& a, const std::vector<T>& b) {
@@ -164,15 +181,16 @@ bool all_same(const std::vector<T>& a, const std::vector<T>& b) {
 // Not to the same bytes: a number can be written longer than it needs to be.
 void must_be_written_again(const Segment& s) {
   CountingRandom random;
-  const Bytes written = encode_segment(s, kept_in_the_clear(), random);
-  const auto read = decode_segment(written, kept_in_the_clear());
+  const ByteView other = s.head.dictionary_sequence != 0 ? ByteView(dictionary()) : ByteView();
+  const Bytes written = encode_segment(s, kept_in_the_clear(), random, other);
+  const auto read = decode_segment(written, kept_in_the_clear(), dictionary_of);
   FUZZ_HOLDS(read.has_value());
   FUZZ_HOLDS(same(read->head, s.head) && read->schema == s.schema && read->digests == s.digests);
   FUZZ_HOLDS(read->user_columns == s.user_columns && read->sessions == s.sessions && read->tables == s.tables);
   FUZZ_HOLDS(all_same(read->transactions, s.transactions) && all_same(read->actions, s.actions));
   FUZZ_HOLDS(all_same(read->hidden, s.hidden) && read->parts == s.parts);
   FUZZ_HOLDS(content_digest(*read) == content_digest(s));
-  FUZZ_HOLDS(encode_segment(*read, kept_in_the_clear(), random) == written);
+  FUZZ_HOLDS(encode_segment(*read, kept_in_the_clear(), random, other) == written);
 }
 
 bool run(ByteView input) {
@@ -181,7 +199,7 @@ bool run(ByteView input) {
   const Exact object(made);
   MemoryMeter::start();
   const auto head = decode_segment_head(object.view(), kept_in_the_clear());
-  const auto segment = decode_segment(object.view(), kept_in_the_clear());
+  const auto segment = decode_segment(object.view(), kept_in_the_clear(), dictionary_of);
   // zstd packs 128 KiB into 4 bytes at best; the rest is what a byte of content becomes at most.
   FUZZ_HOLDS(MemoryMeter::asked_bytes() <=
              (uint64_t{1} << 20) + object.view().size() * (form.repair <= 1 ? 33000u : 600u));
@@ -195,7 +213,9 @@ bool run(ByteView input) {
   }
   FUZZ_HOLDS(head && same(*head, segment->head));
   must_be_in_order(*segment);
-  if (form.write_again) must_be_written_again(*segment);
+  FUZZ_HOLDS(segment->dictionary.empty() == !(segment->head.flags & kCarriesDictionary));
+  // None is written with a dictionary that we did not make.
+  if (form.write_again && segment->dictionary.empty()) must_be_written_again(*segment);
   return true;
 }
 
@@ -287,8 +307,23 @@ Segment with_schema() {
   return s;
 }
 
+Segment with_dictionary(bool carried) {
+  Segment s = rich();
+  s.head.dictionary_sequence = carried ? s.head.first_sequence : 1;
+  if (!carried) return s;
+  s.head.flags = kCarriesDictionary;
+  s.dictionary = dictionary();
+  return s;
+}
+
 std::vector<Bytes> sound_inputs() {
   std::vector<Bytes> inputs;
+  for (const bool carried : {false, true}) {
+    CountingRandom random;
+    Bytes input{5};
+    append(input, encode_segment(with_dictionary(carried), kept_in_the_clear(), random, dictionary()));
+    inputs.push_back(std::move(input));
+  }
   for (const Segment& s : {rich(), with_schema(), merged()}) {
     CountingRandom random;
     const Bytes object = encode_segment(s, kept_in_the_clear(), random);

@@ -34,7 +34,13 @@ Segment two_sales() {
     record.finish(a.after);
     s.actions.push_back(a);
   }
-  s.head = {9, 10, 4, 5, from_ms(1000), from_ms(2000), {}, 1, 0, {}, {}};
+  s.head.first_sequence = 9;
+  s.head.last_sequence = 10;
+  s.head.first_transaction = 4;
+  s.head.last_transaction = 5;
+  s.head.first_captured_at = from_ms(1000);
+  s.head.last_captured_at = from_ms(2000);
+  s.head.schema_sequence = 1;
   return s;
 }
 
@@ -98,6 +104,36 @@ TEST_SUITE("hostile objects") {
     Segment hidden = two_sales();
     hidden.hidden = {{0, 0, static_cast<ActionKind>(77), 1, {}, {}}};
     CHECK(has(refusal(written(hidden)), "a hidden row"));
+  }
+
+  TEST_CASE("segment: a dictionary that is none, of a later segment, or of nobody is refused") {
+    const Bytes dictionary = to_bytes(as_bytes("what they have in common"));
+    Segment s = two_sales();
+    s.head.dictionary_sequence = 3;
+    CountingRandom random;
+    const Bytes user = encode_segment(s, kLineage, random, dictionary);
+    CHECK(has(refusal(user), "the dictionary of another segment"));
+    const auto gives = [&](const Bytes& given) {
+      return decode_segment(user, kLineage, [&](Sequence) { return Result<ByteView>(given); });
+    };
+    CHECK(gives(dictionary)->actions[1].after == s.actions[1].after);
+    // The magic number of a dictionary, and nothing of one.
+    CHECK(gives({0x37, 0xa4, 0x30, 0xec, 1, 2, 3, 4, 5, 6, 7, 8}).error().kind == ErrorKind::corrupt);
+    s.head.dictionary_sequence = 10;
+    CHECK(has(refusal(encode_segment(s, kLineage, random, dictionary)), "the dictionary it names"));
+    s.head.dictionary_sequence = 9;
+    CHECK(has(refusal(encode_segment(s, kLineage, random, dictionary)), "the dictionary it names"));
+    s.head.flags = kCarriesDictionary;
+    s.dictionary = dictionary;
+    CHECK(must(decode_segment(written(s), kLineage)).dictionary == dictionary);
+    s.dictionary = Bytes((1 << 20) + 1, uint8_t{7});
+    CHECK(has(refusal(written(s)), "its dictionary"));
+    s.dictionary = dictionary;
+    s.head.dictionary_sequence = 3;
+    CHECK(has(refusal(written(s)), "the dictionary it names"));
+    s.head.dictionary_sequence = 9;
+    s.head.flags |= kMerged;
+    CHECK(has(refusal(written(s)), "merged from what can't be"));
   }
 
   TEST_CASE("segment: times from one end of the calendar to the other come back") {
