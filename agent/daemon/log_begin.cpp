@@ -1,5 +1,7 @@
 #include "agent/daemon/log_begin.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <map>
 
@@ -62,7 +64,12 @@ Result<std::optional<Sequence>> move_log_begin(const Services& services, int64_t
       const auto end = ends.find(keys::log_prefix(keys::database_prefix(lineage.terminal, database, epoch)));
       if (end == ends.end()) continue;
       TILLSYNC_LET(auto anchor, anchor_from_state(*db, database_id, end->second, services.clock->now()));
-      if (anchor) anchors.emplace_back(std::move(lineage), std::move(*anchor));
+      if (!anchor) continue;
+      if (anchor->dictionary_sequence != 0 && anchor->dictionary.empty()) {
+        spdlog::warn("{}: state.db lost a dictionary of its log, so none of the log in the store goes", database);
+        return std::optional<Sequence>();
+      }
+      anchors.emplace_back(std::move(lineage), std::move(*anchor));
     }
   }
   for (auto& [lineage, anchor] : anchors) {

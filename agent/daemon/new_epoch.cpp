@@ -39,6 +39,8 @@ Result<std::vector<Cut>> cuts(const Services& services) {
     if (has_rows) cut.last = std::max(cut.last, oldest.unsigned_integer(0) - 1);
     TILLSYNC_LET(cut.anchor, anchor_from_state(*db, cut.database, cut.last, services.clock->now()));
     if (cut.anchor) cut.last = cut.anchor->first_sequence - 1;
+    // What follows is sealed anew, and without it.
+    if (cut.anchor && cut.anchor->dictionary.empty()) cut.anchor->dictionary_sequence = 0;
     if (cut.last > durable)
       spdlog::error(
           "{}: sequences {} to {} were sealed for the epoch that is lost and are no longer here: the log of "

@@ -73,12 +73,11 @@ Result<void> keep_dictionary(Connection& state, int64_t database_id, Sequence di
                              ByteView dictionary) {
   TILLSYNC_LET(auto keep, state.cached("INSERT OR REPLACE INTO dictionaries(id, body) VALUES(?,?)"));
   TILLSYNC_TRY(keep->bind(1, scoped_id(database_id, dictionary_sequence)).bind(2, dictionary).run());
-  // An epoch may begin after any segment from the last durable one on.
+  // An anchor may be made after any segment that is known here, and has the dictionary of those that follow.
   TILLSYNC_LET(auto forget,
                state.cached("DELETE FROM dictionaries WHERE id>=?1 AND id<?1+(SELECT dictionary_sequence FROM segments "
-                            "WHERE id BETWEEN ?1 AND ?1+(SELECT durable_sequence FROM databases WHERE id=?2) "
-                            "ORDER BY id DESC LIMIT 1)"));
-  return forget->bind(1, scoped_id(database_id, 0)).bind(2, database_id).run();
+                            "WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1)"));
+  return forget->bind(1, scoped_id(database_id, 0)).bind(2, scoped_id(database_id, dictionary_sequence)).run();
 }
 
 }  // namespace tillsync

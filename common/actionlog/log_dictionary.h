@@ -28,7 +28,7 @@ Result<std::optional<Bytes>> make_dictionary(StateDb& state, int64_t database_id
 
 // That of the log, as state.db has it; nullopt where it does not.
 Result<std::optional<Bytes>> dictionary_in_state(Connection& state, int64_t database_id, Sequence dictionary_sequence);
-// In the caller's transaction. Those that were replaced before the last durable segment are forgotten.
+// In the caller's transaction. Those that were replaced before the first segment that state.db knows are forgotten.
 Result<void> keep_dictionary(Connection& state, int64_t database_id, Sequence dictionary_sequence, ByteView dictionary);
 
 }  // namespace tillsync

@@ -23,10 +23,8 @@ Result<std::optional<LogAnchor>> anchor_from_state(Connection& db, int64_t datab
   TILLSYNC_LET(anchor.previous, Digest::from_bytes(segment.blob(3)));
   anchor.schema_sequence = segment.unsigned_integer(4);
   anchor.schema = to_bytes(segment.blob(5));
-  if (!segment.is_null(7)) {
-    anchor.dictionary_sequence = segment.unsigned_integer(6);
-    anchor.dictionary = to_bytes(segment.blob(7));
-  }
+  anchor.dictionary_sequence = segment.unsigned_integer(6);
+  anchor.dictionary = to_bytes(segment.blob(7));
   return std::optional(std::move(anchor));
 }
 

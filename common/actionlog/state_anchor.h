@@ -9,7 +9,8 @@
 
 namespace tillsync {
 
-// After the newest segment that begins at or before the sequence; nullopt where state.db knows none.
+// After the newest segment that begins at or before the sequence; nullopt where state.db knows none. Its dictionary is
+// empty where state.db lost it: what follows in the store can then not be read from this anchor on.
 Result<std::optional<LogAnchor>> anchor_from_state(Connection& db, int64_t database_id, Sequence last, Timestamp now);
 
 }  // namespace tillsync

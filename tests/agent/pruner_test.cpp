@@ -5,6 +5,7 @@
 #include <set>
 #include <thread>
 
+#include "actionlog/log_dictionary.h"
 #include "agent/daemon/log_begin.h"
 #include "agent/daemon/pruner.h"
 #include "agent/daemon/store_plans.h"
@@ -404,6 +405,20 @@ TEST_CASE("pruner: no log begins later under a restore, before there is a snapsh
   CHECK(till.keys_with(".anchor").size() == 1);
   CHECK(must(till.state->lease()->query_integer("SELECT count(*) FROM segments")) == 2);
   till.check_log();
+}
+
+TEST_CASE("pruner: a log begins later only where what follows can be read from there") {
+  KeptTill till;
+  // As if they had been compressed with a dictionary that the first one carries.
+  must(till.state->lease()->execute("UPDATE segments SET dictionary_sequence=1"));
+  CHECK_FALSE(must(move_log_begin(till.services, 1, "pos")));
+  CHECK(till.keys_with(".anchor").empty());
+  must(keep_dictionary(*till.state->lease(), 1, 1, as_bytes("what they have in common")));
+  REQUIRE(must(move_log_begin(till.services, 1, "pos")));
+  REQUIRE(till.keys_with(".anchor").size() == 1);
+  const auto anchor = must(list_log(till.store, till.lineage)).anchor;
+  CHECK(anchor->dictionary_sequence == 1);
+  CHECK(anchor->dictionary == to_bytes(as_bytes("what they have in common")));
 }
 
 TEST_CASE("pruner: the log of an epoch before ends where it is over") {

@@ -187,30 +187,39 @@ TEST_CASE("dictionary: one that state.db lost is done without, until the next on
   must(till.state->lease()->execute("DELETE FROM dictionaries"));
   till.sell_baskets(1);
   CHECK(till.read(till.segments.back()).head.dictionary_sequence == 0);
-  CHECK_FALSE(must(anchor_from_state(*till.state->lease(), 1, till.sequence(), till.clock.now()))->dictionary_sequence);
   till.sell_baskets(1);
   CHECK(till.carriers().size() == 2);
   till.check_log();
   till.check_all_moments();
 }
 
-TEST_CASE("dictionary: those before the one of the last durable segment are forgotten") {
+TEST_CASE("dictionary: those of all segments that state.db knows are kept, for an anchor after any of them") {
   LongLog till;
   till.sell_baskets(22);
-  const Sequence first = till.read(till.carriers().at(0)).head.first_sequence, newest = till.sequence();
-  auto db = till.state->lease();
+  const Sequence first = till.read(till.carriers().at(0)).head.first_sequence, middle = till.sequence();
+  // Eightfold is far: as if it had been made long ago.
+  must(till.state->lease()->execute("UPDATE segments SET schema_sequence=" + std::to_string(first - 1)));
+  till.sell_baskets(2);
+  REQUIRE(till.carriers().size() == 2);
+  const Sequence second = till.read(till.carriers().at(1)).head.first_sequence;
   const auto kept = [&] {
-    return must(db->query_integer("SELECT group_concat(id & 0xffffffffffff) FROM dictionaries"));
+    std::vector<Sequence> all;
+    auto db = till.state->lease();
+    auto rows = must(db->prepare("SELECT id & 0xffffffffffff FROM dictionaries ORDER BY id"));
+    while (must(rows.step())) all.push_back(rows.unsigned_integer(0));
+    return all;
   };
-  const auto count = [&] { return must(db->query_integer("SELECT count(*) FROM dictionaries")); };
-  CHECK(kept() == static_cast<int64_t>(first));
-  must(db->execute("UPDATE databases SET durable_sequence=1"));
-  must(keep_dictionary(*db, 1, newest + 1, as_bytes("another")));
-  CHECK(count() == 2);  // an epoch may begin after sequence 1
-  must(db->execute("UPDATE databases SET durable_sequence=sequence; UPDATE segments SET dictionary_sequence=" +
-                   std::to_string(newest + 1) + " WHERE last_sequence=" + std::to_string(newest)));
-  must(keep_dictionary(*db, 1, newest + 2, as_bytes("the next")));
-  CHECK(must(db->query_integer("SELECT min(id & 0xffffffffffff) FROM dictionaries")) ==
-        static_cast<int64_t>(newest + 1));
-  CHECK(count() == 2);
+  CHECK(kept() == std::vector{first, second});
+  const auto anchor_after = [&](Sequence last) {
+    return must(anchor_from_state(*till.state->lease(), 1, last, till.clock.now())).value();
+  };
+  CHECK(anchor_after(first - 1).dictionary_sequence == 0);
+  CHECK(anchor_after(middle).dictionary_sequence == first);
+  CHECK(anchor_after(middle).dictionary == till.read(till.carriers().at(0)).dictionary);
+  CHECK(anchor_after(till.sequence()).dictionary == till.read(till.carriers().at(1)).dictionary);
+  // Segments before the second carrier are known no more.
+  auto db = till.state->lease();
+  must(db->execute("DELETE FROM segments WHERE last_sequence<" + std::to_string(second)));
+  must(keep_dictionary(*db, 1, till.sequence() + 1, as_bytes("the next")));
+  CHECK(kept() == std::vector{second, till.sequence() + 1});
 }
