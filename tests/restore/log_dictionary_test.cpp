@@ -199,7 +199,7 @@ TEST_CASE("dictionary: those of all segments that state.db knows are kept, for a
   const Sequence first = till.read(till.carriers().at(0)).head.first_sequence, middle = till.sequence();
   // Eightfold is far: as if it had been made long ago.
   must(till.state->lease()->execute("UPDATE segments SET schema_sequence=" + std::to_string(first - 1)));
-  till.sell_baskets(2);
+  till.sell_baskets(static_cast<int>(DictionaryPlan::kSamplesMin) + 4);
   REQUIRE(till.carriers().size() == 2);
   const Sequence second = till.read(till.carriers().at(1)).head.first_sequence;
   const auto kept = [&] {
