@@ -163,7 +163,7 @@ class Definition {
     restore->add_flag("--keep-going", out_.keep_going, "leave out actions that can't be applied, and say which");
     restore
         ->add_flag("--no-integrity-check", out_.no_integrity_check,
-                   "leave out SQLite's own check, which takes half of the time; pages and rows are proven all the same")
+                   "leave out SQLite's own check, two fifths of the time; pages and rows are proven all the same")
         ->excludes(in_place);
   }
 

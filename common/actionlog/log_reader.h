@@ -7,8 +7,8 @@
 #include <functional>
 #include <span>
 
-#include "actionlog/log_dictionaries.h"
 #include "actionlog/segment.h"
+#include "actionlog/stored_dictionaries.h"
 
 namespace tillsync {
 
@@ -35,7 +35,7 @@ class LogReader {
   std::string log_prefix_;
   Lineage lineage_;
   std::optional<LogAnchor> anchor_;
-  LogDictionaries dictionaries_;
+  StoredDictionaries dictionaries_;
   std::vector<SegmentObject> parts_;
   Sequence last_read_ = 0;
   Digest last_link_;

@@ -50,7 +50,7 @@ class LogWindow {
 
   ObjectStore* store_;
   Lineage lineage_;
-  LogDictionaries dictionaries_;
+  StoredDictionaries dictionaries_;
   std::optional<LogAnchor> anchor_;
   std::vector<ObjectInfo> anchors_;
   std::vector<SegmentObject> segments_, parts_, leftovers_;

@@ -135,7 +135,7 @@ TEST_CASE("dictionary: what is merged needs none, and its carrier stays") {
   // Of those that were merged none needs the carrier; of the others each.
   till.store.erase(carrier);
   const auto listed = must(list_log(till.store, till.lineage));
-  LogDictionaries none(till.store, till.lineage);
+  StoredDictionaries none(till.store, till.lineage);
   for (auto& object : listed.segments) {
     const auto read = decode_segment(*till.store.content(object.key), till.lineage, none.source());
     const bool needs =

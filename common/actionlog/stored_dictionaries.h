@@ -10,9 +10,9 @@
 
 namespace tillsync {
 
-class LogDictionaries {
+class StoredDictionaries {
  public:
-  LogDictionaries(ObjectStore& store, Lineage lineage) : store_(&store), lineage_(std::move(lineage)) {}
+  StoredDictionaries(ObjectStore& store, Lineage lineage) : store_(&store), lineage_(std::move(lineage)) {}
   // Valid until the next call.
   Result<ByteView> carried_by(Sequence first_sequence);
   DictionarySource source() {

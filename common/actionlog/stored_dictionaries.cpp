@@ -1,10 +1,10 @@
-#include "actionlog/log_dictionaries.h"
+#include "actionlog/stored_dictionaries.h"
 
 #include "ports/object_keys.h"
 
 namespace tillsync {
 
-Result<ByteView> LogDictionaries::carried_by(Sequence first_sequence) {
+Result<ByteView> StoredDictionaries::carried_by(Sequence first_sequence) {
   if (first_sequence != sequence_) {
     sequence_ = 0;
     TILLSYNC_TRY(find(first_sequence));
@@ -13,7 +13,7 @@ Result<ByteView> LogDictionaries::carried_by(Sequence first_sequence) {
   return ByteView(dictionary_);
 }
 
-Result<void> LogDictionaries::find(Sequence first_sequence) {
+Result<void> StoredDictionaries::find(Sequence first_sequence) {
   const std::string begin =
       keys::segments_from(keys::database_prefix(lineage_.terminal, lineage_.database, lineage_.epoch), first_sequence);
   TILLSYNC_LET(const ObjectPage page, store_->list(begin, "", 1));
