@@ -68,7 +68,6 @@ void Capturer::tell_released() {
 
 milliseconds Capturer::rest_while_held(const CaptureHold& why) {
   detach();
-  idle_ = false;
   take_requests();
   fail_requests(why.error);
   while (!taken_activations_.empty()) end_activation(why.error);
@@ -278,6 +277,8 @@ void Capturer::detach() {
   nothing_after_.reset();
   scan_mode_ = false;
   continuous_ = false;
+  // After an error as well: files that look as they did when they were let go are no proof that it is over.
+  idle_ = false;
 }
 
 void Capturer::stop() {

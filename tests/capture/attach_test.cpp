@@ -353,6 +353,27 @@ TEST_CASE("capture: idle, the agent is in nobody's way: other journal modes, exc
   check_exact(till, model);
 }
 
+TEST_CASE("capture: a database that was away while it was idle, and came back as it was, is no problem any more") {
+  Till till(17);
+  till.run(kTable);
+  till.capture();
+  step_until_idle(till);
+  const auto move = [&](const char* from, const char* to) {
+    std::filesystem::rename(till.path + from, till.path + to);
+    till.capturer->changed();
+    till.capturer->step();
+  };
+  move("", ".away");
+  REQUIRE(till.capturer->status().problem);
+  CHECK(till.capturer->status().problem->code == "database_missing");
+  move(".away", "");
+  CHECK(!till.capturer->status().problem);
+  CHECK(till.capturer->status().mode == "wal");
+  // Nobody asks in between: letting go again is no reason to have a problem, either.
+  step_until_idle(till);
+  CHECK(!till.capturer->status().problem);
+}
+
 TEST_CASE(
     "capture: a script puts another database in the place of the one that is followed, and leaves its log there") {
   Till till(16);
