@@ -47,10 +47,11 @@ Result<std::optional<Bytes>> make_dictionary(StateDb& state, int64_t database_id
       // One at a time: capture waits for state.db meanwhile.
       TILLSYNC_LET(const Segment segment, load_sealed(*state.lease(), database_id, head));
       if (segment.actions.empty()) break;  // trimmed, and so are those before
-      Bytes content = encode_content(segment);
-      bytes += content.size();
+      SegmentContent content = encode_content(segment);
+      content.bytes.resize(content.apart_at);
+      bytes += content.bytes.size();
       if (bytes > DictionaryPlan::kSampleBytesMax) break;
-      samples.push_back(std::move(content));
+      samples.push_back(std::move(content.bytes));
     }
   }
   if (samples.size() < DictionaryPlan::kSamplesMin) return std::optional<Bytes>();

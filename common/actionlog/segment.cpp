@@ -4,6 +4,7 @@
 #include <map>
 
 #include "actionlog/segment_columns.h"
+#include "actionlog/segment_head.h"
 #include "base/checks.h"
 #include "compression/zstd.h"
 #include "crypto/hash.h"
@@ -15,15 +16,9 @@ namespace {
 // A merged one is made once, without haste, and kept for long.
 constexpr int kCompressionLevel = 3, kMergedCompressionLevel = 9;
 constexpr size_t kShortBytesMax = 64 << 10;
-constexpr size_t kHeadSize = 160;
 constexpr uint32_t kCoincidentFollows = 8;  // among a transaction's flags
-constexpr uint64_t kBodyBytesMax = uint64_t{2} << 30;
 
 bool is_kind(ActionKind kind) { return kind >= ActionKind::create && kind <= ActionKind::restore; }
-
-Error damaged(const char* why) {
-  return Error{ErrorKind::corrupt, 0, std::string("a segment that does not parse: ") + why};
-}
 
 // Small integers of one group, one after the other.
 struct Group {
@@ -49,86 +44,18 @@ void get_rowids(ByteReader& r, std::optional<int64_t>& rowid, std::optional<int6
   if (form & 2) previous = r.svar();
 }
 
-Bytes encode_head(const SegmentHead& h, uint64_t raw, uint64_t stored) {
-  Bytes out;
-  ByteWriter w(out);
-  w.u64(h.first_sequence);
-  w.u64(h.last_sequence);
-  w.u64(h.first_transaction);
-  w.u64(h.last_transaction);
-  w.u64(static_cast<uint64_t>(to_ms(h.first_captured_at)));
-  w.u64(static_cast<uint64_t>(to_ms(h.last_captured_at)));
-  w.bytes(h.previous.view());
-  w.u64(h.schema_sequence);
-  w.u32(h.flags);
-  w.u32(0);
-  w.bytes(h.state.view());
-  w.u64(raw);
-  w.u64(stored);
-  w.u64(h.dictionary_sequence);
-  w.u64(0);
-  TILLSYNC_CHECK(out.size() == kHeadSize);
-  if (h.flags & kMerged) w.bytes(h.link.view());
-  return out;
-}
-
-// What comes before the content.
-struct ReadHead {
-  SegmentHead head;
-  uint64_t raw = 0, stored = 0;  // of the content
-  ByteView rest;                 // a dictionary's section, if one is carried, and the content
-};
-
-Result<ReadHead> parse_head(ByteView body) {
-  ByteReader r(body);
-  ReadHead read;
-  SegmentHead& h = read.head;
-  h.first_sequence = r.u64();
-  h.last_sequence = r.u64();
-  h.first_transaction = r.u64();
-  h.last_transaction = r.u64();
-  h.first_captured_at = from_ms(static_cast<int64_t>(r.u64()));
-  h.last_captured_at = from_ms(static_cast<int64_t>(r.u64()));
-  auto previous = r.bytes(32);
-  h.schema_sequence = r.u64();
-  h.flags = r.u32();
-  uint64_t zero = r.u32();
-  auto state = r.bytes(32);
-  read.raw = r.u64();
-  read.stored = r.u64();
-  h.dictionary_sequence = r.u64();
-  zero |= r.u64();
-  const bool merged = h.flags & kMerged;
-  auto link = merged ? r.bytes(32) : ByteView(h.link.view());
-  if (!r.ok()) return damaged("it ends in its head");
-  if (zero != 0) return damaged("a field that is kept for later is not zero");
-  std::copy(previous.begin(), previous.end(), h.previous.bytes.begin());
-  std::copy(state.begin(), state.end(), h.state.bytes.begin());
-  if (merged) std::copy(link.begin(), link.end(), h.link.bytes.begin());
-  if (merged && h.flags != kMerged) return damaged("it is merged from what can't be");
-  if (h.first_sequence == 0 || h.last_sequence < h.first_sequence || h.last_transaction < h.first_transaction)
-    return damaged("its sequences run backwards");
-  if (h.dictionary_sequence > h.first_sequence ||
-      (h.dictionary_sequence == h.first_sequence) != ((h.flags & kCarriesDictionary) != 0))
-    return damaged("the dictionary it names");
-  read.rest = r.bytes(r.remaining());
-  const bool fits = h.flags & kCarriesDictionary ? read.stored < read.rest.size() : read.stored == read.rest.size();
-  if (!fits || read.raw > kBodyBytesMax) return damaged("its length is not what its head says");
-  return read;
-}
-
 // Each part holds whole transactions.
 Result<void> read_parts(ByteReader& r, Segment& s) {
   uint64_t end = 0;
   for (uint64_t i = 0, count = r.uvar(); i < count && r.ok(); i++) {
     const uint64_t actions = r.uvar();
-    if (actions == 0 || actions > s.actions.size() - end) return damaged("the parts it was merged from");
+    if (actions == 0 || actions > s.actions.size() - end) return damaged_segment("the parts it was merged from");
     end += actions;
     if (end < s.actions.size() && s.actions[end].transaction_index == s.actions[end - 1].transaction_index)
-      return damaged("a part that ends inside a transaction");
+      return damaged_segment("a part that ends inside a transaction");
     s.parts.push_back(actions);
   }
-  if (!r.ok() || s.parts.size() < 2 || end != s.actions.size()) return damaged("the parts it was merged from");
+  if (!r.ok() || s.parts.size() < 2 || end != s.actions.size()) return damaged_segment("the parts it was merged from");
   return {};
 }
 
@@ -189,9 +116,10 @@ Digest content_digest(const Segment& s) {
 
 Digest link_of(const SegmentHead& head, ByteView object) { return head.flags & kMerged ? head.link : sha256(object); }
 
-Bytes encode_content(const Segment& s) {
-  Bytes body;
-  ByteWriter w(body);
+SegmentContent encode_content(const Segment& s) {
+  SegmentContent content;
+  Bytes apart;
+  ByteWriter w(content.bytes);
   w.sized(s.schema);
   w.bytes(encode_digests(s.digests));
   w.sized(s.user_columns);
@@ -235,8 +163,8 @@ Bytes encode_content(const Segment& s) {
     entities.uvar(a.version);
     dependencies.uvar(a.dependencies.size());
     for (Sequence d : a.dependencies) dependencies.uvar(a.sequence - d);
-    if (!a.before.empty()) g.before.add(a.before);
-    if (!a.after.empty()) g.after.add(a.after);
+    if (!a.before.empty()) g.before.add(a.before, apart);
+    if (!a.after.empty()) g.after.add(a.after, apart);
     entities.u8(static_cast<uint8_t>((a.before.empty() ? 0 : 1) | (a.after.empty() ? 0 : 2)));
   }
   w.uvar(s.actions.size());
@@ -266,7 +194,9 @@ Bytes encode_content(const Segment& s) {
     w.uvar(s.parts.size());
     for (uint64_t actions_of_part : s.parts) w.uvar(actions_of_part);
   }
-  return body;
+  content.apart_at = content.bytes.size();
+  append(content.bytes, apart);
+  return content;
 }
 
 Bytes encode_segment(const Segment& s, const Lineage& lineage, Random& random, ByteView dictionary) {
@@ -274,12 +204,12 @@ Bytes encode_segment(const Segment& s, const Lineage& lineage, Random& random, B
   if (carries) dictionary = s.dictionary;
   if (merged) dictionary = {};
   TILLSYNC_CHECK(merged || dictionary.empty() == (s.head.dictionary_sequence == 0));
-  const Bytes content = encode_content(s);
-  const int level = merged                             ? kMergedCompressionLevel
-                    : content.size() <= kShortBytesMax ? kShortLevel
-                                                       : kCompressionLevel;
-  const Bytes packed = compress_at(level, content, dictionary);
-  Bytes stored = encode_head(s.head, content.size(), packed.size());
+  const SegmentContent content = encode_content(s);
+  const int level = merged                                   ? kMergedCompressionLevel
+                    : content.bytes.size() <= kShortBytesMax ? kShortLevel
+                                                             : kCompressionLevel;
+  const Bytes packed = compress_at(level, content.bytes, dictionary, content.apart_at);
+  Bytes stored = encode_segment_head(s.head, content);
   if (carries) put_section(stored, dictionary);
   append(stored, packed);
   return seal_object(ObjectKind::segment, lineage, random, stored);
@@ -287,13 +217,13 @@ Bytes encode_segment(const Segment& s, const Lineage& lineage, Random& random, B
 
 Result<SegmentHead> decode_segment_head(ByteView object, const Lineage& lineage) {
   TILLSYNC_LET(const OpenedObject opened, open_object(object, ObjectKind::segment, lineage));
-  TILLSYNC_LET(ReadHead read, parse_head(opened.body));
+  TILLSYNC_LET(ReadSegmentHead read, read_segment_head(opened.body));
   return std::move(read.head);
 }
 
 Result<Segment> decode_segment(ByteView object, const Lineage& lineage, const DictionarySource& dictionaries) {
   TILLSYNC_LET(const OpenedObject opened, open_object(object, ObjectKind::segment, lineage));
-  TILLSYNC_LET(const ReadHead read, parse_head(opened.body));
+  TILLSYNC_LET(const ReadSegmentHead read, read_segment_head(opened.body));
   Segment s;
   s.head = read.head;
   const std::string where = "a segment that does not parse";
@@ -301,17 +231,16 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage, const Di
   ByteView dictionary;
   if (s.head.flags & kCarriesDictionary) {
     TILLSYNC_LET(s.dictionary, take_section(rest, kDictionaryBytesMax).with(where + ": its dictionary"));
-    if (s.dictionary.empty()) return damaged("the dictionary it names");
-    if (rest.remaining() != read.stored) return damaged("its length is not what its head says");
+    if (s.dictionary.empty()) return damaged_segment("the dictionary it names");
     dictionary = s.dictionary;
   } else if (s.head.dictionary_sequence != 0 && !(s.head.flags & kMerged)) {
-    if (!dictionaries) return damaged("it needs the dictionary of another segment");
+    if (!dictionaries) return damaged_segment("it needs the dictionary of another segment");
     TILLSYNC_LET(dictionary, dictionaries(s.head.dictionary_sequence));
   }
   Bytes body;
   TILLSYNC_TRY(decompress(rest.bytes(rest.remaining()), read.raw, body, dictionary).with(where));
 
-  ByteReader r(body);
+  ByteReader r(ByteView(body).first(read.raw - read.apart)), apart(ByteView(body).last(read.apart));
   s.schema = to_bytes(r.sized());
   TILLSYNC_LET(s.digests, decode_digests(r));
   s.user_columns = r.text();
@@ -327,13 +256,13 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage, const Di
   for (uint64_t i = 0, count = r.uvar(); i < count && r.ok(); i++) {
     SegmentTransaction t;
     t.number = last_number + r.uvar();
-    if (t.number <= last_number) return damaged("its transactions run backwards");
+    if (t.number <= last_number) return damaged_segment("its transactions run backwards");
     last_number = t.number;
     last_time = static_cast<int64_t>(static_cast<uint64_t>(last_time) + static_cast<uint64_t>(r.svar()));
     t.captured_at = from_ms(last_time);
     const uint64_t session = r.uvar(), flags = r.uvar();
-    if (session >= s.sessions.size()) return damaged("a session that is not there");
-    if (flags > UINT32_MAX) return damaged("flags of a transaction");
+    if (session >= s.sessions.size()) return damaged_segment("a session that is not there");
+    if (flags > UINT32_MAX) return damaged_segment("flags of a transaction");
     t.session_index = static_cast<uint32_t>(session);
     t.flags = static_cast<uint32_t>(flags);
     if (t.flags & kCoincidentFollows) {
@@ -360,18 +289,18 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage, const Di
     auto kind = static_cast<ActionKind>(r.u8());
     ByteReader rowids(r.sized()), entities(r.sized()), dependencies(r.sized());
     ColumnReader before(r), after(r);
-    if (!r.ok() || table >= s.tables.size() || !is_kind(kind)) return damaged("a group of actions");
+    if (!r.ok() || table >= s.tables.size() || !is_kind(kind)) return damaged_segment("a group of actions");
     groups.push_back(
         {static_cast<uint32_t>(table), kind, rowids, entities, dependencies, 0, std::move(before), std::move(after)});
   }
   if (!r.ok() || actions != s.head.last_sequence - s.head.first_sequence + 1)
-    return damaged("it does not hold the actions its head names");
+    return damaged_segment("it does not hold the actions its head names");
   // What is chosen by heads alone must be what is there.
   if (s.transactions.empty() || s.head.first_transaction != s.transactions.front().number ||
       s.head.last_transaction != s.transactions.back().number ||
       s.head.first_captured_at != s.transactions.front().captured_at ||
       s.head.last_captured_at != s.transactions.back().captured_at)
-    return damaged("it does not hold the transactions its head names");
+    return damaged_segment("it does not hold the transactions its head names");
   uint64_t transaction = 0;
   for (uint64_t i = 0; i < actions; i++) {
     uint64_t group = order.uvar();
@@ -380,7 +309,7 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage, const Di
     // without would be taken for done when the next segment still holds them.
     if (!order.ok() || !steps.ok() || group >= groups.size() || step > (i == 0 ? 0 : 1) ||
         (transaction += step) >= s.transactions.size())
-      return damaged("the order of its actions");
+      return damaged_segment("the order of its actions");
     GroupReader& g = groups[group];
     SegmentAction a;
     a.sequence = s.head.first_sequence + i;
@@ -389,32 +318,34 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage, const Di
     a.kind = g.kind;
     get_rowids(g.rowids, a.rowid, a.previous_rowid, g.last_rowid);
     uint64_t age = g.entities.uvar();
-    if (age > a.sequence) return damaged("an entity that was made before the log began");
+    if (age > a.sequence) return damaged_segment("an entity that was made before the log began");
     a.entity_created = age ? a.sequence - (age - 1) : 0;
     a.version = g.entities.uvar();
     uint8_t images = g.entities.u8();
     uint64_t dependencies = g.dependencies.uvar();
     for (uint64_t d = 0; d < dependencies && g.dependencies.ok(); d++) {
       const uint64_t distance = g.dependencies.uvar();
-      if (distance >= a.sequence) return damaged("a dependency on what was before the log began");
+      if (distance >= a.sequence) return damaged_segment("a dependency on what was before the log began");
       a.dependencies.push_back(a.sequence - distance);
     }
-    if (!g.rowids.ok() || !g.entities.ok() || !g.dependencies.ok()) return damaged("an action");
-    if ((images & 1) && !g.before.next(a.before)) return damaged("a record before");
-    if ((images & 2) && !g.after.next(a.after)) return damaged("a record after");
+    if (!g.rowids.ok() || !g.entities.ok() || !g.dependencies.ok()) return damaged_segment("an action");
+    if ((images & 1) && !g.before.next(a.before, apart)) return damaged_segment("a record before");
+    if ((images & 2) && !g.after.next(a.after, apart)) return damaged_segment("a record after");
     s.actions.push_back(std::move(a));
   }
+  if (!apart.at_end()) return damaged_segment("bodies that lie apart are left over");
   if (!order.at_end() || !steps.at_end() || transaction + 1 != s.transactions.size())
-    return damaged("it names transactions whose actions it does not hold");
+    return damaged_segment("it names transactions whose actions it does not hold");
   for (auto& g : groups)
     if (!g.rowids.at_end() || !g.entities.at_end() || !g.dependencies.at_end() || !g.before.at_end() ||
         !g.after.at_end())
-      return damaged("a group of actions has bytes left over");
+      return damaged_segment("a group of actions has bytes left over");
   for (uint64_t i = 0, count = r.uvar(); i < count && r.ok(); i++) {
     HiddenRow h;
     const uint64_t at = r.uvar(), table = r.uvar();
     h.kind = static_cast<ActionKind>(r.u8());
-    if (at >= s.transactions.size() || table >= s.tables.size() || !is_kind(h.kind)) return damaged("a hidden row");
+    if (at >= s.transactions.size() || table >= s.tables.size() || !is_kind(h.kind))
+      return damaged_segment("a hidden row");
     h.transaction_index = static_cast<uint32_t>(at);
     h.table_index = static_cast<uint32_t>(table);
     int64_t zero = 0;
@@ -425,7 +356,7 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage, const Di
     s.hidden.push_back(std::move(h));
   }
   if (s.head.flags & kMerged) TILLSYNC_TRY(read_parts(r, s));
-  if (!r.at_end()) return damaged("bytes are missing or left over");
+  if (!r.at_end()) return damaged_segment("bytes are missing or left over");
   return s;
 }
 

@@ -95,7 +95,11 @@ Digest content_digest(const Segment& segment);
 Digest link_of(const SegmentHead& head, ByteView object);
 
 // The rows and all that describes them, as they are compressed.
-Bytes encode_content(const Segment& segment);
+struct SegmentContent {
+  Bytes bytes;
+  size_t apart_at = 0;  // from here on bodies that have little in common with anything
+};
+SegmentContent encode_content(const Segment& segment);
 // The whole object. dictionary: that of head.dictionary_sequence, where another segment carries it; not used by one
 // that was merged.
 Bytes encode_segment(const Segment& segment, const Lineage& lineage, Random& random, ByteView dictionary = {});

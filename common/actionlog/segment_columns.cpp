@@ -2,25 +2,49 @@
 
 #include <algorithm>
 
+#include "base/ids.h"
 #include "dbfile/record.h"
 
 namespace tillsync {
 
-void ColumnWriter::add(ByteView record) {
+namespace {
+
+// SQLite keeps this serial type for itself: no record of a database has it.
+constexpr uint64_t kUuidText = 10;
+constexpr size_t kUuidLength = 36;
+constexpr uint64_t kTextOfUuidLength = 13 + 2 * kUuidLength;
+constexpr size_t kUuidBytes = 16;
+
+bool is_blob(uint64_t serial) { return serial >= 12 && serial % 2 == 0; }
+
+// As it is written again: in lower case.
+std::optional<Uuid> uuid_of(ByteView text) {
+  for (const size_t dash : {8, 13, 18, 23})
+    if (text[dash] != '-') return std::nullopt;
+  const auto uuid = Uuid::parse(as_text(text));
+  if (!uuid || uuid->str() != as_text(text)) return std::nullopt;
+  return *uuid;
+}
+
+}  // namespace
+
+void ColumnWriter::add(ByteView record, Bytes& apart) {
   // Only what comes back byte for byte is taken apart.
   std::vector<std::pair<uint64_t, ByteView>> fields;
   RecordReader reader(record);
   uint64_t serial;
   const uint8_t* body;
   RecordWriter again;
+  bool is_kept_type = false;
   while (reader.next(serial, body)) {
     fields.emplace_back(serial, ByteView(body, serial_size(serial)));
     again.add_raw(serial, fields.back().second);
+    is_kept_type |= serial == kUuidText;
   }
   Bytes rebuilt;
   again.finish(rebuilt);
   ByteWriter shape(shapes_);
-  if (!reader.ok() || !equal(rebuilt, record)) {
+  if (!reader.ok() || is_kept_type || !equal(rebuilt, record)) {
     shape.uvar(0);
     ByteWriter(raw_).sized(record);
     return;
@@ -31,8 +55,13 @@ void ColumnWriter::add(ByteView record) {
     bodies_.resize(fields.size());
   }
   for (size_t i = 0; i < fields.size(); i++) {
-    ByteWriter(types_[i]).uvar(fields[i].first);
-    append(bodies_[i], fields[i].second);
+    const auto& [type, bytes] = fields[i];
+    const auto uuid = type == kTextOfUuidLength ? uuid_of(bytes) : std::nullopt;
+    ByteWriter(types_[i]).uvar(uuid ? kUuidText : type);
+    if (uuid)
+      append(apart, uuid->view());
+    else
+      append(is_blob(type) ? apart : bodies_[i], bytes);
   }
 }
 
@@ -54,7 +83,7 @@ ColumnReader::ColumnReader(ByteReader& in) : shapes_(in.sized()), raw_(in.sized(
   }
 }
 
-bool ColumnReader::next(Bytes& record) {
+bool ColumnReader::next(Bytes& record, ByteReader& apart) {
   record.clear();
   uint64_t shape = shapes_.uvar();
   if (!shapes_.ok()) return false;
@@ -65,10 +94,19 @@ bool ColumnReader::next(Bytes& record) {
   if (shape - 1 > types_.size()) return false;
   RecordWriter writer;
   for (size_t i = 0; i + 1 < shape; i++) {
-    uint64_t serial = types_[i].uvar();
-    auto body = bodies_[i].bytes(serial_size(serial));
-    if (!types_[i].ok() || !bodies_[i].ok()) return false;
-    writer.add_raw(serial, body);
+    const uint64_t serial = types_[i].uvar();
+    if (!types_[i].ok()) return false;
+    if (serial == kUuidText) {
+      const auto bytes = apart.bytes(kUuidBytes);
+      const auto uuid = Uuid::from_bytes(bytes);
+      if (!apart.ok() || !uuid) return false;
+      writer.add_raw(kTextOfUuidLength, as_bytes(uuid->str()));
+    } else {
+      ByteReader& from = is_blob(serial) ? apart : bodies_[i];
+      const auto body = from.bytes(serial_size(serial));
+      if (!from.ok()) return false;
+      writer.add_raw(serial, body);
+    }
   }
   writer.finish(record);
   return true;

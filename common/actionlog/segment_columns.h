@@ -1,7 +1,7 @@
 // Records of one group of actions and one side, column by column: a stream of serial types and a stream of bodies each.
 //
-// Layout: docs/formats.md, "Segment": columns. Errors: next() is false where the streams do not hold together.
-// Threads: values.
+// Layout: docs/formats.md, "Segment": columns, and the bodies that lie apart.
+// Errors: next() is false where the streams do not hold together. Threads: values.
 #pragma once
 
 #include <vector>
@@ -12,7 +12,8 @@ namespace tillsync {
 
 class ColumnWriter {
  public:
-  void add(ByteView record);
+  // apart: of the whole segment; what lies apart goes to its end.
+  void add(ByteView record, Bytes& apart);
   void finish(ByteWriter& out) const;
 
  private:
@@ -23,8 +24,8 @@ class ColumnWriter {
 class ColumnReader {
  public:
   explicit ColumnReader(ByteReader& in);
-  // In the order in which they were added.
-  bool next(Bytes& record);
+  // In the order in which they were added, those of all groups.
+  bool next(Bytes& record, ByteReader& apart);
   bool at_end() const;
 
  private:

@@ -122,7 +122,7 @@ const ZSTD_CDict* taken_apart(int level, ByteView dictionary) {
 }
 }  // namespace
 
-Bytes compress_at(int level, ByteView raw, ByteView dictionary) {
+Bytes compress_at(int level, ByteView raw, ByteView dictionary, size_t border_at) {
   struct Free {
     void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
   };
@@ -135,11 +135,19 @@ Bytes compress_at(int level, ByteView raw, ByteView dictionary) {
   // Whoever reads it knows where the dictionary is, and that it is the right one.
   set(ZSTD_CCtx_setParameter(context.get(), ZSTD_c_dictIDFlag, 0));
   if (!dictionary.empty()) set(ZSTD_CCtx_refCDict(context.get(), taken_apart(level, dictionary)));
-  Bytes out(ZSTD_compressBound(raw.size()));
-  const size_t n = ZSTD_compress2(context.get(), out.data(), out.size(), raw.data(), raw.size());
-  set(n);
-  out.resize(n);
-  return out;
+  set(ZSTD_CCtx_setPledgedSrcSize(context.get(), raw.size()));
+  Bytes packed(ZSTD_compressBound(raw.size()) + 64);  // a block more than that reckons with
+  ZSTD_outBuffer out{packed.data(), packed.size(), 0};
+  const auto add = [&](ByteView part, ZSTD_EndDirective end) {
+    ZSTD_inBuffer in{part.data(), part.size(), 0};
+    const size_t left = ZSTD_compressStream2(context.get(), &out, &in, end);
+    set(left);
+    TILLSYNC_CHECK(left == 0 && in.pos == in.size);
+  };
+  if (border_at > 0 && border_at < raw.size()) add(raw.first(border_at), ZSTD_e_flush);
+  add(raw.subspan(border_at < raw.size() ? border_at : 0), ZSTD_e_end);
+  packed.resize(out.pos);
+  return packed;
 }
 
 Bytes train_dictionary(std::span<const Bytes> samples, size_t size) {

@@ -44,8 +44,9 @@ Result<Bytes> take_section(ByteReader& in, size_t raw_size_max);
 
 // For pieces of some KiB: another 5 % over level 3 with a dictionary, for 70 microseconds more.
 constexpr int kShortLevel = 6;
-// One frame at this level; dictionary: from train_dictionary(), or empty.
-Bytes compress_at(int level, ByteView raw, ByteView dictionary = {});
+// One frame at this level; dictionary: from train_dictionary(), or empty. What begins at border_at has other statistics
+// than what is before it, and a block of its own.
+Bytes compress_at(int level, ByteView raw, ByteView dictionary = {}, size_t border_at = 0);
 // The end of these samples, and what statistics of them help with short pieces of the same kind; at most `size` bytes.
 // Of samples that are too few for statistics, only their end. Memory: twice that of the samples, and 1 MiB.
 Bytes train_dictionary(std::span<const Bytes> samples, size_t size);

@@ -10,7 +10,8 @@ namespace tillsync {
 namespace {
 
 constexpr std::string_view kHeaderMagic = "TILLSYNC", kTrailerMagic = "TILLSEND";
-constexpr uint16_t kVersion = 1;
+// Of what follows the header.
+uint16_t version_of(ObjectKind kind) { return kind == ObjectKind::segment ? 2 : 1; }
 constexpr uint16_t kNone = 0, kAes256Gcm = 1, kEd25519 = 1;
 
 Error corrupt(std::string why) { return Error{ErrorKind::corrupt, 0, std::move(why)}; }
@@ -63,7 +64,7 @@ Bytes ObjectHeader::encode() const {
   Bytes out;
   ByteWriter w(out);
   w.bytes(as_bytes(kHeaderMagic));
-  w.u16(kVersion);
+  w.u16(version_of(kind));
   w.u16(static_cast<uint16_t>(kind));
   w.u32(kSize);
   w.bytes(object_id.view());
@@ -88,12 +89,13 @@ Result<ObjectHeader> ObjectHeader::decode(ByteView bytes, ObjectKind wanted, con
   if (!equal(bytes.subspan(120), sha256(bytes.first(120)).view().first(8)))
     return corrupt("the check of its header does not hold");
   uint16_t version = r.u16();
-  if (version != kVersion)
-    return corrupt("it has format version " + std::to_string(version) + "; this tillsync reads version 1");
   uint16_t kind = r.u16();
   if (kind != static_cast<uint16_t>(wanted))
     return corrupt("it is " + std::string(name_of(kind)) + " and not " +
                    std::string(name_of(static_cast<uint16_t>(wanted))));
+  if (version != version_of(wanted))
+    return corrupt("it has format version " + std::to_string(version) + "; this tillsync reads version " +
+                   std::to_string(version_of(wanted)));
   if (r.u32() != kSize) return corrupt("its header has another length");
   ObjectHeader h;
   h.kind = wanted;

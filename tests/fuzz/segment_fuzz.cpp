@@ -16,11 +16,31 @@ extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
 
 namespace {
 
-// One that was merged has its link as well.
-size_t head_size(ByteView head) { return head.size() > 88 && head[88] & kMerged ? 192 : 160; }
+// Up to the size of the content, which follows it.
+size_t head_size(ByteView head) {
+  ByteReader r(head);
+  for (int i = 0; i < 6; i++) r.uvar();
+  const uint64_t flags = r.uvar();
+  r.uvar(), r.uvar(), r.bytes(32);
+  if (flags & 32) r.bytes(32);
+  if (flags & kMerged) r.bytes(32);
+  r.uvar();
+  return r.ok() ? r.position() : head.size();
+}
 
-void put_u64(Bytes& out, size_t at, uint64_t v) {
-  for (size_t i = 0; i < 8; i++) out[at + i] = static_cast<uint8_t>(v >> (8 * i));
+// Names so many actions, and no dictionary.
+Bytes repaired_head(ByteView head, uint64_t actions) {
+  ByteReader r(head);
+  Bytes out;
+  ByteWriter w(out);
+  w.uvar(r.uvar());
+  r.uvar(), w.uvar(actions - 1);
+  for (int i = 2; i < 6; i++) w.uvar(r.uvar());
+  w.uvar(r.uvar() & ~uint64_t{kCarriesDictionary});
+  w.uvar(r.uvar());
+  r.uvar(), w.uvar(0);
+  w.bytes(r.bytes(r.remaining()));
+  return out;
 }
 
 // Where the content has bytes with a length before them, as far as it parses: a grammar of its own, so that a change
@@ -81,18 +101,11 @@ Bytes object_from(const Form& form, ByteView rest) {
     return object;
   }
   const size_t head = head_size(rest);
-  Bytes body = to_bytes(rest.first(std::min(head, rest.size())));
-  body.resize(head);
-  const ByteView content = rest.subspan(std::min(head, rest.size()));
+  const ByteView content = rest.subspan(head);
+  Bytes body = to_bytes(rest.first(head));
+  if (form.repair == 3) body = repaired_head(body, places_in(content).actions);
+  ByteWriter(body).uvar(content.size());
   const Bytes frame = stored_frame(content);
-  put_u64(body, 128, content.size());
-  put_u64(body, 136, frame.size());
-  if (form.repair == 3) {
-    std::fill_n(body.begin() + 144, 16, uint8_t{0});
-    std::fill_n(body.begin() + 92, 4, uint8_t{0});
-    body[88] &= static_cast<uint8_t>(~kCarriesDictionary);
-    put_u64(body, 8, le64(body.data()) + places_in(content).actions - 1);
-  }
   append(body, frame);
   return object_of(ObjectKind::segment, body);
 }
@@ -256,7 +269,8 @@ Segment segment_of(Sequence first, TransactionNo first_transaction, size_t trans
 // Of every kind of action, records that are taken apart and one that is not, and all that can be beside them.
 Segment rich() {
   const Value null, seven{ValueType::integer, 7, 0, {}}, tea{ValueType::text, 0, 0, as_bytes("tea")},
-      price{ValueType::real, 0, 1.5, {}};
+      price{ValueType::real, 0, 1.5, {}}, blob{ValueType::blob, 0, 0, as_bytes("png")},
+      uuid{ValueType::text, 0, 0, as_bytes("01a21ce9-9f46-70ae-8935-c3d5cc19f69d")};
   Segment s = segment_of(2, 2, 3);
   s.tables = {"sale", "item", "sqlite_stat1"};
   s.user_columns = R"({"sale":"user"})";
@@ -272,6 +286,7 @@ Segment rich() {
   a[1].dependencies = {2};
   a[2].before = record({seven});
   a[2].after = record({price, tea});
+  a[5].before = record({uuid, blob, seven});
   a[2].previous_rowid = -3;
   a[2].entity_created = 1;
   a[2].dependencies = {2, 3};
@@ -328,8 +343,10 @@ std::vector<Bytes> sound_inputs() {
     CountingRandom random;
     const Bytes object = encode_segment(s, kept_in_the_clear(), random);
     const ByteView body = ByteView(object).subspan(128, object.size() - 256);
+    ByteReader rest(body.subspan(head_size(body)));
+    const uint64_t size = rest.uvar();
     Bytes content;
-    FUZZ_HOLDS(decompress(body.subspan(head_size(body)), le64(body.data() + 128), content));
+    FUZZ_HOLDS(decompress(rest.bytes(rest.remaining()), size, content));
     for (const uint8_t first : {0, 5, 6, 3}) {
       Bytes input{first};
       append(input, (first & 3) <= 1 ? ByteView(object) : body.first(head_size(body)));

@@ -119,7 +119,7 @@ TEST_SUITE("hostile objects") {
     CHECK(gives(dictionary)->actions[1].after == s.actions[1].after);
     // The magic number of a dictionary, and nothing of one.
     CHECK(gives({0x37, 0xa4, 0x30, 0xec, 1, 2, 3, 4, 5, 6, 7, 8}).error().kind == ErrorKind::corrupt);
-    s.head.dictionary_sequence = 10;
+    s.head.dictionary_sequence = 12;
     CHECK(has(refusal(encode_segment(s, kLineage, random, dictionary)), "the dictionary it names"));
     s.head.dictionary_sequence = 9;
     CHECK(has(refusal(encode_segment(s, kLineage, random, dictionary)), "the dictionary it names"));
@@ -136,6 +136,15 @@ TEST_SUITE("hostile objects") {
     CHECK(has(refusal(written(s)), "merged from what can't be"));
   }
 
+  TEST_CASE("segment: flags of a later version, and a schema of before the log began, are refused") {
+    Segment s = two_sales();
+    s.head.flags = 64;
+    CHECK(has(refusal(written(s)), "its flags"));
+    s.head.flags = 0;
+    s.head.schema_sequence = ~Sequence{0};
+    CHECK(has(refusal(written(s)), "the schema it names"));
+  }
+
   TEST_CASE("segment: times from one end of the calendar to the other come back") {
     Segment s = two_sales();
     s.transactions[0].captured_at = s.head.first_captured_at = from_ms(INT64_MIN);
@@ -148,9 +157,14 @@ TEST_SUITE("hostile objects") {
   // 489 bytes made the reader ask for 2 GiB.
   TEST_CASE("segment: a length that the content can't have is refused before memory is asked for") {
     const Bytes object = written(two_sales());
-    Bytes body = to_bytes(ByteView(object).subspan(128, object.size() - 256));
-    const uint32_t raw = uint32_t{2} << 30;
-    std::memcpy(body.data() + 128, &raw, 4);
+    ByteReader head(ByteView(object).subspan(128, object.size() - 256));
+    Bytes body;
+    ByteWriter w(body);
+    for (int i = 0; i < 9; i++) w.uvar(head.uvar());
+    w.bytes(head.bytes(32));
+    w.uvar(head.uvar());
+    head.uvar(), w.uvar(uint64_t{2} << 30);
+    w.bytes(head.bytes(head.remaining()));
     CountingRandom random;
     CHECK(has(refusal(seal_object(ObjectKind::segment, kLineage, random, body)), "too short for the stated size"));
   }
