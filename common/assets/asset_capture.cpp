@@ -158,6 +158,8 @@ Result<void> AssetCapture::walk(Open& asset, Folder& folder, const std::string& 
     const std::string below = path.empty() ? name : path + "/" + name;
     auto info = folder.stat(name);
     if (!info) {
+      // SQLite removes the log of a database when its last user closes it.
+      if (environment_.off_limits.contains(*folder_info, name)) continue;
       const bool wanted = asset.rules.matches(below) || asset.rules.may_match_below(below);
       if (wanted && info.error().kind == ErrorKind::not_found)
         asset.note(path_text(below) + ": it vanished before it was read");

@@ -25,7 +25,10 @@ void OffLimits::add_folder(Folders& folders, const std::string& path) {
 }
 
 bool OffLimits::contains(const NodeInfo& folder, const std::string& name, const NodeInfo& node) const {
-  if (nodes_.contains({node.device, node.inode})) return true;
+  return nodes_.contains({node.device, node.inode}) || contains(folder, name);
+}
+
+bool OffLimits::contains(const NodeInfo& folder, const std::string& name) const {
   auto names = names_.find({folder.device, folder.inode});
   return names != names_.end() && names->second.contains(name);
 }

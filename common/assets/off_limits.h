@@ -21,6 +21,8 @@ class OffLimits {
   void add_folder(Folders& folders, const std::string& path);
   // node: what `name` is in `folder`.
   bool contains(const NodeInfo& folder, const std::string& name, const NodeInfo& node) const;
+  // A name that is a database's, or of what SQLite keeps beside it, whether it is there or not.
+  bool contains(const NodeInfo& folder, const std::string& name) const;
 
  private:
   using Node = std::pair<uint64_t, uint64_t>;  // device, inode

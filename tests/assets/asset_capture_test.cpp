@@ -323,6 +323,20 @@ TEST_CASE("capture: a followed database in the folder is never opened, by whatev
   CHECK(opened == std::vector<std::string>{"other.db"});
 }
 
+TEST_CASE("capture: the log of a followed database goes while its folder is read, and that is no note") {
+  AssetWorld world;
+  for (auto name : {"pos.db", "pos.db-wal", "other.db"}) world.write(name, "SQLite format 3");
+  world.off_limits.add_database(world.folders, world.files, world.media + "/pos.db");
+  world.folders.before = [&](const std::string& call, const std::string& name) -> Result<void> {
+    if (call == "stat" && name == "pos.db-wal") std::filesystem::remove(world.media + "/pos.db-wal");
+    return {};
+  };
+  auto asset = world.back_up();
+  CHECK_FALSE(std::filesystem::exists(world.media + "/pos.db-wal"));
+  CHECK(asset.notes.empty());
+  CHECK(asset.files == 1);
+}
+
 TEST_CASE("capture: more than twenty notes are counted, and a name of any bytes is told in UTF-8") {
   AssetWorld world;
   for (int i = 0; i < 25; i++) REQUIRE(::mkfifo((world.media + "/p\xff" + std::to_string(i)).c_str(), 0600) == 0);

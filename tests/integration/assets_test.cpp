@@ -24,6 +24,8 @@ struct Shop : World {
 
   Shop() {
     std::filesystem::create_directories(media + "/icons/empty");
+    // Letting go of the database removes its log, and that is a new time of the folder, and another tree.
+    database_settings += "idle_release = \"1h\"\n";
     write_config("[[assets]]\nname = \"till\"\npath = \"" + folder.path() +
                  "\"\ninclude = [\"media/**\", \"pos.db*\", \"state/**\"]\n");
     for (int i = 0; i < 20; i++) write("icons/" + std::to_string(i) + ".png", 2000);

@@ -36,6 +36,8 @@ struct World {
   // Nothing happens that a test did not ask for, whatever the day.
   std::string schedule = "incremental = \"\"\nfull = \"\"\nverify = \"\"\ndrill = \"\"\n";
 
+  std::string database_settings = "scan_interval = \"1s\"\n";
+
   explicit World(const std::string& more = "", const std::string& flush_after = "200ms") : log_flush(flush_after) {
     std::filesystem::create_directory(store);
     write_config(more);
@@ -52,8 +54,8 @@ struct World {
     std::ofstream out(config, std::ios::trunc);
     out << "[terminal]\nname = \"store-1/till-1\"\nstate_dir = \"" << folder / "state"
         << "\"\ncontrol = \"" << socket << "\"\n"
-        << "[[database]]\nname = \"pos\"\npath = \"" << db << "\"\nscan_interval = \"1s\"\n"
-        << extra_databases << "[store]\n"
+        << "[[database]]\nname = \"pos\"\npath = \"" << db << "\"\n"
+        << database_settings << extra_databases << "[store]\n"
         << store_settings << "[schedule]\nlog_flush = \"" << log_flush << "\"\n"
         << schedule << "[limits]\nmin_free = \"0B\"\n"
         << more;
