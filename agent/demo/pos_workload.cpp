@@ -163,8 +163,9 @@ Result<Sale> PosWorkload::Shop::write_sale(int64_t number, Dice& dice) {
   const int64_t order_id = sqlite3_last_insert_rowid(connection.get());
 
   TILLSYNC_TRY(write_lines(order_id, lines, now, dice));
-  // One receipt in forty is an image that does not fit in its page.
-  const size_t receipt_size = dice.one_in(40) ? static_cast<size_t>(dice.between(5000, 14000)) : 48;
+  // An image does not fit in its page.
+  const bool is_image = dice.one_in(40) && options.image_receipts;
+  const size_t receipt_size = is_image ? static_cast<size_t>(dice.between(5000, 14000)) : 48;
   TILLSYNC_TRY(payment(order_id, dice.one_in(2) ? "CARD" : "CASH", total, dice.hex(6), now, dice.blob(receipt_size)));
   TILLSYNC_TRY(shift(total, in_shift));
   if (customer != 0) TILLSYNC_TRY(points(total / 100, customer));

@@ -26,6 +26,7 @@ struct PosOptions {
   int autocheckpoint = 1000;           // frames after which a commit checkpoints; 0: never
   bool shared = false;                 // other tills sell into this database at the same time
   int products = 1000;
+  bool image_receipts = true;  // one receipt in 40 is an image of 5 to 14 kB; otherwise all have 48 bytes
   uint64_t seed = 1;
   std::chrono::milliseconds busy_time{5000};
 };

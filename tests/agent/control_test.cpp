@@ -26,7 +26,7 @@ const std::string kPing = "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"echo\",\"p
 
 template <class Condition>
 bool soon(Condition condition) {
-  for (int i = 0; i < 500; ++i) {
+  for (int i = 0; i < 3000; ++i) {
     if (condition()) return true;
     std::this_thread::sleep_for(10ms);
   }

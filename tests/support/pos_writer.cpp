@@ -2,8 +2,8 @@
 //
 //   pos_writer --db FILE [--sales N] [--rate SALES_PER_SECOND] [--seconds S] [--seed N] [--journal wal|delete]
 //              [--synchronous OFF|NORMAL|FULL] [--products N] [--page-size N] [--autocheckpoint N] [--shared]
-//              [--mark N --mark-dir DIR] [--ready-file F] [--stop-file F] [--commit-times F] [--print-sales]
-//              [--busy-ms N] [--triggers undo|json|full]
+//              [--small-receipts] [--mark N --mark-dir DIR] [--ready-file F] [--stop-file F] [--commit-times F]
+//              [--print-sales] [--busy-ms N] [--triggers undo|json|full]
 //
 // --triggers: only puts the triggers of a trigger-based capture into the database, and ends.
 // --shared: other writers sell into the same database. --busy-ms: how long a lock is waited for, 5000. --commit-times:
@@ -109,6 +109,7 @@ Options parse(int argc, char** argv) {
   app.add_option("--page-size", options.shop.page_size)->check(CLI::Range(512, 65536));
   app.add_option("--autocheckpoint", options.shop.autocheckpoint)->check(CLI::NonNegativeNumber);
   app.add_flag("--shared", options.shop.shared);
+  app.add_flag("!--small-receipts", options.shop.image_receipts);
   auto* mark = app.add_option("--mark", options.marks)->check(CLI::NonNegativeNumber);
   mark->needs(app.add_option("--mark-dir", options.mark_directory));
   app.add_option("--busy-ms", busy_ms)->check(CLI::PositiveNumber);
