@@ -138,6 +138,7 @@ Result<void> Agent::open() {
     FollowedDatabase::Events events;
     events.committed = [this] {
       shipper_->captured();
+      captured_lately_ = true;
       feed_.poke();
     };
     events.problem = [this] { feed_.poke(); };

@@ -115,6 +115,7 @@ class Agent {
   std::unique_ptr<MetricsExport> metrics_;
   boost::asio::steady_timer ready_timer_{loop_};
   std::atomic<DiskRung> disk_rung_ = DiskRung::roomy;
+  std::atomic<bool> captured_lately_ = false;  // since free memory was given back
   boost::asio::steady_timer schedule_timer_{loop_};
   std::unique_ptr<boost::asio::thread_pool> workers_;
   std::unique_ptr<boost::asio::thread_pool> queries_;

@@ -6,6 +6,7 @@
 
 #include "agent/config/config_change.h"
 #include "agent/daemon/agent.h"
+#include "agent/daemon/give_back_memory.h"
 #include "ports/object_keys.h"
 #include "state/full_due.h"
 
@@ -174,6 +175,7 @@ void Agent::watch_disk() {
     feed_.poke();
   }
   disk_rung_ = now;
+  if (captured_lately_.exchange(false)) asio::post(*queries_, [] { give_back_free_memory(); });
   if (pause_->current())
     asio::post(*queries_, [this] {
       if (auto looked = pause_->look(); !looked) spdlog::warn("the pause can't be ended: {}", looked.error().context);

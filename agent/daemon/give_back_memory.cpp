@@ -14,4 +14,11 @@ void give_back_memory(StateDb& state) {
 #endif
 }
 
+void give_back_free_memory() {
+#ifdef __GLIBC__
+  constexpr size_t kFreeMax = 2 << 20;
+  if (::mallinfo2().fordblks > kFreeMax) ::malloc_trim(0);
+#endif
+}
+
 }  // namespace tillsync

@@ -9,4 +9,8 @@ namespace tillsync {
 
 void give_back_memory(StateDb& state);
 
+// While work goes on: only what is free within the heaps, where it is much. A large transaction, or a segment that was
+// made, leaves some MiB behind that the next hours don't need.
+void give_back_free_memory();
+
 }  // namespace tillsync

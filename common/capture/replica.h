@@ -37,7 +37,7 @@ class Replica : public PageReader, public std::enable_shared_from_this<Replica> 
     int64_t number = 0;                  // names the files; a new baseline takes the next
     WorkPulse* pulse = nullptr;          // beats while pages are written
     size_t overlay_bytes_max = 8 << 20;  // more is read from state.db when it is needed
-    size_t cache_bytes_max = 4 << 20;
+    size_t cache_bytes_max = 2 << 20;
   };
 
   // Opens the files and the redo of a replica that state.db says is whole. not_found, corrupt: it is not.
