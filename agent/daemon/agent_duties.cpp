@@ -158,7 +158,8 @@ void Agent::poll_schedule() {
   });
 }
 
-// On the loop: asking for the free space does not wait for a disk.
+// On the loop: asking for the free space does not wait for a disk. What else is looked at every few seconds comes with
+// it, because each timer of its own would wake an idle till once more.
 void Agent::watch_disk() {
   auto free = ports_.files->free_space(config_.terminal.state_dir);
   const DiskRung before = disk_.rung(), now = free ? disk_.look(*free) : before;
