@@ -2,6 +2,9 @@
 
 #include <array>
 
+template class nlohmann::basic_json<nlohmann::ordered_map>;
+template class std::vector<nlohmann::ordered_json>;
+
 namespace tillsync {
 
 namespace {
