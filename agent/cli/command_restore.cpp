@@ -19,16 +19,15 @@ Json restore_params(const Arguments& arguments) {
   return params;
 }
 
-// The agent stages and proves in its own folder, then writes through our descriptor: it needs no right to the target.
+// The agent fills and proves the file through our descriptor: it needs no right to the target. One that was started
+// again meanwhile has lost the descriptor, stages in its own folder, and copies when asked to deliver.
 Result<Json> restore_by_agent(const CliContext& context, ControlClient& agent, const Json& params, int fd) {
-  TILLSYNC_LET(const Json begun, agent.call("restore", params));
-  const std::string uuid = text_in(begun, "uuid");
-  TILLSYNC_TRY(wait_for_workflow(context, agent, uuid));
-  ProgressView view(context.err(), context.progress_kind());
   ControlClient::CallOptions options;
   options.fd = fd;
-  options.on_notification = [&](const std::string&, const Json& progress) { view.show(progress); };
-  const Json deliver{{"uuid", uuid}};
+  TILLSYNC_LET(const Json begun, agent.call("restore", params, options));
+  const std::string uuid = text_in(begun, "uuid");
+  TILLSYNC_TRY(wait_for_workflow(context, agent, uuid));
+  const Json deliver{{"uuid", uuid}, {"into_given", true}};
   return agent.call("restore.deliver", deliver, options);
 }
 

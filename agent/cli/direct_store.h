@@ -1,10 +1,9 @@
 // StoreCommands straight over an object store, without an agent, on any machine.
 //
-// Purpose: open_store_directly() goes into CliEnvironment::open_store. Restores and proofs are made in a private
-// temporary folder that is gone afterwards, whatever happened; the asked file gets only what was proven.
-// Temporary folder: in $TMPDIR if that is set, else beside the file to be restored, else in the system's own.
-// Errors: see store_commands.h.
-// Threads: one at a time.
+// Purpose: open_store_directly() goes into CliEnvironment::open_store. A restore is made and proven in the asked file,
+// to which the caller gives its name afterwards. What lies beside it, and proofs of snapshots, are in a private
+// temporary folder that is gone afterwards, whatever happened. Temporary folder: in $TMPDIR if that is set, else beside
+// the file to be restored, else in the system's own. Errors: see store_commands.h. Threads: one at a time.
 #pragma once
 
 #include "agent/cli/store_commands.h"

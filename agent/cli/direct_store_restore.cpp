@@ -1,9 +1,14 @@
-// restore: staged and proven in a folder of ours, then written to the caller's file.
+// restore: made and proven in the caller's file.
+#include <fcntl.h>
+
+#include <cerrno>
+
 #include "agent/cli/direct_store.h"
 #include "agent/cli/private_folder.h"
 #include "agent/cli/step_progress.h"
 #include "agent/cli/text.h"
-#include "platform/linux/copy_to_descriptor_linux.h"
+#include "platform/linux/errno_linux.h"
+#include "restore/given_file.h"
 #include "restore/outcome_json.h"
 #include "snapshot/pack_reader.h"
 
@@ -53,17 +58,23 @@ Result<Json> DirectStore::restore(const Json& params, int fd, const Progress& te
 
   if (!progress.begin("VALIDATE_SNAPSHOT")) return stopped();
   TILLSYNC_LET(const RestorePlan plan, plan_restore(*store_, lineage, moment));
+  // What SQLite writes beside the file while the log is replayed.
   TILLSYNC_LET(const auto folder, PrivateFolder::make(PrivateFolder::parent_for(fd)));
+  const std::string path = folder.path() + "/database";
+  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (copy < 0) return errno_error(errno, "duplicate the descriptor of", "the file to restore to");
+  WithGivenFile files(files_, path, adopt_file(copy, "the file to restore to"));
+  FileVfs vfs(files, clock_, random_);
   const uint64_t needed = uint64_t{plan.chain.target().page_count} * plan.chain.target().page_size;
-  TILLSYNC_LET(const uint64_t there, files_.free_space(folder.path()));
+  TILLSYNC_LET(const uint64_t there, files.free_space(path));
   if (there < needed)
-    return Error{ErrorKind::no_space, 0,
-                 "the restore needs " + human_size(needed) + " in " + directory_of(folder.path()) + ", where " +
-                     human_size(there) + " are free; TMPDIR names another folder"};
+    return Error{
+        ErrorKind::no_space, 0,
+        "the restored database needs " + human_size(needed) + " where it is to be, " + human_size(there) + " are free"};
 
   if (!progress.begin("FETCH_PACKS")) return stopped();
   TILLSYNC_TRY(look_at_packs(*store_, plan, progress));
-  Staging staging(*store_, files_, vfs_.name(), folder.path() + "/database");
+  Staging staging(*store_, files, vfs.name(), path);
   if (!progress.begin("RESTORE_DATABASE")) return stopped();
   TILLSYNC_TRY(staging.fill(plan, show));
   if (!progress.begin("REPLAY_ACTION_LOG")) return stopped();
@@ -72,8 +83,6 @@ Result<Json> DirectStore::restore(const Json& params, int fd, const Progress& te
   TILLSYNC_LET(const RestoreOutcome outcome,
                staging.prove(show, flag_in(params, "no_integrity_check") ? SqliteCheck::leave_out : SqliteCheck::run));
   TILLSYNC_TRY(staging.seal());
-  TILLSYNC_TRY(copy_to_descriptor(files_, staging.path(), fd,
-                                  [&](uint64_t done, uint64_t all) { return progress.show(0, done, all); }));
 
   Json document = outcome_json(outcome, plan.note);
   document["snapshot_uuid"] = plan.chain.target().uuid.str();

@@ -16,8 +16,8 @@
 
 #include "agent/control/access.h"
 #include "agent/control/message.h"
-#include "agent/control/unique_fd.h"
 #include "base/result.h"
+#include "ports/files.h"
 
 namespace tillsync {
 
@@ -25,7 +25,7 @@ struct Request {
   std::string method;
   Json params;  // an object
   Peer peer;
-  UniqueFd fd;  // the descriptor that came along, or none
+  std::unique_ptr<File> file;  // by the descriptor that came along, open as its sender has it; or none
 };
 
 // Answers one request, once: later answers are dropped. Copies share that; when the last copy goes without an answer,

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "platform/linux/file_system_linux.h"
+
 namespace tillsync {
 
 namespace asio = boost::asio;
@@ -167,11 +169,12 @@ void ControlSession::handle_lines() {
 void ControlSession::handle_line(std::string_view line) {
   if (line.find_first_not_of(" \t\r") == line.npos) return;
   auto decoded = decode_request(line);
-  UniqueFd fd = std::move(fd_);
+  std::unique_ptr<File> file;
+  if (fd_) file = adopt_file(fd_.release(), "the file that came with the request");
   if (auto* bad = std::get_if<BadRequest>(&decoded)) return enqueue(encode_error(*bad));
   auto& message = std::get<RequestMessage>(decoded);
   ++requests_running_;
-  callbacks_.on_request(Request{std::move(message.method), std::move(message.params), peer_, std::move(fd)},
+  callbacks_.on_request(Request{std::move(message.method), std::move(message.params), peer_, std::move(file)},
                         Responder(shared_from_this(), std::move(message.id)));
 }
 

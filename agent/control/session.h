@@ -12,6 +12,7 @@
 #include <string>
 
 #include "agent/control/server.h"
+#include "agent/control/unique_fd.h"
 
 namespace tillsync {
 

@@ -75,7 +75,8 @@ class Agent {
   void reload();
   void cover_schema_changes();
   Result<bool> lacks_snapshot(FollowedDatabase& database);
-  Result<Uuid> start_restore(const Json& params);
+  // into: where a restore to a file is made; none: in our folder.
+  Result<Uuid> start_restore(const Json& params, std::shared_ptr<File> into = nullptr);
   Result<Uuid> start_backup(const BackupWorkflow::Request& request, Uuid& snapshot);
 
   Result<void> seal_store();

@@ -75,13 +75,18 @@ Result<Uuid> Agent::start_backup(const BackupWorkflow::Request& request, Uuid& s
   return uuid;
 }
 
-Result<Uuid> Agent::start_restore(const Json& params) {
+Result<Uuid> Agent::start_restore(const Json& params, std::shared_ptr<File> into) {
+  if (into) {
+    TILLSYNC_LET(const uint64_t size, into->size());
+    if (size > 0) return Error{ErrorKind::usage, 0, "the file to restore to is not empty"};
+  }
   Uuid uuid;
   {
     auto db = state_->lease();  // so that of two at a time one sees the other
     TILLSYNC_LET(WorkflowRequest request, restores_->request(params));
     TILLSYNC_LET(uuid, engine_->create(request));
   }
+  if (into && !params.value("in_place", false) && !params.value("drill", false)) restores_->give(uuid, std::move(into));
   runner_->start(uuid);
   return uuid;
 }

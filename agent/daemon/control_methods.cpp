@@ -1,10 +1,6 @@
 #include "agent/daemon/control_methods.h"
 
-#include <unistd.h>
-
 #include <boost/asio/post.hpp>
-#include <cerrno>
-#include <cstring>
 
 #include "actionlog/log_query.h"
 #include "ports/object_keys.h"
@@ -32,11 +28,18 @@ Result<std::optional<uint64_t>> number(const Json& params, const char* key) {
 }  // namespace
 
 void ControlMethods::query(ControlServer& server, const std::string& method, Work work, Access access) {
+  auto with_file = [work = std::move(work)](const Json& params, const std::shared_ptr<File>&) { return work(params); };
+  query_with_file(server, method, std::move(with_file), access);
+}
+
+void ControlMethods::query_with_file(ControlServer& server, const std::string& method, WorkWithFile work,
+                                     Access access) {
   auto answer = [this, work = std::move(work)](Request request, Responder responder) {
-    asio::post(*agent_.queries_, [work, params = std::move(request.params), responder] {
+    std::shared_ptr<File> file = std::move(request.file);
+    asio::post(*agent_.queries_, [work, params = std::move(request.params), file, responder] {
       if (!responder.is_wanted()) return;  // whoever asked was dropped meanwhile
       try {
-        responder.reply(work(params));
+        responder.reply(work(params, file));
       } catch (const std::exception& bug) {
         responder.error(Error{ErrorKind::internal, 0, bug.what()});
       }
@@ -54,8 +57,8 @@ void ControlMethods::install(ControlServer& server) {
       server, "backup", [this](const Json& params) { return backup(params); }, operate);
   query(
       server, "snapshots", [this](const Json& params) { return snapshots(params); }, operate);
-  query(
-      server, "restore", [this](const Json& params) { return restore(params); }, administer);
+  auto restores = [this](const Json& params, const std::shared_ptr<File>& into) { return restore(params, into); };
+  query_with_file(server, "restore", restores, administer);
   query(
       server, "workflows", [this](const Json& params) { return workflows(params); }, operate);
   auto store_info = [this](const Json&) -> Result<Json> {
@@ -66,12 +69,10 @@ void ControlMethods::install(ControlServer& server) {
   query(server, "store.info", store_info, operate);
   query(
       server, "assets", [this](const Json& params) { return assets(params); }, administer);
-  server.handle("assets.read", [this](Request request, Responder responder) {
-    auto fd = std::make_shared<UniqueFd>(std::move(request.fd));
-    asio::post(*agent_.queries_, [this, params = std::move(request.params), fd, responder] {
-      responder.reply(read_asset(params, fd->get()));
-    });
-  });
+  auto reads_asset = [this](const Json& params, const std::shared_ptr<File>& into) {
+    return read_asset(params, into.get());
+  };
+  query_with_file(server, "assets.read", reads_asset, administer);
   server.handle("prune", [this](Request request, Responder responder) { prune(request.params, responder); });
   auto flushes = [this](Request request, Responder responder) { flush(request.params, responder); };
   server.handle("flush", flushes, operate);
@@ -106,11 +107,12 @@ void ControlMethods::install(ControlServer& server) {
   server.handle("restore.deliver", [this](Request request, Responder responder) {
     auto uuid = Uuid::parse(request.params.value("uuid", ""));
     if (!uuid) return responder.error(uuid.error());
-    if (!request.fd)
+    if (!request.file)
       return responder.error(Error{ErrorKind::usage, 0, "restore.deliver needs a descriptor to write to"});
-    auto fd = std::make_shared<UniqueFd>(std::move(request.fd));
-    asio::post(*agent_.workers_, [this, uuid = *uuid, fd, responder] {
-      responder.reply(agent_.restores_->deliver(*agent_.engine_, uuid, fd->get()));
+    const bool into_given = request.params.value("into_given", false);
+    std::shared_ptr<File> into = std::move(request.file);
+    asio::post(*agent_.workers_, [this, uuid = *uuid, into, into_given, responder] {
+      responder.reply(agent_.restores_->deliver(*agent_.engine_, uuid, *into, into_given));
     });
   });
   server.handle("log", [this](Request request, Responder responder) {
@@ -327,8 +329,8 @@ void ControlMethods::follow_log(Json params, Responder responder, std::chrono::s
   });
 }
 
-Result<Json> ControlMethods::restore(const Json& params) {
-  TILLSYNC_LET(Uuid uuid, agent_.start_restore(params));
+Result<Json> ControlMethods::restore(const Json& params, std::shared_ptr<File> into) {
+  TILLSYNC_LET(Uuid uuid, agent_.start_restore(params, std::move(into)));
   return Json{{"uuid", uuid.str()}};
 }
 
@@ -351,11 +353,11 @@ Result<Json> ControlMethods::assets(const Json& params) {
 
 // Bytes of one asset object, so that the command line restores assets with its own rights: the agent writes nowhere but
 // into the descriptor.
-Result<Json> ControlMethods::read_asset(const Json& params, int fd) {
+Result<Json> ControlMethods::read_asset(const Json& params, File* into) {
   TILLSYNC_LET(auto key, text(params, "key"));
   TILLSYNC_LET(auto offset, number(params, "offset"));
   TILLSYNC_LET(auto length, number(params, "length"));
-  if (fd < 0) return Error{ErrorKind::usage, 0, "assets.read needs a descriptor to write to"};
+  if (!into) return Error{ErrorKind::usage, 0, "assets.read needs a descriptor to write to"};
   if (!key || !key->starts_with(keys::assets_prefix(agent_.services_.terminal)) || !keys::sha256_of_asset(*key))
     return Error{ErrorKind::usage, 0, "key: that of an asset object of this terminal was expected"};
   Bytes piece(1 << 20);
@@ -363,12 +365,7 @@ Result<Json> ControlMethods::read_asset(const Json& params, int fd) {
   while (done < length.value_or(0)) {
     MutableBytes part(piece.data(), std::min<uint64_t>(piece.size(), *length - done));
     TILLSYNC_LET(const size_t got, agent_.store_->read(*key, offset.value_or(0) + done, part));
-    for (size_t at = 0; at < got;) {
-      const ssize_t n = ::pwrite(fd, piece.data() + at, got - at, static_cast<off_t>(done + at));
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return Error{ErrorKind::internal, errno, std::string("write the asset: ") + std::strerror(errno)};
-      at += static_cast<size_t>(n);
-    }
+    TILLSYNC_TRY(into->write(done, part.first(got)));
     done += got;
     if (got < part.size()) break;
   }

@@ -18,16 +18,18 @@ class ControlMethods {
 
  private:
   using Work = std::function<Result<Json>(const Json& params)>;
+  using WorkWithFile = std::function<Result<Json>(const Json& params, const std::shared_ptr<File>& file)>;
   void query(ControlServer& server, const std::string& method, Work work, Access access);
+  void query_with_file(ControlServer& server, const std::string& method, WorkWithFile work, Access access);
   Result<Json> diagnose();
   Result<Json> backup(const Json& params);
   Result<Json> snapshots(const Json& params);
   Result<void> known_snapshots(const FollowedDatabase& database, Json& all);
   Result<Json> log(const Json& params);
-  Result<Json> restore(const Json& params);
+  Result<Json> restore(const Json& params, std::shared_ptr<File> into);
   Result<Json> workflows(const Json& params);
   Result<Json> assets(const Json& params);
-  Result<Json> read_asset(const Json& params, int fd);
+  Result<Json> read_asset(const Json& params, File* into);
   void flush(const Json& params, Responder responder);
   void prune(const Json& params, Responder responder);
   void pause(const Json& params, Responder responder);

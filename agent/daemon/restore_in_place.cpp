@@ -387,6 +387,7 @@ void RestoreWorkflow::clean_up(const WorkflowRecord& workflow) {
   {
     std::lock_guard lock(mutex_);
     jobs_.erase(workflow.uuid);
+    given_.erase(workflow.uuid);
   }
   (void)remove_staged(*services_.files, staging_path(workflow.uuid)).has_value();
   if (workflow.data.value("drill", false) && workflow.status == WorkflowStatus::failed) drill_failed(workflow);

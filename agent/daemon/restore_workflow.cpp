@@ -1,15 +1,9 @@
 #include "agent/daemon/restore_workflow.h"
 
 #include <spdlog/spdlog.h>
-#include <unistd.h>
-
-#include <cerrno>
-
 #include "actionlog/segment.h"
 #include "agent/daemon/store_plans.h"
 #include "agent/daemon/wait_for.h"
-#include "platform/linux/copy_to_descriptor_linux.h"
-#include "platform/linux/errno_linux.h"
 #include "restore/migrations.h"
 #include "restore/moment.h"
 #include "restore/outcome_json.h"
@@ -19,6 +13,18 @@ namespace tillsync {
 namespace {
 constexpr std::chrono::seconds kCompleteLogPatience{10};
 constexpr uint64_t kPagesPerAction = 4;  // that a replay changes: of the table, and of its indexes
+
+Result<void> copy(File& from, File& to) {
+  Bytes chunk(1 << 20);
+  for (uint64_t at = 0;;) {
+    TILLSYNC_LET(const size_t got, from.read(at, chunk));
+    TILLSYNC_TRY(to.write(at, ByteView(chunk).first(got)));
+    to.begin_sync(at, got);
+    at += got;
+    if (got < chunk.size()) return to.truncate(at);
+  }
+}
+
 }  // namespace
 
 void RestoreWorkflow::define(WorkflowEngine& engine) {
@@ -179,6 +185,11 @@ Result<Json> RestoreWorkflow::validate(StepContext& context) {
   return result;
 }
 
+void RestoreWorkflow::give(const Uuid& workflow, std::shared_ptr<File> into) {
+  std::lock_guard lock(mutex_);
+  given_[workflow] = std::move(into);
+}
+
 // What it goes by is pinned when the lock ends.
 Result<std::shared_ptr<RestoreWorkflow::Job>> RestoreWorkflow::plan(StepContext& context, const RestoreMoment& moment) {
   TILLSYNC_LET(auto database, database_of(context.data()));
@@ -190,9 +201,15 @@ Result<std::shared_ptr<RestoreWorkflow::Job>> RestoreWorkflow::plan(StepContext&
     TILLSYNC_LET(plans, services_.plans->for_restore([&] { return context.cancelled(); }));
   }
   TILLSYNC_LET(job->plan, plan_restore(*services_.store, database->lineage(), moment));
-  job->staging = std::make_unique<Staging>(*services_.store, *services_.files, services_.vfs->name(),
-                                           staging_path(context.workflow()));
+  const std::string path = staging_path(context.workflow());
   std::lock_guard lock(mutex_);
+  if (auto given = given_.find(context.workflow()); given != given_.end()) {
+    job->given = std::make_unique<WithGivenFile>(*services_.files, path, given->second);
+    job->given_vfs = std::make_unique<FileVfs>(*job->given, *services_.clock, *services_.random);
+    job->staging = std::make_unique<Staging>(*services_.store, *job->given, job->given_vfs->name(), path);
+  } else {
+    job->staging = std::make_unique<Staging>(*services_.store, *services_.files, services_.vfs->name(), path);
+  }
   return jobs_[context.workflow()] = job;
 }
 
@@ -304,7 +321,14 @@ Result<Json> RestoreWorkflow::check_packs(StepContext& context) {
   // The staged copy, and the log that a replay writes beside it: said before anything is written.
   const Manifest& target = job->plan.chain.target();
   const uint64_t content = uint64_t{target.page_size} * target.page_count;
-  uint64_t needed = content + (uint64_t{16} << 20);
+  uint64_t needed = (job->given ? 0 : content) + (uint64_t{16} << 20);
+  if (job->given) {
+    auto there = job->given->free_space(job->staging->path());
+    if (there && *there < content)
+      return Error{ErrorKind::no_space, 0,
+                   "the restored database needs " + std::to_string(content) + " bytes where it is to be, " +
+                       std::to_string(*there) + " are free"};
+  }
   if (!job->plan.segments.empty()) {
     const uint64_t actions = job->plan.segments.back().last - job->plan.segments.front().first + 1;
     needed += std::min(content, actions * kPagesPerAction * target.page_size);
@@ -333,8 +357,8 @@ Result<Json> RestoreWorkflow::check_packs(StepContext& context) {
 
 Result<void> RestoreWorkflow::ensure_filled(StepContext& context, Job& job) {
   if (job.filled) return {};
-  // A drill is thrown away: it is not worth the syncs.
-  const bool to_keep = !is_drill(context);
+  // A drill is thrown away: it is not worth the syncs. A file that was given is gone with us: nobody can take it up.
+  const bool to_keep = !is_drill(context) && !job.given;
   const auto show = [&](uint64_t items, uint64_t bytes, uint64_t total) {
     context.progress(items, bytes, total);
     return !context.cancelled() && !(job.cancelled && job.cancelled());
@@ -434,15 +458,17 @@ Result<Json> RestoreWorkflow::prove(StepContext& context) {
   Json document = outcome_json(outcome, job->plan.note);
   document["snapshot_uuid"] = job->plan.chain.target().uuid.str();
   document["state"] = state_digest(job->staging->expected()).hex();
+  if (job->given) document["into_given"] = true;
   context.on_commit([this, workflow = context.workflow()](Connection&) -> Result<void> {
     std::lock_guard lock(mutex_);
     jobs_.erase(workflow);
+    given_.erase(workflow);
     return {};
   });
   return document;
 }
 
-Result<Json> RestoreWorkflow::deliver(WorkflowEngine& engine, const Uuid& workflow, int fd) {
+Result<Json> RestoreWorkflow::deliver(WorkflowEngine& engine, const Uuid& workflow, File& into, bool into_given) {
   auto start = services_.clock->steady_now();
   TILLSYNC_LET(WorkflowRecord record, engine.describe(workflow));
   if (record.type != WorkflowType::restore)
@@ -457,12 +483,20 @@ Result<Json> RestoreWorkflow::deliver(WorkflowEngine& engine, const Uuid& workfl
     return Error{ErrorKind::usage, 0, "workflow " + workflow.str() + " restored in place; there is nothing to deliver"};
   Json document = result_of(record);
   document.erase("state");
-  auto copied = copy_to_descriptor(*services_.files, staging_path(workflow), fd);
-  if (!copied && copied.error().kind == ErrorKind::not_found)
-    return Error{ErrorKind::not_found, 0, "the restored database was delivered already; ask for the restore again"};
-  TILLSYNC_TRY(std::move(copied));
-  if (::fsync(fd) != 0 && errno != EINVAL) return errno_error(errno, "sync", "the restored file");
-  TILLSYNC_TRY(remove_staged(*services_.files, staging_path(workflow)));
+  const bool there = document.value("into_given", false);
+  document.erase("into_given");
+  if (there && !into_given)
+    return Error{ErrorKind::conflict, 0, "the database was restored into the file that came with its restore"};
+  if (!there) {
+    auto staged = services_.files->open(staging_path(workflow), OpenMode::read);
+    if (!staged && staged.error().kind == ErrorKind::not_found)
+      return Error{ErrorKind::not_found, 0, "the restored database was delivered already; ask for the restore again"};
+    if (!staged) return std::move(staged).error();
+    TILLSYNC_TRY(copy(**staged, into));
+    TILLSYNC_TRY(into.sync());
+    staged->reset();
+    TILLSYNC_TRY(remove_staged(*services_.files, staging_path(workflow)));
+  }
   auto spent = std::chrono::duration_cast<std::chrono::milliseconds>(services_.clock->steady_now() - start);
   document["elapsed_ms"] =
       std::max<int64_t>(0, to_ms(record.completed_at.value_or(record.updated_at)) - to_ms(record.created_at)) +

@@ -22,7 +22,9 @@
 #include <set>
 
 #include "agent/daemon/log_shipper.h"
+#include "restore/given_file.h"
 #include "restore/staging.h"
+#include "sqlite/file_vfs.h"
 #include "workflow/engine.h"
 
 namespace tillsync {
@@ -37,14 +39,20 @@ class RestoreWorkflow {
   Result<WorkflowRequest> request(const Json& params);
   // Which snapshots the restores of a database that have not ended go by.
   std::set<Uuid> pinned(const std::string& database);
-  // Copies the proven database to the descriptor, syncs it, removes the staging. Returns the document of `restore
-  // --json`.
-  Result<Json> deliver(WorkflowEngine& engine, const Uuid& workflow, int fd);
+  // Before its first step: the restore is made in this file, open for reading and writing, and empty. Kept until it is
+  // proven or has failed; after a restart of the agent there is none, and it is staged in our folder.
+  void give(const Uuid& workflow, std::shared_ptr<File> into);
+  // Copies a proven database that was staged into the file, syncs it, removes the staging. into_given: the file is the
+  // one of give(), which has the database already where that was not lost. Returns the document of `restore --json`.
+  Result<Json> deliver(WorkflowEngine& engine, const Uuid& workflow, File& into, bool into_given);
 
  private:
   struct Job {
     std::string database;
     RestorePlan plan;
+    // Where the file to restore to was given.
+    std::unique_ptr<WithGivenFile> given;
+    std::unique_ptr<FileVfs> given_vfs;
     std::unique_ptr<Staging> staging;
     bool filled = false, replayed = false, migrated = false;
     std::optional<int64_t> migrate_to;
@@ -116,6 +124,7 @@ class RestoreWorkflow {
   WorkflowEngine* engine_ = nullptr;
   std::mutex mutex_;
   std::map<Uuid, std::shared_ptr<Job>> jobs_;
+  std::map<Uuid, std::shared_ptr<File>> given_;
 };
 
 }  // namespace tillsync

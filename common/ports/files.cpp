@@ -6,6 +6,12 @@ namespace tillsync {
 
 constexpr uint64_t kSyncedAtOnce = 4 << 20;
 
+Result<std::unique_ptr<File>> File::duplicate() {
+  return Error{ErrorKind::usage, 0, "this file can't be given to another thread"};
+}
+
+Result<uint64_t> File::free_space() { return Error{ErrorKind::usage, 0, "nothing is known of this file's disk"}; }
+
 Result<PendingFile> PendingFile::create(FileSystem& files, const std::string& path, uint32_t unique) {
   char suffix[24];
   std::snprintf(suffix, sizeof suffix, ".%08x.tmp", unique);

@@ -34,6 +34,10 @@ class File {
   virtual Result<uint64_t> size() = 0;
   // Exclusive, advisory, whole file, across processes, until close. conflict: someone else holds it.
   virtual Result<void> lock() = 0;
+  // The same open file for another thread. usage: not offered.
+  virtual Result<std::unique_ptr<File>> duplicate();
+  // Of the file system that it is on. usage: not offered.
+  virtual Result<uint64_t> free_space();
 };
 
 enum class FileType { regular, directory, symlink, other };

@@ -81,6 +81,18 @@ class LinuxFile : public File {
     return errno_error(errno, "lock", path_);
   }
 
+  Result<std::unique_ptr<File>> duplicate() override {
+    const int copy = ::fcntl(descriptor_, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0) return errno_error(errno, "duplicate", path_);
+    return adopt_file(copy, path_);
+  }
+
+  Result<uint64_t> free_space() override {
+    struct statvfs info {};
+    if (::fstatvfs(descriptor_, &info) < 0) return errno_error(errno, "look for free space beside", path_);
+    return uint64_t{info.f_bavail} * info.f_frsize;
+  }
+
  private:
   static off_t at(uint64_t offset) { return static_cast<off_t>(offset); }
   int descriptor_;

@@ -166,13 +166,16 @@ TEST_CASE("cli: restore writes through a descriptor, and the file appears whole 
   TestServer server(cli.socket);
   Json asked;
   bool prove = true;
+  bool given = false;
   server.handle("restore", [&](Request request, const Responder& answer) {
     asked = request.params;
+    given = request.file != nullptr;
     answer.result(Json{{"uuid", "r"}});
   });
   server.handle("workflow.wait", answers(Json{{"status", "COMPLETED"}, {"result", Json::object()}}));
   server.handle("restore.deliver", [&](Request request, const Responder& answer) {
-    const bool written = request.fd && ::write(request.fd.get(), "restored", 8) == 8;
+    const bool written = request.file && request.file->write(0, as_bytes("restored"));
+    CHECK(request.params == Json{{"uuid", "r"}, {"into_given", given}});
     answer.result(Json{{"sequence", 7}, {"proven", written && prove}});
   });
   const std::string target = cli.folder / "out.db";
@@ -186,6 +189,7 @@ TEST_CASE("cli: restore writes through a descriptor, and the file appears whole 
     const auto run = cli.run({"restore", "--to", target, "--at", "2026-11-22T20:00:00+01:00", "--json"});
     CHECK(run.status == 0);
     CHECK(Json::parse(run.out)["sequence"] == 7);
+    CHECK(given);
     CHECK(text_of(target) == "restored");
     CHECK(asked == Json{{"at", "2026-11-22T19:00:00.000Z"}});
   }

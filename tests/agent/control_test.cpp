@@ -105,7 +105,7 @@ TEST_CASE("control: a descriptor comes along with its request") {
   TemporaryFolder folder;
   TestServer server(folder / "s");
   server.handle("fill", [](Request request, const Responder& answer) {
-    const bool written = request.fd && ::write(request.fd.get(), "restored", 8) == 8;
+    const bool written = request.file && request.file->write(0, as_bytes("restored"));
     answer.result(Json{{"fd", written}, {"own", request.peer.uid == ::getuid() && request.peer.pid == ::getpid()}});
   });
   auto client = connect(folder / "s");

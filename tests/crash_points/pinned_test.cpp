@@ -2,6 +2,7 @@
 #include <spdlog/spdlog.h>
 
 #include "crash_points/stories.h"
+#include "support/unnamed_file.h"
 
 using namespace tillsync;
 using namespace tillsync::test;
@@ -82,8 +83,8 @@ TEST_CASE(
   const std::string staged = std::string(Terminal::kState) + "/staging/" + restore.str() + ".db";
   check_same(dump_file(must(read_file(t.memory, staged))), t.content[0]);
   // It has ended, and the file was fetched.
-  std::unique_ptr<FILE, int (*)(FILE*)> target(std::tmpfile(), std::fclose);
-  CHECK(must(t.agent->restores().deliver(t.agent->engine(), restore, ::fileno(target.get())))["proven"] == true);
+  auto target = unnamed_file();
+  CHECK(must(t.agent->restores().deliver(t.agent->engine(), restore, *target, false))["proven"] == true);
   t.prune();
   CHECK_FALSE(t.has(t.made[0]));
   CHECK(t.has(t.made[3]));

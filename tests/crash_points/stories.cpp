@@ -6,6 +6,7 @@
 
 #include "actionlog/log_verifier.h"
 #include "restore/verification.h"
+#include "support/unnamed_file.h"
 
 namespace tillsync::test {
 
@@ -107,9 +108,8 @@ class RestoreToFile : public WorkflowStory {
   void look_at_end(Terminal& terminal, bool) override {
     const std::string staged = this->staged();
     check_same(dump_file(must(read_file(terminal.memory, staged))), wanted_);
-    std::unique_ptr<FILE, int (*)(FILE*)> target(std::tmpfile(), std::fclose);
-    Json document =
-        must(terminal.agent->restores().deliver(terminal.agent->engine(), *workflow_, ::fileno(target.get())));
+    auto target = unnamed_file();
+    Json document = must(terminal.agent->restores().deliver(terminal.agent->engine(), *workflow_, *target, false));
     CHECK(document["proven"] == true);
     CHECK(document["transaction"] == moment_);
     CHECK(kind_of(terminal.memory.stat(staged)) == ErrorKind::not_found);
