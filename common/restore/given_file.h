@@ -1,10 +1,9 @@
 // A file system in which one path is a file that somebody has open and gave us.
 //
-// Purpose: a restore to a file fills, replays and proves in the very file that was asked for, which we may have no right
-// to open by its name; what SQLite writes beside it (its log) lies under that path in the real file system. A restored
-// database is written once, and needs its space once.
-// The path: open() gives a duplicate of the file, in any mode; create_new wants it empty; remove() empties it, and
-// not_found means that it was. Every other path is passed on.
+// Purpose: a restore to a file fills, replays and proves in the very file that was asked for, which we may have no
+// right to open by its name; what SQLite writes beside it (its log) lies under that path in the real file system. A
+// restored database is written once, and needs its space once. The path: open() gives a duplicate of the file, in any
+// mode; create_new wants it empty; remove() empties it, and not_found means that it was. Every other path is passed on.
 // Errors: those of the file and of the file system beneath. Threads: as FileSystem, if the file can be duplicated.
 #pragma once
 
