@@ -68,9 +68,9 @@ Result<Json> DirectStore::restore(const Json& params, int fd, const Progress& te
   const uint64_t needed = uint64_t{plan.chain.target().page_count} * plan.chain.target().page_size;
   TILLSYNC_LET(const uint64_t there, files.free_space(path));
   if (there < needed)
-    return Error{
-        ErrorKind::no_space, 0,
-        "the restored database needs " + human_size(needed) + " where it is to be, " + human_size(there) + " are free"};
+    return Error{ErrorKind::no_space, 0,
+                 "the restored database needs " + human_size(needed) + " where it is to be, " + human_size(there) +
+                     " are free: make room, or restore to another disk"};
 
   if (!progress.begin("FETCH_PACKS")) return stopped();
   TILLSYNC_TRY(look_at_packs(*store_, plan, progress));

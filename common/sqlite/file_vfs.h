@@ -5,8 +5,7 @@
 // no shared memory; the VFS offers none. xLock takes File::lock() at the first lock and keeps it until close. The first
 // sync of an opened file also syncs its folder: the name may be younger than the last power cut. The frames that a
 // commit appends to a write-ahead log are written at once, up to 256 KiB of them, before it returns. Files without a
-// name (temporary tables, sorting) are held in memory. Threads: registration once at start-up; connections as SQLite
-// allows.
+// name (temporary tables, sorting) are held in memory. Threads: registration in any; connections as SQLite allows.
 #pragma once
 
 #include <memory>

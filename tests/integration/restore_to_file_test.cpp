@@ -61,7 +61,9 @@ TEST_CASE("restore to a file: it is made where it was asked for, and nothing is 
   auto answer = till.call_with(other, "restore.deliver", {{"uuid", begun["uuid"]}});
   REQUIRE(!answer);
   CHECK(answer.error().kind == ErrorKind::conflict);
-  const Json document = must(till.call_with(file, "restore.deliver", {{"uuid", begun["uuid"]}, {"into_given", true}}));
+  const Json as_given{{"uuid", begun["uuid"]}, {"into_given", true}};
+  CHECK(kind_of(till.call_with(other, "restore.deliver", as_given)) == ErrorKind::conflict);
+  const Json document = must(till.call_with(file, "restore.deliver", as_given));
   CHECK(document["proven"] == true);
   CHECK(document["bytes"] == std::filesystem::file_size(target));
   CHECK_FALSE(document.contains("into_given"));
