@@ -39,7 +39,7 @@ Result<std::optional<EpochLoss>> EpochClaim::look() {
   return std::optional<EpochLoss>();
 }
 
-// The number after the last one that was put, or, of one that may have been put, the same with its token.
+// The one after the last that was put, or one that may have been put, as it was.
 Result<void> EpochClaim::begin() {
   Start start;
   TILLSYNC_LET(auto kept, services_.state->setting("start"));
@@ -48,24 +48,27 @@ Result<void> EpochClaim::begin() {
     if (!last.is_object()) return Error{ErrorKind::corrupt, 0, "state.db: its setting start does not parse"};
     start.number = last.at("number").get<uint64_t>();
     start.token = last.at("token").get<std::string>();
+    start.created_at = last.value("created_at", to_rfc3339(services_.clock->now()));  // older versions kept none
     start.is_put = last.at("is_put").get<bool>();
   }
-  if (!kept || start.is_put) start = {start.number + 1, new_token(), false};
-  start_ = start;
+  start_ = !kept || start.is_put ? new_start(start.number + 1) : start;
   auto durable = keep();
   if (!durable) start_.reset();
   return durable;
 }
 
-std::string EpochClaim::new_token() {
+EpochClaim::Start EpochClaim::new_start(uint64_t number) {
   std::array<uint8_t, 16> token;
   services_.random->fill(token);
-  return to_hex(token);
+  return {number, to_hex(token), to_rfc3339(services_.clock->now()), false};
 }
 
 Result<void> EpochClaim::keep() {
-  TILLSYNC_TRY(services_.state->set_setting(
-      "start", Json{{"number", start_->number}, {"token", start_->token}, {"is_put", start_->is_put}}.dump()));
+  TILLSYNC_TRY(services_.state->set_setting("start", Json{{"number", start_->number},
+                                                          {"token", start_->token},
+                                                          {"created_at", start_->created_at},
+                                                          {"is_put", start_->is_put}}
+                                                         .dump()));
   return services_.state->make_durable();
 }
 
@@ -97,7 +100,7 @@ Result<std::optional<EpochLoss>> EpochClaim::put_start() {
                   {"start", start_->number},
                   {"terminal", services_.terminal.str()},
                   {"token", start_->token},
-                  {"created_at", to_rfc3339(services_.clock->now())}};
+                  {"created_at", start_->created_at}};
     const std::string text = encode_document(services_, std::move(document), kStartDocument);
     BytesSource source(as_bytes(text));
     auto put = store_.put(key, source);
@@ -107,7 +110,7 @@ Result<std::optional<EpochLoss>> EpochClaim::put_start() {
   if (!there) return std::move(there).error();
   if (!*there) {
     // Something else lies there, which does not count and can't be replaced.
-    start_ = Start{start_->number + 1, new_token(), false};
+    start_ = new_start(start_->number + 1);
     TILLSYNC_TRY(keep());
     return put_start();
   }

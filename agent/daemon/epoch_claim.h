@@ -3,7 +3,8 @@
 //
 // Purpose: a cloned disk, or an old image of one that was put back, is noticed before anything of it is written, or
 // within an hour of writing. Errors: conflict once the epoch is lost, from then on; those of the store, and of
-// state.db. Durability: whose a start is, is durable in state.db before it is put. Threads: any; a call waits for one
+// state.db. Durability: whose a start is, is durable in state.db before it is put, and one that may have been put is
+// put again byte for byte, which changes nothing where the store can't refuse it. Threads: any; a call waits for one
 // that is asking the store.
 #pragma once
 
@@ -32,7 +33,7 @@ class EpochClaim {
  private:
   struct Start {
     uint64_t number = 0;
-    std::string token;
+    std::string token, created_at;
     bool is_put = false;
   };
   Result<std::optional<EpochLoss>> look();
@@ -45,7 +46,7 @@ class EpochClaim {
   Result<void> forget_parts(const Json& seen);
   Result<bool> is_own(const ObjectInfo& segment);
   Result<void> keep();
-  std::string new_token();
+  Start new_start(uint64_t number);
 
   Services services_;
   ObjectStore& store_;

@@ -153,6 +153,27 @@ TEST_CASE(
   CHECK_FALSE(till.lost);
 }
 
+TEST_CASE("a start that may have been put is put again byte for byte: a store that can't refuse it is left as it was") {
+  Shop shop;
+  Till till(shop.clock, shop.store, shop.seed, make_keys(shop.seed));
+  const std::string key = keys::start(till.services.terminal, 1, 1);
+  // The put comes into effect, and the agent ends before it knows. Its next start looks before it is to be seen.
+  shop.store.fail_at(2, ErrorKind::offline, true);
+  REQUIRE_FALSE(till.put("terminals/a"));
+  const auto first = shop.store.content(key);
+  REQUIRE(first.has_value());
+  shop.store.erase(key);
+  shop.clock.advance(1min);
+  till.start();
+  CHECK(till.put("terminals/a"));
+  CHECK(shop.store.content(key) == first);
+  // The next one is another.
+  till.start();
+  CHECK(till.put("terminals/b"));
+  CHECK(shop.store.content(keys::start(till.services.terminal, 1, 2)) != first);
+  CHECK_FALSE(till.lost);
+}
+
 TEST_CASE("a start that another copy made at the same moment, in a store that takes both, is found at the next look") {
   Shop shop;
   Till till(shop.clock, shop.store, shop.seed);

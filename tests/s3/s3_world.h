@@ -57,7 +57,7 @@ struct S3World : World {
     check_restored();
     check_verified({"log", "verify"});
     check_verified({"verify", "--data"});
-    CHECK(proxy.overwritten().empty());
+    for (const auto& key : proxy.overwritten()) FAIL_CHECK("overwritten: " << key);
     CHECK(uploads().empty());
   }
   void check_verified(const std::vector<std::string>& words) {
