@@ -1,6 +1,7 @@
 #include "capture/count_tables.h"
 
 #include <algorithm>
+#include <deque>
 #include <optional>
 
 #include "base/ordered_workers.h"
@@ -10,123 +11,161 @@ namespace tillsync {
 
 namespace {
 
-constexpr size_t kBatchBytes = 256 << 10, kBatchRows = 4096;
+constexpr size_t kPartsOfJob = 64;
 
-// Rows of one table that are digested at once.
-struct Batch {
-  struct Row {
-    int64_t rowid;
-    size_t end;  // of its record in `records`
-  };
-  const Table* table = nullptr;
-  size_t number = 0;  // of the table
-  Bytes records;
-  std::vector<Row> rows;
-  // What came of it.
-  MultisetDigest digest;
-  std::optional<Error> error;
+Error of_table(Error error, const Table& table) { return std::move(error).with("table '" + table.name + "'"); }
 
-  void begin(const Table& of, size_t of_number) {
-    table = &of;
-    number = of_number;
-    records.clear();
-    rows.clear();
-    digest = {};
-    error.reset();
-  }
-};
-
-void digest_rows(Batch& batch) {
-  RowIdentity identity(*batch.table);
-  size_t begin = 0;
-  for (const auto& row : batch.rows) {
-    const auto digest = identity.digest(row.rowid, ByteView(batch.records).subspan(begin, row.end - begin));
-    if (!digest) {
-      batch.error = digest.error();
-      return;
-    }
-    batch.digest.add(*digest);
-    begin = row.end;
-  }
+std::vector<const Table*> counted_tables(const Schema& schema) {
+  std::vector<const Table*> tables;
+  for (auto& table : schema.tables)
+    if (!table.is_statistics()) tables.push_back(&table);
+  return tables;
 }
 
-class Counter {
+// Counts the rows that it is given. The table must outlive it.
+class RowCounter {
  public:
-  Counter(const Schema& schema, size_t threads) {
-    if (threads > 0) batches_.emplace(threads, 4 * threads, [] { return digest_rows; });
-    for (auto& table : schema.tables) {
-      if (table.is_statistics()) continue;
-      tables_.push_back(&table);
-      counted_.push_back({table.name, 0, {}});
-    }
+  explicit RowCounter(const Table& table) : identity_(table) {}
+  Result<void> operator()(int64_t rowid, ByteView record) {
+    TILLSYNC_LET(Digest digest, identity_.digest(rowid, record));
+    rows_++;
+    digest_.add(digest);
+    return {};
   }
-
-  Result<std::vector<TableDigest>> count(const Image& image, WorkPulse* pulse) {
-    for (size_t number = 0; number < tables_.size(); number++) {
-      auto walked = walk(image, number, pulse);
-      if (failed_) return std::move(*failed_);
-      if (!walked) return std::move(walked).error().with("table '" + tables_[number]->name + "'");
-    }
-    while (batches_ && !batches_->is_empty()) TILLSYNC_TRY(take_oldest());
-    std::sort(counted_.begin(), counted_.end());
-    return std::move(counted_);
+  void add_to(TableDigest& counted) const {
+    counted.rows += rows_;
+    counted.digest.add(digest_);
   }
 
  private:
-  Result<void> walk(const Image& image, size_t number, WorkPulse* pulse) {
-    const Table& table = *tables_[number];
-    TableDigest& counted = counted_[number];
-    RowIdentity identity(table);
-    Batch* batch = nullptr;
-    auto walked = walk_tree(image, table.root, [&](int64_t rowid, ByteView record) -> Result<void> {
-      TILLSYNC_TRY(unless_stopped(pulse, "rows were counted"));
-      counted.rows++;
-      // A record that is larger than a batch is not worth a copy.
-      if (!batches_ || record.size() > kBatchBytes) {
-        TILLSYNC_LET(Digest d, identity.digest(rowid, record));
-        counted.digest.add(d);
-        return {};
+  RowIdentity identity_;
+  uint64_t rows_ = 0;
+  MultisetDigest digest_;
+};
+
+// Parts of one table's tree that a worker reads.
+struct Job {
+  const Table* table = nullptr;
+  PagesWalked* walked = nullptr;
+  TableDigest* counted = nullptr;  // where it goes in the end; the owner's
+  std::vector<TreePart> parts;
+  std::optional<RowCounter> rows;
+  std::optional<Error> error;
+};
+
+class Worker {
+ public:
+  Worker(const CountingWorkers& workers, const Image& image) : image_(image) {
+    auto opened = workers.open();
+    if (opened)
+      pages_ = std::move(*opened);
+    else
+      error_ = std::move(opened).error();
+    image_.reader = pages_.get();
+  }
+  void operator()(Job& job) {
+    job.error = error_;
+    if (job.error) return;
+    job.rows.emplace(*job.table);
+    for (const TreePart& part : job.parts) {
+      auto walked = walk_part(image_, part, *job.walked, std::ref(*job.rows));
+      if (walked) continue;
+      job.error = of_table(std::move(walked).error(), *job.table);
+      return;
+    }
+  }
+
+ private:
+  Image image_;
+  std::unique_ptr<PageReader> pages_;
+  std::optional<Error> error_;
+};
+
+class ParallelCount {
+ public:
+  ParallelCount(const Image& image, const CountingWorkers& workers)
+      : image_(image), jobs_(workers.threads, 4 * workers.threads, [workers, image] {
+          return [worker = std::make_shared<Worker>(workers, image)](Job& job) { (*worker)(job); };
+        }) {}
+
+  // `counted` is complete after finish().
+  Result<void> begin(const Table& table, TableDigest& counted) {
+    PagesWalked& walked = walked_.emplace_back(0);
+    RowCounter above(table);
+    Job* job = nullptr;
+    auto split = split_tree(image_, table.root, walked, std::ref(above), [&](TreePart part) -> Result<void> {
+      if (!job) {
+        while (jobs_.is_full()) TILLSYNC_TRY(take_oldest());
+        job = &jobs_.next();
+        job->table = &table;
+        job->walked = &walked;
+        job->counted = &counted;
+        job->parts.clear();
       }
-      if (!batch) {
-        while (batches_->is_full()) TILLSYNC_TRY(take_oldest());
-        batch = &batches_->next();
-        batch->begin(table, number);
-      }
-      append(batch->records, record);
-      batch->rows.push_back({rowid, batch->records.size()});
-      if (batch->records.size() >= kBatchBytes || batch->rows.size() >= kBatchRows) {
-        batches_->push();
-        batch = nullptr;
-      }
+      job->parts.push_back(part);
+      if (job->parts.size() < kPartsOfJob) return {};
+      jobs_.push();
+      job = nullptr;
       return {};
     });
-    TILLSYNC_TRY(std::move(walked));
-    if (batch) batches_->push();
+    if (failed_) return std::move(*failed_);
+    if (!split) return of_table(std::move(split).error(), table);
+    if (job) jobs_.push();
+    above.add_to(counted);
     return {};
   }
-  Result<void> take_oldest() {
-    const Batch& batch = batches_->pop();
-    if (batch.error) {
-      failed_ = Error(*batch.error).with("table '" + batch.table->name + "'");
-      return *failed_;
-    }
-    counted_[batch.number].digest.add(batch.digest);
+  Result<void> finish() {
+    while (!jobs_.is_empty()) TILLSYNC_TRY(take_oldest());
     return {};
   }
 
-  std::vector<const Table*> tables_;
-  std::vector<TableDigest> counted_;
-  std::optional<Error> failed_;  // of a batch; it names the table itself
-  std::optional<OrderedWorkers<Batch>> batches_;
+ private:
+  Result<void> take_oldest() {
+    Job& job = jobs_.pop();
+    if (job.error) {
+      failed_ = std::move(*job.error);  // names its table
+      return *failed_;
+    }
+    job.rows->add_to(*job.counted);
+    return {};
+  }
+
+  const Image& image_;
+  std::optional<Error> failed_;
+  std::deque<PagesWalked> walked_;  // one for each table; a job refers to its
+  OrderedWorkers<Job> jobs_;
 };
 
 }  // namespace
 
-Result<std::vector<TableDigest>> count_tables(PageReader& pages, PageNo page_count, WorkPulse* pulse,
-                                              size_t digesting_threads) {
+Result<std::vector<TableDigest>> count_tables(PageReader& pages, PageNo page_count, WorkPulse* pulse) {
   TILLSYNC_LET(Image image, image_of(pages, page_count));
   TILLSYNC_LET(Schema schema, schema_of(image));
-  return Counter(schema, digesting_threads).count(image, pulse);
+  std::vector<TableDigest> counted;
+  for (const Table* table : counted_tables(schema)) {
+    RowCounter rows(*table);
+    auto walked = walk_tree(image, table->root, [&](int64_t rowid, ByteView record) -> Result<void> {
+      TILLSYNC_TRY(unless_stopped(pulse, "rows were counted"));
+      return rows(rowid, record);
+    });
+    if (!walked) return of_table(std::move(walked).error(), *table);
+    rows.add_to(counted.emplace_back(TableDigest{table->name, 0, {}}));
+  }
+  std::sort(counted.begin(), counted.end());
+  return counted;
+}
+
+Result<std::vector<TableDigest>> count_tables(PageReader& pages, PageNo page_count, const CountingWorkers& workers) {
+  TILLSYNC_LET(Image image, image_of(pages, page_count));
+  TILLSYNC_LET(Schema schema, schema_of(image));
+  const auto tables = counted_tables(schema);
+  std::vector<TableDigest> counted;
+  for (const Table* table : tables) counted.push_back({table->name, 0, {}});
+  ParallelCount count(image, workers);
+  for (size_t i = 0; i < tables.size(); i++) TILLSYNC_TRY(count.begin(*tables[i], counted[i]));
+  TILLSYNC_TRY(count.finish());
+  std::sort(counted.begin(), counted.end());
+  return counted;
 }
 
 }  // namespace tillsync

@@ -5,13 +5,25 @@
 namespace tillsync {
 
 namespace {
+constexpr int kDepthMax = 40, kNowhere = -1;
+
+using PartVisitor = std::function<Result<void>(TreePart)>;
+
 class Walk {
  public:
-  Walk(const Image& image, const RowVisitor& visit) : image_(image), visit_(visit) {}
+  Walk(const Image& image, PagesWalked& walked, const RowVisitor& visit)
+      : image_(image), walked_(walked), visit_(visit) {}
+
+  // Tells the pages at that depth instead of reading them.
+  void split_at(int depth, const PartVisitor& part) {
+    parts_at_ = depth;
+    part_ = &part;
+  }
 
   Result<void> tree(PageNo number, int depth) {
-    if (depth > 40) return page_error(number, "deeper than a tree can be");
+    if (depth > kDepthMax) return page_error(number, "deeper than a tree can be");
     if (number == 0 || number > image_.page_count) return page_error(number, "a tree points outside the database");
+    if (depth == parts_at_) return (*part_)({number, depth});
     TILLSYNC_TRY(count(number, 1));
     TILLSYNC_LET(PageRef keep, image_.reader->page(number));
     TILLSYNC_LET(BtreePage page, BtreePage::parse(number, keep.view(), image_.usable));
@@ -41,20 +53,55 @@ class Walk {
   // A page has one place in one tree. Where cells share a child, level by level, there would else be as many visits as
   // there are ways down, which no limit of the depth keeps small.
   Result<void> count(PageNo number, uint64_t pages) {
-    visited_ += pages;
-    if (visited_ > image_.page_count) return page_error(number, "the tree has more pages than the database");
+    if (walked_.fetch_add(pages, std::memory_order_relaxed) + pages > image_.page_count)
+      return page_error(number, "the tree has more pages than the database");
     return {};
   }
 
   const Image& image_;
+  PagesWalked& walked_;
   const RowVisitor& visit_;
-  uint64_t visited_ = 0;
+  int parts_at_ = kNowhere;
+  const PartVisitor* part_ = nullptr;
   Bytes buffer_;
 };
+
+// All leaves of a sound tree are as deep as the leftmost. Where others are not, their part is more than one page, or
+// they lie above the parts: they are walked all the same.
+Result<int> depth_of_leaves(const Image& image, PageNo root) {
+  PageNo number = root;
+  for (int depth = 0; depth <= kDepthMax; depth++) {
+    if (number == 0 || number > image.page_count) return page_error(number, "a tree points outside the database");
+    TILLSYNC_LET(PageRef keep, image.reader->page(number));
+    TILLSYNC_LET(BtreePage page, BtreePage::parse(number, keep.view(), image.usable));
+    if (page.is_leaf()) return depth;
+    Cell first;
+    if (page.cell_count() == 0) {
+      number = page.right_child();
+      continue;
+    }
+    if (!page.cell(0, first)) return page_error(number, "cell 0 does not fit the page");
+    number = first.left_child;
+  }
+  return page_error(number, "deeper than a tree can be");
+}
 }  // namespace
 
 Result<void> walk_tree(const Image& image, PageNo root, const RowVisitor& visit) {
-  return Walk(image, visit).tree(root, 0);
+  PagesWalked walked = 0;
+  return Walk(image, walked, visit).tree(root, 0);
+}
+
+Result<void> split_tree(const Image& image, PageNo root, PagesWalked& walked, const RowVisitor& visit,
+                        const PartVisitor& part) {
+  TILLSYNC_LET(const int depth, depth_of_leaves(image, root));
+  Walk walk(image, walked, visit);
+  walk.split_at(depth, part);
+  return walk.tree(root, 0);
+}
+
+Result<void> walk_part(const Image& image, TreePart part, PagesWalked& walked, const RowVisitor& visit) {
+  return Walk(image, walked, visit).tree(part.page, part.depth);
 }
 
 // The rows of sqlite_schema. None for a database without a page.

@@ -80,12 +80,14 @@ Result<ObjectOpener> ObjectOpener::open(ByteView beginning, ObjectKind kind, con
   return object;
 }
 
-Result<ByteView> ObjectOpener::unseal(uint64_t offset, ByteView stored) {
+Result<ByteView> ObjectOpener::unseal(uint64_t offset, ByteView stored) { return unseal(offset, stored, plain_); }
+
+Result<ByteView> ObjectOpener::unseal(uint64_t offset, ByteView stored, Bytes& plain) const {
   if (!data_key_) return stored;
-  if (!aead::open(*data_key_, nonce_of(offset), associated(context_, offset), stored, plain_))
+  if (!aead::open(*data_key_, nonce_of(offset), associated(context_, offset), stored, plain))
     return corrupt("what is sealed at byte " + std::to_string(offset) +
                    " was changed, or is of another place or object");
-  return ByteView(plain_);
+  return ByteView(plain);
 }
 
 Result<ByteView> ObjectOpener::unseal_index(uint64_t offset, ByteView stored) {

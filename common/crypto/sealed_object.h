@@ -44,6 +44,8 @@ class ObjectOpener {
   uint64_t body_at() const { return body_at_; }
   // The plain bytes of what was sealed at this offset; valid as long as `stored`, and until the next call.
   Result<ByteView> unseal(uint64_t offset, ByteView stored);
+  // The same, by several threads at once: the plain bytes go into `plain`, and are valid as long as that and `stored`.
+  Result<ByteView> unseal(uint64_t offset, ByteView stored, Bytes& plain) const;
   Result<ByteView> unseal_index(uint64_t offset, ByteView stored);
   // bytes: the last of an object of this size.
   Result<ObjectTrailer> trailer(ByteView bytes, uint64_t object_size) const;

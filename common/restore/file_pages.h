@@ -1,11 +1,10 @@
-// Pages of a plain database file that nobody writes, with a small cache. Errors: corrupt with the page's number; what
-// the file port reports. Threads: one.
+// Pages of a plain database file that nobody writes, each read as often as it is asked for. Errors: corrupt with the
+// page's number; what the file port reports. Threads: one.
 #pragma once
 
 #include <memory>
 #include <string>
 
-#include "capture/page_cache.h"
 #include "dbfile/btree.h"
 #include "ports/files.h"
 
@@ -25,11 +24,9 @@ class FilePages : public PageReader {
     return pages;
   }
   Result<PageRef> page(PageNo number) override {
-    if (PageRef cached = cache_.get(number)) return cached;
     PageRef page = PageRef::allocate(header_.page_size);
     TILLSYNC_LET(size_t got, file_->read(uint64_t{number - 1} * header_.page_size, page.mutable_view()));
     if (got != header_.page_size) return page_error(number, "lies outside the database");
-    cache_.put(number, page);
     return page;
   }
   PageNo count() const { return count_; }
@@ -38,7 +35,6 @@ class FilePages : public PageReader {
   std::unique_ptr<File> file_;
   DatabaseHeader header_;
   PageNo count_ = 0;
-  PageCache cache_{1 << 20};
 };
 
 }  // namespace tillsync

@@ -11,7 +11,11 @@ namespace tillsync {
 
 Result<std::vector<TableDigest>> count_tables(FileSystem& files, const std::string& path) {
   TILLSYNC_LET(auto pages, FilePages::open(files, path));
-  return count_tables(*pages, pages->count(), nullptr, worker_threads());
+  return count_tables(*pages, pages->count(),
+                      CountingWorkers{worker_threads(), [&]() -> Result<std::unique_ptr<PageReader>> {
+                                        TILLSYNC_LET(auto own, FilePages::open(files, path));
+                                        return own;
+                                      }});
 }
 
 namespace {

@@ -31,17 +31,16 @@ Result<void> check_link(const Manifest& before, const Manifest& after) {
 }
 
 struct Unpacking {
-  std::string pack_key;
+  std::shared_ptr<const BlockOpener> opener;
   PackBlock block;
-  Bytes packed, raw;
+  Bytes stored, raw;
   std::vector<uint32_t> runs;  // of a run block: what of the database it is
   Result<void> outcome;
 };
 
 std::function<void(Unpacking&)> unpack() {
-  return [](Unpacking& one) {
-    one.outcome = PackReader::unpack(one.block, one.packed, one.raw).with(one.pack_key);
-    one.packed.clear();
+  return [plain = Bytes()](Unpacking& one) mutable {
+    one.outcome = one.opener->open(one.block, one.stored, plain, one.raw);
   };
 }
 
@@ -98,7 +97,7 @@ class Materializer {
         const size_t first = i;
         for (; i < runs.size() && m.map[runs[i]].pack == pack && m.map[runs[i]].block == run.block; i++)
           TILLSYNC_TRY(check_run(m, m.map[runs[i]], reader.index(), m.packs[pack].key, runs[i]));
-        TILLSYNC_TRY(take(reader, m.packs[pack].key, run.block,
+        TILLSYNC_TRY(take(reader, run.block,
                           {runs.begin() + static_cast<ptrdiff_t>(first), runs.begin() + static_cast<ptrdiff_t>(i)}));
       }
     }
@@ -106,13 +105,12 @@ class Materializer {
     return out_.truncate(uint64_t{m.page_count} * page_size_);
   }
 
-  Result<void> take(PackReader& reader, const std::string& pack_key, uint32_t number, std::vector<uint32_t> runs) {
+  Result<void> take(PackReader& reader, uint32_t number, std::vector<uint32_t> runs) {
     while (blocks_.is_full()) TILLSYNC_TRY(write_oldest());
-    TILLSYNC_LET(const ByteView packed, reader.packed(number));
     Unpacking& next = blocks_.next();
-    next.pack_key = pack_key;
+    TILLSYNC_TRY(reader.stored(number, next.stored));
+    next.opener = reader.opener();
     next.block = reader.index().blocks[number];
-    next.packed.assign(packed.begin(), packed.end());
     // Here, so that the threads' own heaps do not grow.
     next.raw.reserve(next.block.raw_length);
     next.runs = std::move(runs);
@@ -167,7 +165,7 @@ class Materializer {
         if (block.numbers.front() <= last) return wrong("holds pages that came before");
         last = block.numbers.back();
         if (last > m.page_count) return wrong("holds a page beyond the end of the database");
-        TILLSYNC_TRY(take(reader, ref.key, number, {}));
+        TILLSYNC_TRY(take(reader, number, {}));
         new_pages += static_cast<uint64_t>(
             std::count_if(block.numbers.begin(), block.numbers.end(), [&](PageNo p) { return p > page_count_before; }));
       }

@@ -31,43 +31,38 @@ Result<PackReader> PackReader::open(ObjectStore& store, const std::string& key, 
   Bytes head(std::min<uint64_t>(ObjectOpener::head_size(lineage), size)), trailer(ObjectTrailer::kSize);
   TILLSYNC_TRY(read_exactly(store, key, 0, head));
   TILLSYNC_LET(ObjectOpener opener, ObjectOpener::open(head, ObjectKind::pack, lineage).with(key));
-  PackReader pack(store, key, std::move(opener));
-  pack.size_ = size;
-  uint64_t trailer_at = size - ObjectTrailer::kSize;
+  const uint64_t trailer_at = size - ObjectTrailer::kSize;
   TILLSYNC_TRY(read_exactly(store, key, trailer_at, trailer));
-  TILLSYNC_LET(auto t, pack.opener_.trailer(trailer, size).with(key));
-  if (t.index_offset < pack.opener_.body_at() || t.index_offset > trailer_at ||
-      t.index_length != trailer_at - t.index_offset)
+  TILLSYNC_LET(auto t, opener.trailer(trailer, size).with(key));
+  if (t.index_offset < opener.body_at() || t.index_offset > trailer_at || t.index_length != trailer_at - t.index_offset)
     return corrupt(key, "its index does not lie between its blocks and its trailer");
   Bytes stored(t.index_length);
   TILLSYNC_TRY(read_exactly(store, key, t.index_offset, stored));
-  TILLSYNC_LET(const ByteView index, pack.opener_.unseal_index(t.index_offset, stored).with(key));
-  TILLSYNC_LET(pack.index_, PackIndex::decode(index, t.index_offset, pack.opener_.body_at()).with(key));
-  return pack;
+  TILLSYNC_LET(const ByteView packed, opener.unseal_index(t.index_offset, stored).with(key));
+  TILLSYNC_LET(auto index, PackIndex::decode(packed, t.index_offset, opener.body_at()).with(key));
+  return PackReader(store, key, size, std::move(index), std::move(opener));
 }
 
 static std::string where(const PackBlock& block) { return "block at byte " + std::to_string(block.offset); }
 
-Result<ByteView> PackReader::packed(uint32_t number) {
-  if (number >= index_.blocks.size()) return corrupt(key_, "it has no block " + std::to_string(number));
-  const PackBlock& block = index_.blocks[number];
-  stored_.resize(block.stored_length);
-  TILLSYNC_TRY(read_exactly(*store_, key_, block.offset, stored_));
-  if (short_check(sha256(stored_)) != block.stored_check)
-    return corrupt(key_, where(block) + " is not what was stored");
-  return opener_.unseal(block.offset, stored_).with(key_);
-}
-
-Result<void> PackReader::unpack(const PackBlock& block, ByteView packed, Bytes& raw) {
-  TILLSYNC_TRY(decompress(packed, block.raw_length, raw).with(where(block)));
-  if (sha256(raw) != block.name)
-    return Error{ErrorKind::corrupt, 0, where(block) + " does not have the SHA-256 of its name"};
+Result<void> BlockOpener::open(const PackBlock& block, ByteView stored, Bytes& plain, Bytes& raw) const {
+  if (short_check(sha256(stored)) != block.stored_check) return corrupt(key_, where(block) + " is not what was stored");
+  TILLSYNC_LET(const ByteView frame, opener_.unseal(block.offset, stored, plain).with(key_));
+  TILLSYNC_TRY(decompress(frame, block.raw_length, raw).with(key_ + ": " + where(block)));
+  if (sha256(raw) != block.name) return corrupt(key_, where(block) + " does not have the SHA-256 of its name");
   return {};
 }
 
+Result<void> PackReader::stored(uint32_t number, Bytes& out) {
+  if (number >= index_.blocks.size()) return corrupt(key_, "it has no block " + std::to_string(number));
+  const PackBlock& block = index_.blocks[number];
+  out.resize(block.stored_length);
+  return read_exactly(*store_, key_, block.offset, out);
+}
+
 Result<ByteView> PackReader::block(uint32_t number) {
-  TILLSYNC_LET(const ByteView frame, packed(number));
-  TILLSYNC_TRY(unpack(index_.blocks[number], frame, raw_).with(key_));
+  TILLSYNC_TRY(stored(number, stored_));
+  TILLSYNC_TRY(blocks_->open(index_.blocks[number], stored_, plain_, raw_));
   return ByteView(raw_);
 }
 
