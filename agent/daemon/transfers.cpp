@@ -13,6 +13,8 @@ constexpr std::chrono::seconds kRateSpan{10};
 // A cancellation has no event of its own, and hours may be changed.
 constexpr milliseconds kLookEvery{200};
 constexpr std::chrono::seconds kHoursLookEvery{30};
+// So much takes a while: memory that the steps before left is not kept for it.
+constexpr uint64_t kLongUpload = 32 << 20;
 }  // namespace
 
 // A put that is under way.
@@ -88,8 +90,8 @@ Result<uint64_t> Transfers::send(StepContext& context, const std::vector<Transfe
   }
   // What goes into the store shows content of state.db, and a part is only known to be ours by its journal.
   TILLSYNC_TRY(services_.state->make_durable());
-  give_back_memory(*services_.state);
   RetryPace pace;
+  bool is_first = true;
   while (true) {
     std::optional<Transfer> next;
     TransferTotals totals;
@@ -100,10 +102,8 @@ Result<uint64_t> Transfers::send(StepContext& context, const std::vector<Transfe
     }
     const uint64_t all = totals.queued_bytes + totals.sent_bytes;
     context.progress(0, totals.sent_bytes, all);
-    if (!next) {
-      give_back_memory(*services_.state);
-      return all;
-    }
+    if (!next) return all;
+    if (std::exchange(is_first, false) && totals.queued_bytes > kLongUpload) give_back_memory(*services_.state);
     TILLSYNC_TRY(wait_for_hours(context));
     const bool can_pause = services_.store->properties().resumable;
     TILLSYNC_LET(auto source, FileSource::open(*services_.files, next->path));
