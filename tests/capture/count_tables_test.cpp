@@ -9,6 +9,7 @@
 #include "sqlite/connection.h"
 #include "support/results.h"
 #include "support/seeded_random.h"
+#include "support/serialized.h"
 
 using namespace tillsync;
 using namespace tillsync::test;
@@ -32,16 +33,19 @@ class BytesPages : public PageReader {
   uint32_t page_size_;
 };
 
-Bytes serialized(Connection& db) {
-  sqlite3_int64 size = 0;
-  unsigned char* raw = sqlite3_serialize(db.handle(), "main", &size, 0);
-  REQUIRE(raw != nullptr);
-  Bytes file(raw, raw + size);
-  sqlite3_free(raw);
-  return file;
+Connection database_of(const std::string& sql) {
+  auto db = must(Connection::open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+  must(db.execute("PRAGMA page_size=512; " + sql));
+  return db;
 }
 
-Connection memory_database() { return must(Connection::open(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)); }
+// A table `t` of so many rows of that many bytes, in a tree of more than one level.
+Connection database_of_rows(int rows, int bytes) {
+  return database_of(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, v); CREATE TABLE spare(v);"
+      "INSERT INTO t WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<" +
+      std::to_string(rows) + ") SELECT n, hex(zeroblob(" + std::to_string(bytes / 2) + ")) FROM g");
+}
 
 Result<std::vector<TableDigest>> count_with(const Bytes& file, size_t threads) {
   BytesPages pages(file);
@@ -50,6 +54,13 @@ Result<std::vector<TableDigest>> count_with(const Bytes& file, size_t threads) {
                       CountingWorkers{threads, [&]() -> Result<std::unique_ptr<PageReader>> {
                                         return std::unique_ptr<PageReader>(std::make_unique<BytesPages>(file));
                                       }});
+}
+
+PageNo root_of(const Schema& schema, const std::string& name) {
+  for (auto& table : schema.tables)
+    if (table.name == name) return table.root;
+  FAIL("no table " << name);
+  return 0;
 }
 
 uint64_t rows_of(Connection& db, const std::string& table) {
@@ -80,12 +91,11 @@ TEST_CASE("count tables: by any number of threads, as by one and as SQLite count
   SeededRandom random(SeededRandom::seed_of_this_run());
   for (const int page_size : {512, 1024, 4096}) {
     CAPTURE(page_size);
-    auto db = memory_database();
-    must(db.execute("PRAGMA page_size=" + std::to_string(page_size) +
-                    "; CREATE TABLE empty(v); CREATE TABLE one(v); INSERT INTO one VALUES(1);"
-                    "CREATE TABLE rows(id INTEGER PRIMARY KEY, v);"
-                    "CREATE TABLE keyed(k TEXT PRIMARY KEY, v, n) WITHOUT ROWID;"
-                    "CREATE TABLE images(id INTEGER PRIMARY KEY, image BLOB); BEGIN"));
+    auto db = database_of("PRAGMA page_size=" + std::to_string(page_size) +
+                          "; CREATE TABLE empty(v); CREATE TABLE one(v); INSERT INTO one VALUES(1);"
+                          "CREATE TABLE rows(id INTEGER PRIMARY KEY, v);"
+                          "CREATE TABLE keyed(k TEXT PRIMARY KEY, v, n) WITHOUT ROWID;"
+                          "CREATE TABLE images(id INTEGER PRIMARY KEY, image BLOB); BEGIN");
     for (uint64_t i = 0, n = 2000 + random.below(4000); i < n; i++) {
       const std::string number = std::to_string(i);
       must(db.execute("INSERT INTO rows VALUES(" + number + ", '" + std::string(random.below(60), 'x') + "');" +
@@ -105,8 +115,7 @@ TEST_CASE("count tables: by any number of threads, as by one and as SQLite count
 }
 
 TEST_CASE("count tables: a database without a page, and one without a table, have none for workers either") {
-  auto db = memory_database();
-  must(db.execute("CREATE TABLE t(v); DROP TABLE t"));
+  auto db = database_of("CREATE TABLE t(v); DROP TABLE t");
   const Bytes file = serialized(db);
   CHECK(must(count_with(file, 2)).empty());
   BytesPages pages(file);
@@ -114,16 +123,12 @@ TEST_CASE("count tables: a database without a page, and one without a table, hav
 }
 
 TEST_CASE("count tables: a damaged page is named with its table, whoever reads it") {
-  auto db = memory_database();
-  must(
-      db.execute("PRAGMA page_size=512; CREATE TABLE sound(v); CREATE TABLE goods(id INTEGER PRIMARY KEY, v);"
-                 "INSERT INTO goods WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<1000) SELECT "
-                 "n, hex(zeroblob(40)) FROM g"));
+  auto db = database_of_rows(1000, 80);
   const Bytes sound = serialized(db);
   BytesPages pages(sound);
   Image image = must(image_of(pages, pages.count()));
   const Schema schema = must(schema_of(image));
-  const PageNo root = schema.tables[1].root;
+  const PageNo root = root_of(schema, "t");
   PagesWalked walked = 0;
   std::vector<PageNo> damaged{root};
   must(split_tree(
@@ -141,15 +146,14 @@ TEST_CASE("count tables: a damaged page is named with its table, whoever reads i
       CAPTURE(threads);
       const Error error = refused(count_with(file, threads));
       CHECK(error.kind == ErrorKind::corrupt);
-      CHECK_MESSAGE(contains(error.context, "table 'goods'"), error.context);
+      CHECK_MESSAGE(contains(error.context, "table 't'"), error.context);
       CHECK_MESSAGE(contains(error.context, "page " + std::to_string(page) + ": "), error.context);
     }
   }
 }
 
 TEST_CASE("count tables: a worker that can't open its reader is an error") {
-  auto db = memory_database();
-  must(db.execute("CREATE TABLE goods(v); INSERT INTO goods VALUES(1)"));
+  auto db = database_of_rows(1, 10);
   const Bytes file = serialized(db);
   BytesPages pages(file);
   const Error error =
@@ -161,17 +165,12 @@ TEST_CASE("count tables: a worker that can't open its reader is an error") {
 
 TEST_CASE("split tree: where leaves are not equally deep, which SQLite never writes, no row is lost") {
   // Five leaves from SQLite; the first and the last get an inner page more above them, or the second has none.
-  auto db = memory_database();
-  must(
-      db.execute("PRAGMA page_size=512; CREATE TABLE t(id INTEGER PRIMARY KEY, v);"
-                 "INSERT INTO t WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<10) SELECT n, "
-                 "hex(zeroblob(100)) FROM g;"
-                 "CREATE TABLE spare(v)"));
+  auto db = database_of_rows(10, 200);
   const Bytes sound = serialized(db);
   BytesPages pages(sound);
   const Image image = must(image_of(pages, pages.count()));
   const Schema schema = must(schema_of(image));
-  const PageNo root = schema.tables[0].root, spare = schema.tables[1].root;
+  const PageNo root = root_of(schema, "t"), spare = root_of(schema, "spare");
   std::multiset<int64_t> all;
   for (int64_t id = 1; id <= 10; id++) all.insert(id);
   size_t parts = 0;
@@ -202,14 +201,10 @@ TEST_CASE("split tree: where leaves are not equally deep, which SQLite never wri
 }
 
 TEST_CASE("split tree: a circle is refused, above the parts and in one") {
-  auto db = memory_database();
-  must(
-      db.execute("PRAGMA page_size=512; CREATE TABLE t(id INTEGER PRIMARY KEY, v);"
-                 "INSERT INTO t WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<1000) SELECT n, "
-                 "hex(zeroblob(100)) FROM g"));
+  auto db = database_of_rows(1000, 200);
   const Bytes sound = serialized(db);
   BytesPages pages(sound);
-  const PageNo root = must(schema_of(must(image_of(pages, pages.count())))).tables[0].root;
+  const PageNo root = root_of(must(schema_of(must(image_of(pages, pages.count())))), "t");
   for (const bool first : {true, false}) {
     CAPTURE(first);
     Bytes file = sound;
@@ -219,3 +214,5 @@ TEST_CASE("split tree: a circle is refused, above the parts and in one") {
     for (const size_t threads : {0, 1, 2}) CHECK(refused(count_with(file, threads)).kind == ErrorKind::corrupt);
   }
 }
+
+TEST_SUITE_END();

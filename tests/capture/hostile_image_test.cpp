@@ -6,6 +6,7 @@
 #include "dbfile/record.h"
 #include "sqlite/connection.h"
 #include "support/results.h"
+#include "support/serialized.h"
 
 using namespace tillsync;
 using namespace tillsync::test;
@@ -89,11 +90,7 @@ TEST_CASE("capture: a root page that no file can have is refused") {
   for (int64_t root : {int64_t{-1}, int64_t{0xffffffff}, int64_t{0xfffffff0}, int64_t{1000000000}, int64_t{3}}) {
     CAPTURE(root);
     must(db.execute("UPDATE sqlite_schema SET rootpage=" + std::to_string(root)));
-    sqlite3_int64 size = 0;
-    unsigned char* raw = sqlite3_serialize(db.handle(), "main", &size, 0);
-    REQUIRE(raw != nullptr);
-    HandMade file(Bytes(raw, raw + size));
-    sqlite3_free(raw);
+    HandMade file(serialized(db));
     Schema schema = must(schema_of(file.image()));
     REQUIRE(schema.tables.size() == 1);
     Counted rows;

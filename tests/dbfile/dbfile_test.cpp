@@ -10,6 +10,7 @@
 #include "sqlite/connection.h"
 #include "support/results.h"
 #include "support/seeded_random.h"
+#include "support/serialized.h"
 
 using namespace tillsync;
 using namespace tillsync::test;
@@ -33,15 +34,6 @@ class BytesReader : public PageReader {
   Bytes bytes_;
   uint32_t page_size_;
 };
-
-Bytes image_of(Connection& db) {
-  sqlite3_int64 size = 0;
-  unsigned char* raw = sqlite3_serialize(db.handle(), "main", &size, 0);
-  REQUIRE(raw != nullptr);
-  Bytes bytes(raw, raw + size);
-  sqlite3_free(raw);
-  return bytes;
-}
 
 Value integer(int64_t v) {
   Value value;
@@ -211,7 +203,7 @@ TEST_CASE("record: as SQLite writes it, for headers and values around each lengt
     Bytes record;
     writer.finish(record);
     auto root = static_cast<PageNo>(must(db.query_integer("SELECT rootpage FROM sqlite_schema")));
-    BytesReader reader(image_of(db), 65536);
+    BytesReader reader(serialized(db), 65536);
     int rows = 0;
     walk(reader, root, 65536, [&](PageKind, const Cell&, const Bytes& payload) {
       rows++;
@@ -255,7 +247,7 @@ TEST_CASE("btree: cells of every page size around the overflow thresholds") {
       must(db.execute("COMMIT"));
       auto root_t = static_cast<PageNo>(must(db.query_integer("SELECT rootpage FROM sqlite_schema WHERE name='t'")));
       auto root_w = static_cast<PageNo>(must(db.query_integer("SELECT rootpage FROM sqlite_schema WHERE name='w'")));
-      BytesReader reader(image_of(db), page_size);
+      BytesReader reader(serialized(db), page_size);
       DatabaseHeader header = must(DatabaseHeader::parse(reader.bytes()));
       REQUIRE(header.page_size == page_size);
       REQUIRE(header.usable == usable);
@@ -290,7 +282,7 @@ TEST_CASE("btree: the freelist as SQLite keeps it, one that goes round is refuse
       db.execute("WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<900) INSERT INTO t SELECT "
                  "zeroblob(450) FROM g"));
   must(db.execute("DELETE FROM t"));
-  BytesReader reader(image_of(db), 512);
+  BytesReader reader(serialized(db), 512);
   DatabaseHeader header = must(DatabaseHeader::parse(reader.bytes()));
   Freelist list = must(read_freelist(reader, header, reader.page_count()));
   CHECK(list.trunks.size() + list.leaves.size() == header.freelist_count);
@@ -411,7 +403,7 @@ TEST_CASE("dbfile: hostile bytes are refused or read within bounds, never a cras
                  "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM g WHERE n<60) INSERT INTO t SELECT "
                  "randomblob(n*20) FROM g;"
                  "INSERT INTO w SELECT rowid, v FROM t; DELETE FROM t WHERE rowid%4=0"));
-  Bytes good = image_of(db);
+  Bytes good = serialized(db);
   for (int round = 0; round < 300; round++) {
     BytesReader reader(good, 512);
     for (uint64_t n = 1 + random.below(60); n > 0; n--)
