@@ -49,7 +49,8 @@ Result<Json> RestoreWorkflow::deliver(WorkflowEngine& engine, const Uuid& workfl
     // It says so; a file of another size is another one.
     TILLSYNC_LET(const uint64_t size, into.size());
     if (!into_given || size != bytes)
-      return Error{ErrorKind::conflict, 0, "the database was restored into the file that came with its restore"};
+      return Error{ErrorKind::conflict, 0,
+                   "the database was restored into the file that came with its restore, and is there"};
   }
   if (!there) {
     auto staged = services_.files->open(staging_path(workflow), OpenMode::read);
@@ -60,7 +61,7 @@ Result<Json> RestoreWorkflow::deliver(WorkflowEngine& engine, const Uuid& workfl
     if (copied != bytes)
       return Error{ErrorKind::corrupt, 0,
                    staging_path(workflow) + ": has " + std::to_string(copied) + " bytes, and " + std::to_string(bytes) +
-                       " were proven"};
+                       " were proven; ask for the restore again"};
     TILLSYNC_TRY(into.sync());
     staged->reset();
     TILLSYNC_TRY(remove_staged(*services_.files, staging_path(workflow)));

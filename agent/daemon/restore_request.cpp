@@ -149,7 +149,8 @@ Result<Json> RestoreWorkflow::check_packs(StepContext& context) {
     if (free_there < content)
       return Error{ErrorKind::no_space, 0,
                    beside + ": the restore in place needs up to " + std::to_string(content) +
-                       " bytes beside the database, " + std::to_string(free_there) + " are free"};
+                       " bytes beside the database, " + std::to_string(free_there) +
+                       " are free: make room there, or restore to a file on another disk"};
   }
   // Who needs a restore may have the last of the disk; a drill may not.
   if (is_drill(context)) needed += services_.config->limits.min_free;
@@ -157,7 +158,7 @@ Result<Json> RestoreWorkflow::check_packs(StepContext& context) {
   if (free < needed)
     return Error{ErrorKind::no_space, 0,
                  services_.staging_folder() + ": the restore needs " + std::to_string(needed) + " bytes, " +
-                     std::to_string(free) + " are free"};
+                     std::to_string(free) + " are free: make room there"};
   return Json{{"packs", packs}, {"bytes", bytes}};
 }
 

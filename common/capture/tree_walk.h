@@ -21,7 +21,7 @@ struct TreePart {
   PageNo page;
   int depth;
 };
-// How many pages of one tree were walked, by whom ever.
+// How many pages of one tree were walked, by all who walk it.
 using PagesWalked = std::atomic<uint64_t>;
 // Reads the pages above the parts, and tells each part, in key order; `visit` gets the rows that lie above (WITHOUT
 // ROWID). Every row of the tree is in one of them.

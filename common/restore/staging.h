@@ -6,10 +6,14 @@
 // put into it at their end. Once keep() was called, what each step leaves is durable, and said in <path>.state; another
 // process goes on there with take_up(), also where the log was only half put in. Without, everything starts again from
 // fill().
+//
 // Memory: blocks_under_way() blocks, one segment; in the proof a row for each thread, and 8 MiB of SQLite's cache;
-// never the database, nor a transaction. Errors: corrupt when something does not match its proof, with the table or the
-// object's key; conflict and schema from the replay; those of store and files. Threads: one calls; blocks and the
-// reading of rows have worker_threads() of their own, integrity_check one.
+// never the database, nor a transaction.
+//
+// Errors: corrupt when something does not match its proof, with the table or the object's key; conflict and schema from
+// the replay; those of store and files.
+//
+// Threads: one calls; blocks and the reading of rows have worker_threads() of their own, integrity_check one.
 #pragma once
 
 #include "actionlog/replay.h"

@@ -26,7 +26,6 @@ class BytesPages : public PageReader {
     return page;
   }
   PageNo count() const { return static_cast<PageNo>(file_.size() / page_size_); }
-  uint32_t page_size() const { return page_size_; }
 
  private:
   const Bytes& file_;
