@@ -51,21 +51,22 @@ Result<Replayer::Target*> Replayer::target_of(const std::string& name) {
   return slot.get();
 }
 
-// Takes the rows of transaction t out of the segment into pending_ and hidden_.
+// Takes the rows of transaction t of the segment into pending_ and hidden_.
 Result<void> Replayer::collect(const Segment& segment, size_t t, size_t& next, size_t& next_hidden, bool wanted) {
+  if (wanted && segment.transactions[t].flags & (kSchemaChange | kRenumber)) {
+    barrier_ = segment.actions[next].sequence;
+    return Error{ErrorKind::schema, 0,
+                 "sequence " + std::to_string(*barrier_) + " is a change of schema; replay does not cross it"};
+  }
   for (; next < segment.actions.size() && segment.actions[next].transaction_index == t; next++) {
     const SegmentAction& a = segment.actions[next];
-    if (!wanted) continue;
-    if (a.kind == ActionKind::schema || a.kind == ActionKind::renumber) {
-      pending_.clear();
-      hidden_.clear();
-      barrier_ = a.sequence;
-      return Error{ErrorKind::schema, 0,
-                   "sequence " + std::to_string(a.sequence) + " is a change of schema; replay does not cross it"};
-    }
-    if (a.kind > ActionKind::remove) continue;
-    pending_.push_back({a.kind, segment.tables[a.table_index], a.sequence, a.rowid, a.previous_rowid, a.before, a.after,
-                        a.dependencies});
+    if (!wanted || a.kind == ActionKind::restore) continue;
+    if (a.kind > ActionKind::remove)
+      return Error{ErrorKind::corrupt, 0,
+                   "sequence " + std::to_string(a.sequence) +
+                       " is a change of schema in a transaction that is none by its flags"};
+    TILLSYNC_LET(Target * target, target_of(segment.tables[a.table_index]));
+    pending_.push_back({&a, target});
   }
   for (; next_hidden < segment.hidden.size() && segment.hidden[next_hidden].transaction_index == t; next_hidden++) {
     const HiddenRow& h = segment.hidden[next_hidden];
@@ -81,9 +82,9 @@ Result<void> Replayer::apply(const Segment& segment, TransactionNo last,
     const SegmentTransaction& transaction = segment.transactions[t];
     const bool complete = t + 1 < segment.transactions.size() || !(segment.head.flags & kEndsInside);
     const bool wanted = transaction.number > position_ && transaction.number <= last && complete;
+    if (wanted) begin_transaction();
     TILLSYNC_TRY(collect(segment, t, next, next_hidden, wanted));
     if (!wanted) continue;
-    TILLSYNC_TRY(begin_transaction());
     TILLSYNC_TRY(remove_all());
     TILLSYNC_TRY(insert_all());
     TILLSYNC_TRY(end_transaction(transaction.number));
@@ -95,7 +96,7 @@ Result<void> Replayer::apply(const Segment& segment, TransactionNo last,
 Result<size_t> Replayer::apply_spread(const PartReader& part, const std::function<bool(uint64_t)>& progress) {
   TransactionNo number = 0;
   size_t parts = 0;
-  TILLSYNC_TRY(begin_transaction());
+  begin_transaction();
   for (bool removing : {true, false}) {
     for (size_t i = 0; removing ? parts == 0 : i < parts; i++) {
       TILLSYNC_LET(Segment segment, part(i));
@@ -119,75 +120,75 @@ Result<size_t> Replayer::apply_spread(const PartReader& part, const std::functio
   return parts;
 }
 
-bool Replayer::dependency_failed(const Pending& row) const {
-  return std::any_of(row.dependencies.begin(), row.dependencies.end(), [&](Sequence d) {
-    return std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), d);
-  });
+bool Replayer::has_failed(Sequence sequence) const {
+  return std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), sequence);
 }
 
-Result<void> Replayer::failed(const Pending& row, const std::string& reason) {
+bool Replayer::dependency_failed(const SegmentAction& row) const {
+  return std::any_of(row.dependencies.begin(), row.dependencies.end(), [&](Sequence d) { return has_failed(d); });
+}
+
+Result<void> Replayer::failed(const SegmentAction& row, Target& target, const std::string& reason) {
+  const std::string& table = target.table().name;
   std::string entity;
-  if (auto target = target_of(row.table)) {
-    ByteView record = row.after.empty() ? ByteView(row.before) : ByteView(row.after);
-    if (auto key = (*target)->identity().key(row.rowid.value_or(0), record))
-      entity = render_entity_id(*key, schema_->text_encoding);
-  }
-  failures_.push_back({row.sequence, row.table, entity, reason});
+  const ByteView record = row.after.empty() ? ByteView(row.before) : ByteView(row.after);
+  if (auto key = target.identity().key(row.rowid.value_or(0), record))
+    entity = render_entity_id(*key, schema_->text_encoding);
+  failures_.push_back({row.sequence, table, entity, reason});
   failed_sequences_.push_back(row.sequence);
   std::sort(failed_sequences_.begin(), failed_sequences_.end());
   if (keep_going_) return {};
   return Error{
       ErrorKind::conflict, 0,
-      "sequence " + std::to_string(row.sequence) + ", table '" + row.table + "', entity " + entity + ": " + reason};
+      "sequence " + std::to_string(row.sequence) + ", table '" + table + "', entity " + entity + ": " + reason};
 }
 
-Result<void> Replayer::remove_before(Pending& row) {
+Result<void> Replayer::remove_before(const SegmentAction& row, Target& target) {
   if (row.before.empty()) return {};
-  TILLSYNC_LET(Target * target, target_of(row.table));
-  if (dependency_failed(row)) return failed(row, "an action it depends on failed");
-  int64_t rowid = row.previous_rowid.value_or(row.rowid.value_or(0)), found_rowid = 0;
-  TILLSYNC_LET(auto existing, target->find(rowid, row.before, found_rowid));
+  if (dependency_failed(row)) return failed(row, target, "an action it depends on failed");
+  const int64_t rowid = row.previous_rowid.value_or(row.rowid.value_or(0));
+  TILLSYNC_LET(auto existing, target.find(rowid, row.before));
+  auto shown = [&](ByteView record) {
+    return render_record(record, rowid, target.table(), schema_->text_encoding).dump();
+  };
   if (!existing) {
     if (row.kind == ActionKind::remove) return {};
-    return failed(row, "the row to be changed is not there; it should be " +
-                           render_record(row.before, rowid, target->table(), schema_->text_encoding).dump());
+    return failed(row, target, "the row to be changed is not there; it should be " + shown(row.before));
   }
-  TILLSYNC_LET(ByteView before, target->identity().canonical(row.before));
+  TILLSYNC_LET(ByteView before, target.identity().canonical(row.before));
   if (!equal(*existing, before)) {
     if (row.kind == ActionKind::update) {
-      TILLSYNC_LET(ByteView after, target->identity().canonical(row.after));
-      if (equal(*existing, after)) {
-        // Made already: taken out here and put back below, so that a second replay is a replay.
-        return target->remove(rowid, row.before);
-      }
+      TILLSYNC_LET(ByteView after, target.identity().canonical(row.after));
+      // Made already: taken out here and put back below, so that a second replay is a replay.
+      if (equal(*existing, after)) return target.remove(rowid, row.before);
     }
-    return failed(
-        row,
-        "another row is there: " + render_record(*existing, rowid, target->table(), schema_->text_encoding).dump() +
-            " instead of " + render_record(row.before, rowid, target->table(), schema_->text_encoding).dump());
+    return failed(row, target, "another row is there: " + shown(*existing) + " instead of " + shown(row.before));
   }
-  return target->remove(rowid, row.before);
+  return target.remove(rowid, row.before);
 }
 
-Result<void> Replayer::insert_after(Pending& row) {
-  if (row.after.empty()) return {};
-  if (std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), row.sequence)) return {};
-  TILLSYNC_LET(Target * target, target_of(row.table));
-  if (dependency_failed(row)) return failed(row, "an action it depends on failed");
-  int64_t rowid = row.rowid.value_or(0), found_rowid = 0;
-  TILLSYNC_LET(auto existing, target->find(rowid, row.after, found_rowid));
-  if (existing) {
-    TILLSYNC_LET(ByteView after, target->identity().canonical(row.after));
-    if (equal(*existing, after)) return {};
-    return failed(
-        row,
-        "another row is there: " + render_record(*existing, rowid, target->table(), schema_->text_encoding).dump() +
-            " instead of " + render_record(row.after, rowid, target->table(), schema_->text_encoding).dump());
-  }
-  auto done = target->insert(rowid, row.after);
+Result<void> Replayer::insert_after(const SegmentAction& row, Target& target) {
+  if (row.after.empty() || has_failed(row.sequence)) return {};
+  if (dependency_failed(row)) return failed(row, target, "an action it depends on failed");
+  const int64_t rowid = row.rowid.value_or(0);
+  // Nearly always there is room for it. What is in its way is looked at where SQLite refused it.
+  TILLSYNC_LET(const bool is_unique, target.refuses_a_second(rowid, row.after));
+  auto done = is_unique ? target.insert(rowid, row.after) : Result<void>();
   constexpr int kPrimaryCode = 0xff;  // the rest of an extended code says which constraint
+  const bool refused = !done && (done.error().code & kPrimaryCode) == SQLITE_CONSTRAINT;
+  if (is_unique && !refused) return done;
+  TILLSYNC_LET(auto existing, target.find(rowid, row.after));
+  if (existing) {
+    TILLSYNC_LET(ByteView after, target.identity().canonical(row.after));
+    if (equal(*existing, after)) return {};
+    auto shown = [&](ByteView record) {
+      return render_record(record, rowid, target.table(), schema_->text_encoding).dump();
+    };
+    return failed(row, target, "another row is there: " + shown(*existing) + " instead of " + shown(row.after));
+  }
+  if (!is_unique) done = target.insert(rowid, row.after);
   if (!done && (done.error().code & kPrimaryCode) == SQLITE_CONSTRAINT)
-    return failed(row, "a constraint of the table refuses the row: " + done.error().context);
+    return failed(row, target, "a constraint of the table refuses the row: " + done.error().context);
   return done;
 }
 
@@ -201,15 +202,15 @@ Result<void> Replayer::put_hidden(const Hidden& row) {
   return target->insert(row.rowid, row.after);
 }
 
-Result<void> Replayer::begin_transaction() {
-  TILLSYNC_LET(auto transaction, Savepoint::begin(db_));
-  transaction_ = std::make_unique<Savepoint>(std::move(transaction));
+void Replayer::begin_transaction() {
+  pending_.clear();
+  hidden_.clear();
+  sequence_rows_.clear();
   counters_.reset();
-  return {};
 }
 
 Result<void> Replayer::remove_all() {
-  for (auto& row : pending_) TILLSYNC_TRY(remove_before(row));
+  for (auto& [action, target] : pending_) TILLSYNC_TRY(remove_before(*action, *target));
   return {};
 }
 
@@ -244,31 +245,34 @@ Result<void> Replayer::save_counters() {
 
 Result<void> Replayer::insert_all() {
   if (!counters_) TILLSYNC_TRY(save_counters());
-  for (auto& row : std::exchange(pending_, {})) {
+  for (auto& [action, target] : pending_) {
     // It goes last: inserting into an AUTOINCREMENT table changes it by itself.
-    if (row.table == "sqlite_sequence") {
-      sequence_rows_.push_back(std::move(row));
+    if (target->table().name == "sqlite_sequence") {
+      sequence_rows_.push_back(*action);
       continue;
     }
-    TILLSYNC_TRY(insert_after(row));
-    TILLSYNC_TRY(count(row));
+    TILLSYNC_TRY(insert_after(*action, *target));
+    TILLSYNC_TRY(count(*action, *target));
   }
+  pending_.clear();
   return {};
 }
 
 // The digests that the log's own rows lead to.
-Result<void> Replayer::count(const Pending& row) {
-  if (std::binary_search(failed_sequences_.begin(), failed_sequences_.end(), row.sequence)) return {};
-  TILLSYNC_LET(Target * target, target_of(row.table));
-  auto& digest = digests_[row.table];
-  digest.name = row.table;
+Result<void> Replayer::count(const SegmentAction& row, Target& target) {
+  if (has_failed(row.sequence)) return {};
+  if (!target.counted) {
+    target.counted = &digests_[target.table().name];
+    target.counted->name = target.table().name;
+  }
+  TableDigest& digest = *target.counted;
   if (!row.before.empty()) {
-    TILLSYNC_LET(Digest d, target->identity().digest(row.previous_rowid.value_or(row.rowid.value_or(0)), row.before));
+    TILLSYNC_LET(Digest d, target.identity().digest(row.previous_rowid.value_or(row.rowid.value_or(0)), row.before));
     digest.digest.subtract(d);
     digest.rows--;
   }
   if (!row.after.empty()) {
-    TILLSYNC_LET(Digest d, target->identity().digest(row.rowid.value_or(0), row.after));
+    TILLSYNC_LET(Digest d, target.identity().digest(row.rowid.value_or(0), row.after));
     digest.digest.add(d);
     digest.rows++;
   }
@@ -279,17 +283,17 @@ Result<void> Replayer::count(const Pending& row) {
 
 Result<void> Replayer::end_transaction(TransactionNo number) {
   if (counters_ && schema_->find("sqlite_sequence")) {
-    TILLSYNC_TRY(db_.execute("DELETE FROM sqlite_sequence"));
+    TILLSYNC_LET(auto empty, db_.cached("DELETE FROM sqlite_sequence"));
+    TILLSYNC_TRY(empty->run());
     TILLSYNC_LET(Target * target, target_of("sqlite_sequence"));
     for (auto& [rowid, record] : *counters_) TILLSYNC_TRY(target->insert(rowid, record));
   }
   for (auto& row : std::exchange(sequence_rows_, {})) {
-    TILLSYNC_TRY(insert_after(row));
-    TILLSYNC_TRY(count(row));
+    TILLSYNC_LET(Target * target, target_of("sqlite_sequence"));
+    TILLSYNC_TRY(insert_after(row, *target));
+    TILLSYNC_TRY(count(row, *target));
   }
   for (auto& row : std::exchange(hidden_, {})) TILLSYNC_TRY(put_hidden(row));
-  TILLSYNC_TRY(transaction_->commit());
-  transaction_.reset();
   position_ = number;
   return {};
 }

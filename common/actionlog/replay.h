@@ -5,11 +5,13 @@
 // must be (inside a transaction their pragma has no effect): what they did is in the log. Idempotent: transactions up
 // to position() are skipped, and within a transaction a CREATE of an equal row, a DELETE of a missing row and an UPDATE
 // that was made already are no-ops. A different row is a conflict, reported with both images; the replay stops there
-// unless keep_going. Hidden rows (statistics of the query planner) are put down by rowid in their order, whatever is
-// there: several of a row may wait for one transaction, and a snapshot that was made meanwhile holds some of them
-// already. Proof: digests() follows the log's own rows from the start digests on, for comparison with what the target
-// then holds. Errors: conflict (with sequence, table, entity, both images), schema (the target's SQL can't be written),
-// corrupt. Threads: one.
+// unless keep_going. After an error the target holds half a transaction of the log, which the caller's own rolls back;
+// not so after a barrier, before which nothing of its transaction was touched. Nothing is kept for a way back here: of
+// a transaction that changed 50 MB of pages, that would be 50 MB of memory. Hidden rows (statistics of the query
+// planner) are put down by rowid in their order, whatever is there: several of a row may wait for one transaction, and
+// a snapshot that was made meanwhile holds some of them already. Proof: digests() follows the log's own rows from the
+// start digests on, for comparison with what the target then holds. Errors: conflict (with sequence, table, entity,
+// both images), schema (the target's SQL can't be written), corrupt. Threads: one.
 #pragma once
 
 #include <functional>
@@ -27,8 +29,8 @@ struct ReplayFailure {
 
 class Replayer {
  public:
-  // target: a connection to the staged database, in a transaction or not; schema: of the target. start: table digests
-  // of the target as it is.
+  // target: a connection to the staged database, in a transaction of the caller's; schema: of the target. start: table
+  // digests of the target as it is.
   static Result<std::unique_ptr<Replayer>> create(Connection& target, std::shared_ptr<const Schema> schema,
                                                   std::vector<TableDigest> start, TransactionNo position,
                                                   bool keep_going);
@@ -55,12 +57,8 @@ class Replayer {
  private:
   class Target;
   struct Pending {
-    ActionKind kind;
-    std::string table;
-    Sequence sequence;
-    std::optional<int64_t> rowid, previous_rowid;
-    Bytes before, after;
-    std::vector<Sequence> dependencies;
+    const SegmentAction* action;  // of the segment that is being applied
+    Target* target;
   };
   struct Hidden {
     std::string table;
@@ -70,17 +68,18 @@ class Replayer {
   Replayer(Connection& target, std::shared_ptr<const Schema> schema);
   Result<Target*> target_of(const std::string& table);
   Result<void> collect(const Segment& segment, size_t t, size_t& next, size_t& next_hidden, bool wanted);
-  Result<void> begin_transaction();
+  void begin_transaction();
   Result<void> remove_all();
   Result<void> save_counters();
   Result<void> insert_all();
-  Result<void> count(const Pending& row);
+  Result<void> count(const SegmentAction& row, Target& target);
   Result<void> end_transaction(TransactionNo number);
-  Result<void> remove_before(Pending& row);
-  Result<void> insert_after(Pending& row);
+  Result<void> remove_before(const SegmentAction& row, Target& target);
+  Result<void> insert_after(const SegmentAction& row, Target& target);
   Result<void> put_hidden(const Hidden& row);
-  Result<void> failed(const Pending& row, const std::string& reason);
-  bool dependency_failed(const Pending& row) const;
+  Result<void> failed(const SegmentAction& row, Target& target, const std::string& reason);
+  bool has_failed(Sequence sequence) const;
+  bool dependency_failed(const SegmentAction& row) const;
 
   Connection& db_;
   std::shared_ptr<const Schema> schema_;
@@ -91,8 +90,8 @@ class Replayer {
   bool keep_going_ = false;
   std::map<std::string, std::unique_ptr<Target>> targets_;
   std::map<std::string, TableDigest> digests_;
-  std::unique_ptr<Savepoint> transaction_;  // of the target; what was not committed is rolled back
-  std::vector<Pending> pending_, sequence_rows_;
+  std::vector<Pending> pending_;
+  std::vector<SegmentAction> sequence_rows_;  // of sqlite_sequence: they wait for the end of their transaction
   std::optional<std::vector<std::pair<int64_t, Bytes>>> counters_;  // of sqlite_sequence, in this transaction
   std::vector<Hidden> hidden_;
   std::vector<ReplayFailure> failures_;

@@ -1,5 +1,7 @@
 #include "actionlog/replay_target.h"
 
+#include <algorithm>
+
 #include "base/checks.h"
 #include "dbfile/record.h"
 
@@ -66,79 +68,79 @@ Result<std::unique_ptr<Replayer::Target>> Replayer::Target::create(Connection& d
       where += (where.empty() ? "" : " AND ") + c + "=? COLLATE BINARY";
     }
   }
-  std::string rowid = table.without_rowid ? "NULL" : t->rowid_name_.empty() ? "NULL" : t->rowid_name_;
   std::string columns, marks;
   for (size_t field = 0; field < table.record_columns.size(); field++) {
     int column = table.record_columns[field];
     const Column& c = table.columns[static_cast<size_t>(column)];
-    all += ", " + quote_identifier(c.name);
+    all += (all.empty() ? "" : ", ") + quote_identifier(c.name);
     if (c.stored_generated || column == table.rowid_alias) continue;
     columns += ", " + quote_identifier(c.name);
     marks += ",?";
     t->insert_fields_.push_back(static_cast<int>(field));
+    if (c.affinity != Affinity::text && c.affinity != Affinity::blob)
+      t->number_fields_.push_back(static_cast<int>(field));
   }
-  TILLSYNC_LET(t->select_, db.prepare("SELECT " + rowid + all + " FROM " + name + " WHERE " + where));
+  TILLSYNC_LET(t->select_, db.prepare("SELECT " + all + " FROM " + name + " WHERE " + where));
   TILLSYNC_LET(t->delete_, db.prepare("DELETE FROM " + name + " WHERE " + where));
   if (!t->by_rowid_ && !table.without_rowid && !t->rowid_name_.empty()) {
     // Rows whose declared key holds NULL go by rowid.
     TILLSYNC_LET(t->select_null_key_,
-                 db.prepare("SELECT " + rowid + all + " FROM " + name + " WHERE " + t->rowid_name_ + "=?"));
+                 db.prepare("SELECT " + all + " FROM " + name + " WHERE " + t->rowid_name_ + "=?"));
     TILLSYNC_LET(t->delete_null_key_, db.prepare("DELETE FROM " + name + " WHERE " + t->rowid_name_ + "=?"));
   }
+  // OR ABORT: whatever the table's own clauses say, a row is never put in place of another.
   std::string plain = columns.empty() ? "" : columns.substr(2), plain_marks = marks.empty() ? "" : marks.substr(1);
   if (!table.without_rowid && !t->rowid_name_.empty()) {
-    TILLSYNC_LET(t->insert_,
-                 db.prepare("INSERT INTO " + name + "(" + t->rowid_name_ + columns + ") VALUES(?" + marks + ")"));
+    TILLSYNC_LET(t->insert_, db.prepare("INSERT OR ABORT INTO " + name + "(" + t->rowid_name_ + columns + ") VALUES(?" +
+                                        marks + ")"));
   }
   if ((!t->by_rowid_ || table.without_rowid) && !plain.empty()) {
     TILLSYNC_LET(t->insert_any_rowid_,
-                 db.prepare("INSERT INTO " + name + "(" + plain + ") VALUES(" + plain_marks + ")"));
+                 db.prepare("INSERT OR ABORT INTO " + name + "(" + plain + ") VALUES(" + plain_marks + ")"));
   }
   return t;
 }
 
+// The value's bytes are used where they are: they outlive the statement's run.
 void Replayer::Target::bind_value(Statement& s, int index, const Value& v) const {
   switch (v.type) {
     case ValueType::null: s.bind_null(index); break;
     case ValueType::integer: s.bind(index, v.integer); break;
     case ValueType::real: s.bind(index, v.real); break;
-    case ValueType::blob: s.bind(index, v.bytes); break;
+    case ValueType::blob: s.bind_static(index, v.bytes); break;
     case ValueType::text: {
       static constexpr unsigned char kEncodings[] = {SQLITE_UTF8, SQLITE_UTF16LE, SQLITE_UTF16BE};
       // An empty span may carry no pointer; SQLite would bind NULL.
       const char* text = v.bytes.empty() ? "" : reinterpret_cast<const char*>(v.bytes.data());
-      sqlite3_bind_text64(s.handle(), index, text, v.bytes.size(), SQLITE_TRANSIENT, kEncodings[encoding_ - 1]);
+      sqlite3_bind_text64(s.handle(), index, text, v.bytes.size(), SQLITE_STATIC, kEncodings[encoding_ - 1]);
       break;
     }
   }
 }
 
-Result<void> Replayer::Target::bind_key(Statement& s, int64_t rowid, ByteView record) {
-  TILLSYNC_LET(ByteView key, identity_.key(rowid, record));
+Result<void> Replayer::Target::bind_key(Statement& s, int64_t rowid, ByteView key) {
   if (key[0] == 'r') {
     s.bind(1, rowid);
     return {};
   }
-  Bytes copy = to_bytes(key.subspan(1));
-  auto values = decode_record(copy);
+  auto values = decode_record(key.subspan(1));
   TILLSYNC_CHECK(values);
   for (size_t i = 0; i < values->size(); i++) bind_value(s, static_cast<int>(i) + 1, (*values)[i]);
   return {};
 }
 
-Result<std::optional<Bytes>> Replayer::Target::find(int64_t rowid, ByteView record, int64_t& found_rowid) {
+Result<std::optional<Bytes>> Replayer::Target::find(int64_t rowid, ByteView record) {
   TILLSYNC_LET(ByteView key, identity_.key(rowid, record));
   bool null_key = !by_rowid_ && key[0] == 'r';
   Statement& s = null_key ? select_null_key_ : select_;
   if (!s.handle())
     return Error{ErrorKind::schema, 0, "table '" + table_->name + "': a row whose key is NULL can't be found"};
-  TILLSYNC_TRY(bind_key(s, rowid, record));
+  TILLSYNC_TRY(bind_key(s, rowid, key));
   TILLSYNC_LET(bool found, s.step());
   if (!found) return std::optional<Bytes>();
-  found_rowid = s.integer(0);
   RecordWriter writer;
   for (size_t field = 0; field < table_->record_columns.size(); field++) {
-    Value v = value_of(s.handle(), static_cast<int>(field) + 1);
+    Value v = value_of(s.handle(), static_cast<int>(field));
     // The alias of the rowid is NULL in the record.
     if (table_->record_columns[field] == table_->rowid_alias) v = Value{};
     writer.add(v);
@@ -150,10 +152,16 @@ Result<std::optional<Bytes>> Replayer::Target::find(int64_t rowid, ByteView reco
   return std::optional<Bytes>(to_bytes(canonical));
 }
 
+Result<bool> Replayer::Target::refuses_a_second(int64_t rowid, ByteView record) {
+  if (by_rowid_ || table_->without_rowid) return true;
+  TILLSYNC_LET(ByteView key, identity_.key(rowid, record));
+  return key[0] != 'r';
+}
+
 Result<void> Replayer::Target::remove(int64_t rowid, ByteView record) {
   TILLSYNC_LET(ByteView key, identity_.key(rowid, record));
   Statement& s = !by_rowid_ && key[0] == 'r' ? delete_null_key_ : delete_;
-  TILLSYNC_TRY(bind_key(s, rowid, record));
+  TILLSYNC_TRY(bind_key(s, rowid, key));
   return s.run();
 }
 
@@ -182,18 +190,21 @@ Result<void> Replayer::Target::insert(int64_t rowid, ByteView record) {
 // numbers, where INSERT makes a number of it. It is put back the way it came: something else of the same length first.
 Result<void> Replayer::Target::keep_texts(const std::vector<Value>& values) {
   if (table_->without_rowid || rowid_name_.empty()) return {};
+  auto looks_like_one = [&](int field) {
+    const Value& v = values[static_cast<size_t>(field)];
+    return v.type == ValueType::text && may_become_a_number(v.bytes);
+  };
+  if (std::none_of(number_fields_.begin(), number_fields_.end(), looks_like_one)) return {};
   const int64_t rowid = sqlite3_last_insert_rowid(db_->handle());
   const std::string name = quote_identifier(table_->name), where = " WHERE " + rowid_name_ + "=?";
   std::vector<std::pair<std::string, Value>> changed;  // column → what it should hold
-  for (int field : insert_fields_) {
-    const Value& v = values[static_cast<size_t>(field)];
-    if (v.type != ValueType::text || !may_become_a_number(v.bytes)) continue;
+  for (int field : number_fields_) {
+    if (!looks_like_one(field)) continue;
     const Column& column = table_->columns[static_cast<size_t>(table_->record_columns[static_cast<size_t>(field)])];
-    if (column.affinity == Affinity::text || column.affinity == Affinity::blob) continue;
     TILLSYNC_LET(auto type, db_->prepare("SELECT typeof(" + quote_identifier(column.name) + ") FROM " + name + where));
     type.bind(1, rowid);
     TILLSYNC_LET(bool found, type.step());
-    if (found && type.text(0) != "text") changed.emplace_back(column.name, v);
+    if (found && type.text(0) != "text") changed.emplace_back(column.name, values[static_cast<size_t>(field)]);
   }
   auto update = [&](const std::string& column, const Value& to) -> Result<void> {
     TILLSYNC_LET(auto statement, db_->prepare("UPDATE " + name + " SET " + quote_identifier(column) + "=?" + where));

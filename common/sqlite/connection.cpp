@@ -255,27 +255,6 @@ Result<void> Transaction::commit() {
   return {};
 }
 
-Result<Savepoint> Savepoint::begin(Connection& connection) {
-  TILLSYNC_LET(auto start, connection.cached("SAVEPOINT part"));
-  TILLSYNC_TRY(start->run());
-  return Savepoint(connection);
-}
-
-Savepoint::~Savepoint() {
-  if (!connection_) return;
-  // After some errors (disk full, I/O) SQLite has rolled back all by itself.
-  if (sqlite3_get_autocommit(connection_->handle()) == 0)
-    (void)connection_->execute("ROLLBACK TO part; RELEASE part").has_value();
-}
-
-Result<void> Savepoint::commit() {
-  TILLSYNC_CHECK(connection_ != nullptr);
-  TILLSYNC_LET(auto end, connection_->cached("RELEASE part"));
-  TILLSYNC_TRY(end->run());  // on failure the destructor undoes it
-  connection_ = nullptr;
-  return {};
-}
-
 std::string quote_identifier(std::string_view name) {
   std::string out = "\"";
   for (char c : name) {

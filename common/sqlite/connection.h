@@ -118,20 +118,6 @@ class Transaction {
   Connection* connection_;
 };
 
-// A part of a transaction, or the whole of one: undone as a whole unless commit() was called.
-class Savepoint {
- public:
-  static Result<Savepoint> begin(Connection& connection);
-  Savepoint(Savepoint&& other) noexcept : connection_(std::exchange(other.connection_, nullptr)) {}
-  Savepoint& operator=(Savepoint&&) = delete;
-  ~Savepoint();
-  Result<void> commit();
-
- private:
-  explicit Savepoint(Connection& connection) : connection_(&connection) {}
-  Connection* connection_;
-};
-
 // "a""b" → quoted as an SQL identifier.
 std::string quote_identifier(std::string_view name);
 

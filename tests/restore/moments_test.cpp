@@ -244,6 +244,54 @@ TEST_CASE("restore: past a change of schema with its snapshot, not without") {
   CHECK(verdict.segments.back().proven);
 }
 
+TEST_CASE("restore: a change of schema in a transaction that is spread over several segments is not begun") {
+  RestoreWorld world;
+  world.run("CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1, 'a'), (2, 'b')");
+  world.remember();
+  world.snapshot();
+  TransactionNo before = world.sell("INSERT INTO t VALUES(3, 'c')");
+  // What is deleted would be gone by the time that the end of it is read.
+  TransactionNo change = world.sell(
+      "BEGIN; DELETE FROM t; CREATE TABLE n(id INTEGER PRIMARY KEY); WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT "
+      "n+1 FROM g WHERE n<40000) INSERT INTO n SELECT n FROM g; COMMIT");
+  world.seal();
+  CHECK(world.segments.size() >= 3);
+  auto refused = world.try_restore(world.at_transaction(change));
+  REQUIRE(kind_of(refused) == ErrorKind::schema);
+  CHECK(contains(refused.error().context, "restore to transaction " + std::to_string(before)));
+  auto newest = must(world.try_restore({}));
+  CHECK(newest.transaction == before);
+  CHECK(newest.proven);
+  auto db = world.open_staged();
+  check_same(dump(db), world.copies.at(before));
+}
+
+TEST_CASE(
+    "restore: where a renumbering follows rows in its transaction, the newest moment is the end of the one before") {
+  // Of a rollback journal the borders of transactions are not seen: two of them become one.
+  RestoreWorld world(1, "PRAGMA page_size=1024; PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF;");
+  world.run(
+      "CREATE TABLE a(id INTEGER PRIMARY KEY, v); CREATE TABLE k(v); WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT "
+      "n+1 FROM g WHERE n<500) INSERT INTO k SELECT zeroblob(n%90) FROM g; DELETE FROM k WHERE rowid%3=0");
+  world.remember();
+  world.snapshot();
+  const TransactionNo before = world.sell("INSERT INTO a VALUES(1, 'x')");
+  const Sequence sequence = world.capturer->status().sequence;
+  world.run("INSERT INTO a VALUES(2, 'y'), (3, 'z')");
+  world.sell("VACUUM");
+  world.seal();
+  LogReader reader(world.store, world.lineage);
+  const Segment last = must(reader.read(must(reader.list()).back()));
+  REQUIRE((last.transactions.back().flags & kRenumber) != 0);
+  REQUIRE(last.actions.size() == 3);
+  REQUIRE(last.actions.back().kind == ActionKind::renumber);
+  const auto newest = must(world.try_restore({}));
+  CHECK(newest.transaction == before);
+  CHECK(newest.sequence == sequence);
+  auto db = world.open_staged();
+  check_same(dump(db), world.copies.at(before));
+}
+
 TEST_CASE("restore: a row that REPLACE gave another rowid and nothing else comes back under it") {
   RestoreWorld world;
   world.run(R"(

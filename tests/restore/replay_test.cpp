@@ -76,4 +76,38 @@ TEST_CASE(
     if (table.name == "stock") CHECK(table.digest_ok);
 }
 
+TEST_CASE(
+    "replay: a row that a table's own clause would put in place of another is a conflict, and the other one stays") {
+  RestoreWorld world;
+  world.run(
+      "CREATE TABLE item(id INTEGER PRIMARY KEY ON CONFLICT REPLACE, name UNIQUE ON CONFLICT REPLACE);"
+      "CREATE TABLE stock(p TEXT PRIMARY KEY ON CONFLICT IGNORE, q); INSERT INTO item VALUES(1, 'milk')");
+  world.remember();
+  world.snapshot();
+  world.sell("INSERT INTO item VALUES(2, 'bread')");
+  world.sell("INSERT INTO stock VALUES('p', 5)");
+  world.seal();
+  auto plan = must(plan_restore(world.store, world.lineage, {}));
+  for (const char* foreign : {"INSERT INTO item VALUES(2, 'salt')", "INSERT INTO item VALUES(7, 'bread')",
+                              "INSERT INTO stock VALUES('p', 6)"}) {
+    INFO(foreign);
+    auto staging = world.staging();
+    must(staging.fill(plan, nullptr));
+    {
+      auto db = must(Connection::open(world.staged_path(), SQLITE_OPEN_READWRITE));
+      must(db.execute(foreign));
+    }
+    CHECK(refused(staging.replay(plan, false, nullptr)).kind == ErrorKind::conflict);
+    must(staging.fill(plan, nullptr));
+    auto db = must(Connection::open(world.staged_path(), SQLITE_OPEN_READWRITE));
+    must(db.execute(foreign));
+    auto schema = std::make_shared<const Schema>(world.schema());
+    auto replayer = must(Replayer::create(db, schema, must(count_tables(world.files, world.staged_path())), 0, true));
+    LogReader reader(world.store, world.lineage);
+    for (auto& object : plan.segments) must(replayer->apply(must(reader.read(object)), plan.transaction));
+    CHECK(replayer->failures().size() == 1);
+    CHECK(must(db.query_integer("SELECT (SELECT count(*) FROM item) + (SELECT count(*) FROM stock)")) == 3);
+  }
+}
+
 TEST_SUITE_END();
