@@ -97,7 +97,8 @@ double sales_per_second(Bench& bench, const std::string& base, const std::string
     litestream->start();
     litestream->wait_for_snapshot();
   }
-  if (side.starts_with("triggers")) sell(till, till.db, {"--triggers", side.substr(side.find(' ') + 1)});
+  if (side.starts_with("triggers"))
+    run_measured({till.bin + "/pos_writer", "--db", till.db, "--triggers", side.substr(side.find(' ') + 1)});
   settle_disk();
   const Json said = sell(till, till.db, {"--seconds", std::to_string(seconds), "--synchronous", "NORMAL"});
   if (side == kOurs) till.stop_agent();
