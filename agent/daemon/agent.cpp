@@ -51,6 +51,8 @@ Result<void> Agent::establish_identity() {
   is_new_terminal_ = !known;
   if (!known) {
     known = make_uuid_v7(*ports_.clock, *ports_.random).str();
+    // First: a terminal of which it is not known is one of before there were seals.
+    TILLSYNC_TRY(state_->set_setting("sealed", config_.keys.seal ? "1" : "0"));
     TILLSYNC_TRY(state_->set_setting("terminal_id", *known));
     // The id names everything in the store: it must not change in a power cut.
     TILLSYNC_TRY(state_->make_durable());
