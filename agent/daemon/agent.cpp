@@ -46,27 +46,11 @@ Result<void> Agent::prepare_folders() {
   return locked;
 }
 
-Result<void> Agent::establish_identity() {
-  TILLSYNC_LET(auto known, state_->setting("terminal_id"));
-  is_new_terminal_ = !known;
-  if (!known) {
-    known = make_uuid_v7(*ports_.clock, *ports_.random).str();
-    // First: a terminal of which it is not known is one of before there were seals.
-    TILLSYNC_TRY(state_->set_setting("sealed", config_.keys.seal ? "1" : "0"));
-    TILLSYNC_TRY(state_->set_setting("terminal_id", *known));
-    // The id names everything in the store: it must not change in a power cut.
-    TILLSYNC_TRY(state_->make_durable());
-  }
-  TILLSYNC_LET(services_.terminal, Uuid::parse(*known));
-  TILLSYNC_LET(services_.epoch, adopt_epoch(*state_));
-  return {};
-}
-
 // With its keys, where the configuration wants it sealed; and tested, where it can be reached now. One that can't is
 // tested before the first object goes there.
 Result<void> Agent::seal_store() {
-  TILLSYNC_LET(EstablishedKeys keys, establish_keys(config_, *ports_.files, *state_, services_.terminal,
-                                                    is_new_terminal_, *ports_.clock, *ports_.random));
+  TILLSYNC_LET(EstablishedKeys keys,
+               establish_keys(config_, *ports_.files, *state_, services_.terminal, *ports_.clock, *ports_.random));
   if (!keys.ring) return {};
   services_.terminal.keys = keys.ring;
   auto sealed =
@@ -116,7 +100,8 @@ Result<void> Agent::open() {
                        ports_.folders,   ports_.who_holds, {},           1,
                        &plans_};
   services_.may_open = ports_.may_open;
-  TILLSYNC_TRY(establish_identity());
+  TILLSYNC_LET(services_.terminal, establish_terminal(config_, *state_, *ports_.clock, *ports_.random));
+  TILLSYNC_LET(services_.epoch, adopt_epoch(*state_));
   TILLSYNC_TRY(seal_store());
   fence_store();
   TILLSYNC_TRY(sweep_leftovers(services_));

@@ -61,7 +61,6 @@ class Agent {
   Agent(const Config& config, const Ports& ports);
   Result<void> open();
   Result<void> prepare_folders();
-  Result<void> establish_identity();
   void announce();
   void back_up(const std::string& database, const std::string& why, const std::string& type = "");
   void poll_schedule();
@@ -96,7 +95,6 @@ class Agent {
   std::unique_ptr<FencedStore> fenced_store_;
   std::atomic<bool> begins_again_ = false, is_told_to_stop_ = false;
   Services services_;
-  bool is_new_terminal_ = false;
   std::vector<std::unique_ptr<FollowedDatabase>> databases_;
   std::unique_ptr<CapturePause> pause_;
   std::unique_ptr<Transfers> transfers_;

@@ -28,20 +28,16 @@ Result<void> forget_stored(StateDb& state, const std::string& sealed_for, bool c
 
 // A store holds sealed objects of a terminal or others, not both: else whoever can write there could pass off the ones
 // for the others.
-Result<void> check_mode(const Config& config, StateDb& state, bool is_new) {
-  const std::string wanted = config.keys.seal ? "1" : "0";
-  TILLSYNC_LET(auto known, state.setting("sealed"));
-  if (!known) {
-    known = is_new ? wanted : "0";
-    TILLSYNC_TRY(state.set_setting("sealed", *known));
-    TILLSYNC_TRY(state.make_durable());
-  }
-  if (*known == wanted) return {};
+Result<void> check_mode(const Config& config, StateDb& state) {
+  // Not known: a terminal of before there were seals.
+  TILLSYNC_LET(const auto known, state.setting("sealed"));
+  const bool is_sealed = known.value_or("0") == "1";
+  if (is_sealed == config.keys.seal) return {};
   const std::string anew = "begin anew: another [store] url, and an empty [terminal] state_dir";
   return Error{ErrorKind::usage, 0,
                config.file + ": keys.seal: the backups of this terminal so far are " +
-                   (*known == "1" ? "sealed: take seal = false out, or " + anew
-                                  : "not sealed: set seal = false to go on with them, or " + anew)};
+                   (is_sealed ? "sealed: take seal = false out, or " + anew
+                              : "not sealed: set seal = false to go on with them, or " + anew)};
 }
 
 }  // namespace
@@ -80,10 +76,23 @@ Result<SealingKey> read_private_key(FileSystem& files, const std::string& path) 
   return std::move(key).with("--key " + path);
 }
 
+Result<Uuid> establish_terminal(const Config& config, StateDb& state, Clock& clock, Random& random) {
+  TILLSYNC_LET(auto known, state.setting("terminal_id"));
+  if (!known) {
+    known = make_uuid_v7(clock, random).str();
+    // First: check_mode() takes one of which it is not known for one of before there were seals.
+    TILLSYNC_TRY(state.set_setting("sealed", config.keys.seal ? "1" : "0"));
+    TILLSYNC_TRY(state.set_setting("terminal_id", *known));
+    // The id names everything in the store: it must not change in a power cut.
+    TILLSYNC_TRY(state.make_durable());
+  }
+  return Uuid::parse(*known);
+}
+
 Result<EstablishedKeys> establish_keys(const Config& config, FileSystem& files, StateDb& state, const Uuid& terminal,
-                                       bool is_new, Clock& clock, Random& random) {
+                                       Clock& clock, Random& random) {
   EstablishedKeys established;
-  TILLSYNC_TRY(check_mode(config, state, is_new));
+  TILLSYNC_TRY(check_mode(config, state));
   if (!config.keys.seal) return established;
   TILLSYNC_LET(const auto recovery, read_recovery_keys(files, config));
   KeyFiles folder(files, keys_folder(config), credentials_folder());

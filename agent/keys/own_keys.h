@@ -1,6 +1,7 @@
 // The keys this terminal seals, signs and opens with, as the configuration and state_dir have them.
 //
-// Purpose: establish_keys() is the agent's start: it makes the first keys, refuses what would mix sealed and unsealed
+// Purpose: the agent's start. establish_terminal() makes the id of a new terminal; establish_keys() its first keys,
+// refuses what would mix sealed and unsealed
 // objects in one store, and forgets what was sealed for other recipients, so that the next FULL is sealed for those of
 // now as a whole. Errors: usage, with the file and what to do. Durability: what it made or changed is durable when it
 // returns. Threads: one.
@@ -20,12 +21,15 @@ Result<std::vector<PublicSealingKey>> read_recovery_keys(FileSystem& files, cons
 // PEM or words.
 Result<SealingKey> read_private_key(FileSystem& files, const std::string& path);
 
+// The id, which stays.
+Result<Uuid> establish_terminal(const Config& config, StateDb& state, Clock& clock, Random& random);
+
 struct EstablishedKeys {
   Keys ring;  // none: the terminal is not sealed
   std::vector<Bytes> statements;
 };
-// is_new: the terminal was given its id just now. Where backups of before are sealed for others, FULLs are due.
+// Where backups of before are sealed for others, FULLs are due.
 Result<EstablishedKeys> establish_keys(const Config& config, FileSystem& files, StateDb& state, const Uuid& terminal,
-                                       bool is_new, Clock& clock, Random& random);
+                                       Clock& clock, Random& random);
 
 }  // namespace tillsync

@@ -53,6 +53,11 @@ Result<void> KeyFiles::write(const std::string& path, std::string_view text) {
 
 Result<void> KeyFiles::add(OwnKeys& own, const Uuid& terminal, const std::string& name, Clock& clock, Random& random) {
   TILLSYNC_TRY(files_.make_directories(folder_));
+  TILLSYNC_TRY(files_.sync_directory(directory_of(folder_)));
+  // What one that was killed here left: it would be in the way, and is half a private key.
+  TILLSYNC_LET(const auto entries, files_.list(folder_));
+  for (auto& entry : entries)
+    if (entry.name.ends_with(".tmp")) TILLSYNC_TRY(files_.remove(folder_ + "/" + entry.name));
   TerminalKeys fresh{SigningKey::make(random), SealingKey::make(random)};
   KeyStatement statement;
   statement.terminal = terminal;
