@@ -1,5 +1,9 @@
 #include "agent/daemon/transfers.h"
 
+#include <algorithm>
+#include <future>
+#include <list>
+
 #include <spdlog/spdlog.h>
 
 #include "agent/daemon/give_back_memory.h"
@@ -37,6 +41,81 @@ class Transfers::Active {
  private:
   Transfers& transfers_;
   uint64_t counted_;
+};
+
+// What a step's transfers sent together, for those who watch it.
+struct Transfers::Tally {
+  StepContext& context;
+  const uint64_t all;
+  std::mutex mutex = {};
+  uint64_t sent = 0;
+
+  // From now on it is more, or less, by so much.
+  void change(uint64_t before, uint64_t now) {
+    std::lock_guard lock(mutex);
+    sent += now - before;
+    context.progress(0, sent, all);
+  }
+};
+
+// A put of send() on a thread of its own. One that is destroyed before its end is stopped.
+class Transfers::Delivery {
+ public:
+  Delivery(Transfers& transfers, Transfer transfer, std::unique_ptr<FileSource> source, Tally& tally,
+           const ObjectStoreProperties& properties)
+      : transfers_(transfers),
+        transfer_(std::move(transfer)),
+        source_(std::move(source)),
+        tally_(tally),
+        can_pause_(properties.resumable),
+        part_size_(properties.part_size_bytes) {
+    outcome_ = std::async(std::launch::async, [this] {
+      const End end{*this};
+      return transfers_.put(transfer_, *source_, [this](uint64_t sent) { return went_up(sent); });
+    });
+  }
+  Delivery(const Delivery&) = delete;
+  ~Delivery() { is_stopped_ = true; }
+
+  const Transfer& transfer() const { return transfer_; }
+  const std::optional<Error>& source_error() const { return source_->error(); }
+  // With mutex_ held.
+  bool has_ended() const { return has_ended_; }
+  bool is_ending() const { return is_ending_; }  // its last part is on its way
+  // Once, of one that has ended.
+  Result<void> outcome() {
+    auto outcome = outcome_.get();
+    tally_.change(sent_, outcome ? transfer_.size : 0);
+    return outcome;
+  }
+
+ private:
+  // Told also where a put throws.
+  struct End {
+    Delivery& delivery;
+    ~End() { delivery.tell(delivery.has_ended_); }
+  };
+  bool went_up(uint64_t sent) {
+    tally_.change(std::exchange(sent_, sent), sent);
+    if (!is_ending_ && sent + part_size_ >= transfer_.size) tell(is_ending_);
+    return !is_stopped_ && !tally_.context.cancelled() && (!can_pause_ || transfers_.may_send_now());
+  }
+  void tell(bool& what) {
+    std::lock_guard lock(transfers_.mutex_);
+    what = true;
+    transfers_.woken_.notify_all();
+  }
+
+  Transfers& transfers_;
+  const Transfer transfer_;
+  const std::unique_ptr<FileSource> source_;
+  Tally& tally_;
+  const bool can_pause_;
+  const uint64_t part_size_;
+  uint64_t sent_ = 0;
+  bool is_ending_ = false, has_ended_ = false;
+  std::atomic<bool> is_stopped_{false};
+  std::future<Result<void>> outcome_;  // last: destroyed first, it waits for the thread
 };
 
 Transfers::Transfers(const Services& services)
@@ -90,42 +169,62 @@ Result<uint64_t> Transfers::send(StepContext& context, const std::vector<Transfe
   }
   // What goes into the store shows content of state.db, and a part is only known to be ours by its journal.
   TILLSYNC_TRY(services_.state->make_durable());
+  TILLSYNC_LET(const TransferTotals totals, transfer_totals(*services_.state->lease(), owner));
+  const uint64_t all = totals.queued_bytes + totals.sent_bytes;
+  if (totals.queued_bytes > kLongUpload) give_back_memory(*services_.state);
+  Tally tally{context, all};
+  tally.change(0, totals.sent_bytes);
+  const auto properties = services_.store->properties();
   RetryPace pace;
-  bool is_first = true;
+  std::list<Delivery> under_way;
+  std::optional<Error> outage;
   while (true) {
     std::optional<Transfer> next;
-    TransferTotals totals;
-    {
-      auto db = services_.state->lease();
-      TILLSYNC_LET(next, next_transfer(*db, owner));
-      TILLSYNC_LET(totals, transfer_totals(*db, owner));
+    if (!outage) {
+      const Transfer* last = under_way.empty() ? nullptr : &under_way.back().transfer();
+      TILLSYNC_LET(next, next_transfer(*services_.state->lease(), owner, last));
     }
-    const uint64_t all = totals.queued_bytes + totals.sent_bytes;
-    context.progress(0, totals.sent_bytes, all);
-    if (!next) return all;
-    if (std::exchange(is_first, false) && totals.queued_bytes > kLongUpload) give_back_memory(*services_.state);
-    TILLSYNC_TRY(wait_for_hours(context));
-    const bool can_pause = services_.store->properties().resumable;
-    TILLSYNC_LET(auto source, FileSource::open(*services_.files, next->path));
-    auto done = put(*next, *source, [&](uint64_t sent) {
-      context.progress(0, totals.sent_bytes + sent, all);
-      return !context.cancelled() && (!can_pause || may_send_now());
-    });
-    if (done) {
-      if (pace.succeeded()) TILLSYNC_TRY(context.held_up(std::nullopt));
-      TILLSYNC_TRY(transfer_sent(*services_.state->lease(), next->id, services_.clock->now()));
+    if (!next && under_way.empty()) {
+      if (!outage) return all;
+      TILLSYNC_TRY(wait_after(context, *std::exchange(outage, std::nullopt), pace));
       continue;
     }
-    const Error error = std::move(done).error();
-    if (context.cancelled()) return context.cancelled_error();
-    if (error.kind == ErrorKind::cancelled) continue;  // its hours are over
-    TILLSYNC_TRY(transfer_failed(*services_.state->lease(), next->id, error.context));
-    if (source->error()) return *source->error();  // our own disk: the step's, with its retries
-    if (!is_outage(error.kind)) {
-      report(error);
-      return error;
+    if (under_way.empty()) TILLSYNC_TRY(wait_for_hours(context));
+    bool may_begin = under_way.empty();
+    auto ended = under_way.end();
+    if (!may_begin) {
+      std::unique_lock lock(mutex_);
+      woken_.wait_for(lock, kLookEvery, [&] {
+        ended = std::find_if(under_way.begin(), under_way.end(), [](const Delivery& d) { return d.has_ended(); });
+        may_begin =
+            next && under_way.size() < properties.uploads_at_once && under_way.back().is_ending() && is_within_hours();
+        return may_begin || ended != under_way.end();
+      });
     }
-    TILLSYNC_TRY(wait_after(context, error, pace));
+    if (may_begin) {
+      TILLSYNC_LET(auto source, FileSource::open(*services_.files, next->path));
+      under_way.emplace_back(*this, std::move(*next), std::move(source), tally, properties);
+      continue;
+    }
+    if (ended == under_way.end()) continue;
+    const Result<void> done = ended->outcome();
+    const int64_t id = ended->transfer().id;
+    const auto fault = ended->source_error();
+    under_way.erase(ended);
+    if (done) {
+      if (pace.succeeded()) TILLSYNC_TRY(context.held_up(std::nullopt));
+      TILLSYNC_TRY(transfer_sent(*services_.state->lease(), id, services_.clock->now()));
+      continue;
+    }
+    if (context.cancelled()) return context.cancelled_error();
+    if (done.error().kind == ErrorKind::cancelled) continue;  // its hours are over
+    TILLSYNC_TRY(transfer_failed(*services_.state->lease(), id, done.error().context));
+    if (fault) return *fault;  // our own disk: the step's, with its retries
+    if (!is_outage(done.error().kind)) {
+      report(done);
+      return done.error();
+    }
+    outage = done.error();
   }
 }
 
@@ -157,8 +256,10 @@ Result<void> Transfers::wait(StepContext& context, Steady until, bool can_be_wok
 
 bool Transfers::may_send_now() {
   std::lock_guard lock(mutex_);
-  return is_within(hours_, services_.clock->now(), system_utc_offset);
+  return is_within_hours();
 }
+
+bool Transfers::is_within_hours() const { return is_within(hours_, services_.clock->now(), system_utc_offset); }
 
 Result<void> Transfers::wait_for_hours(StepContext& context) {
   bool said = false;

@@ -2,9 +2,10 @@
 //
 // Lanes: segments of the log are sent by the log shipper's thread and go first, also within the upload limit; packs,
 // then file assets, by the UPLOAD step of their backup, within [store] upload_hours. What goes up in parts goes on
-// where it was after a restart (transfer/state_upload_journal.h). Errors: one that heals by itself (is_outage()) is
-// waited out, as long as it takes: status shows it. Others are the caller's. Threads: any; send() by one step at a
-// time.
+// where it was after a restart (transfer/state_upload_journal.h). Where the store can use it, the next of a backup
+// begins while the one before ends, so that the link is never without work. Errors: one that heals by itself
+// (is_outage()) is waited out, as long as it takes: status shows it. Others are the caller's. Threads: any; send() by
+// one step at a time.
 #pragma once
 
 #include <condition_variable>
@@ -79,10 +80,13 @@ class Transfers {
  private:
   using Steady = std::chrono::steady_clock::time_point;
   class Active;
+  struct Tally;
+  class Delivery;
   // Reports it.
   Result<void> wait_after(StepContext& context, const Error& error, RetryPace& pace);
   Result<void> wait(StepContext& context, Steady until, bool can_be_woken);
   Result<void> wait_for_hours(StepContext& context);
+  bool is_within_hours() const;  // with mutex_ held
   void count(uint64_t bytes);
   void note(const Result<void>& outcome);
 

@@ -46,6 +46,9 @@ struct ObjectStoreProperties {
   // put_resumable() sends objects of more than part_size_bytes in parts, and goes on after a restart.
   bool resumable = false;
   uint64_t part_size_bytes = 0;
+  // So many put_resumable() at once share one link and what may be under way on it: a second one fills what the end of
+  // the first leaves free. More bring nothing.
+  uint32_t uploads_at_once = 1;
 };
 
 // Where put() takes its bytes from: may be read more than once; other bytes than before are corrupt, and not stored.

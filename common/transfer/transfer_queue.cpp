@@ -16,11 +16,11 @@ Result<void> queue_transfer(Connection& db, const Transfer& transfer, Timestamp 
       .run();
 }
 
-Result<std::optional<Transfer>> next_transfer(Connection& db, const std::string& owner) {
+Result<std::optional<Transfer>> next_transfer(Connection& db, const std::string& owner, const Transfer* behind) {
   TILLSYNC_LET(auto next,
                db.cached("SELECT id, lane, database_id, object_key, spool_path, size FROM transfer_queue WHERE owner=? "
-                         "AND sent_at IS NULL ORDER BY lane, id LIMIT 1"));
-  next->bind(1, owner);
+                         "AND sent_at IS NULL AND (lane, id) > (?,?) ORDER BY lane, id LIMIT 1"));
+  next->bind(1, owner).bind(2, behind ? static_cast<int>(behind->lane) : -1).bind(3, behind ? behind->id : 0);
   TILLSYNC_LET(bool found, next->step());
   std::optional<Transfer> transfer;
   if (found)

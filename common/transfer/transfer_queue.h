@@ -27,8 +27,9 @@ struct Transfer {
 
 // Nothing happens where the owner has queued the key already.
 Result<void> queue_transfer(Connection& db, const Transfer& transfer, Timestamp now);
-// The first of the owner that was not sent yet.
-Result<std::optional<Transfer>> next_transfer(Connection& db, const std::string& owner);
+// The first of the owner that was not sent yet, of all or of those behind another.
+Result<std::optional<Transfer>> next_transfer(Connection& db, const std::string& owner,
+                                              const Transfer* behind = nullptr);
 // It was tried, and why it has to be tried again.
 Result<void> transfer_failed(Connection& db, int64_t id, const std::string& why);
 Result<void> transfer_sent(Connection& db, int64_t id, Timestamp now);

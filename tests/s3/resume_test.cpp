@@ -1,6 +1,8 @@
 // Uploads in parts that break, and go on.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <mutex>
 #include <thread>
 
 #include "s3/behind_proxy.h"
@@ -267,6 +269,34 @@ TEST_CASE("s3 upload: what was begun long ago is given up, by the journal and by
   CHECK(must(s.journal.list("")).size() == 1);
   CHECK(s.proxy.count("DELETE", "uploadId=") == 1);
   CHECK(s.proxy.count("GET", "uploads") == 0);
+}
+
+TEST_CASE("s3 upload: two at once share what may be under way") {
+  Large s(5);
+  s.options.under_way_max = 2 * kPart;
+  s.reopen();
+  std::mutex mutex;
+  int begun = 0, most = 0;
+  Fault counted{.kind = Kind::call, .method = "PUT", .target = "partNumber=", .times = 100, .at_byte = 1};
+  counted.then = [&] {
+    // Neither is through before both have begun.
+    while (s.proxy.count("POST", "uploads=") < 2) std::this_thread::yield();
+    std::lock_guard lock(mutex);
+    begun++;
+    const auto requests = s.proxy.requests();
+    const auto ended = std::count_if(requests.begin(), requests.end(), [](auto& r) { return r.is_part(); });
+    most = std::max(most, begun - static_cast<int>(ended));
+  };
+  s.proxy.add(std::move(counted));
+  BytesSource second(s.bytes);
+  MemoryUploadJournal second_journal;
+  std::thread other([&] { must(s.store->put_resumable("other", second, second_journal)); });
+  must(s.upload());
+  other.join();
+  CHECK(begun == 10);
+  CHECK(most == 2);
+  s.check_whole();
+  s.check_whole("other");
 }
 
 TEST_CASE("s3 upload: a small object that is put goes before the parts of a large one") {

@@ -1,7 +1,6 @@
 #include "store/s3/multipart_upload.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <deque>
 
 #include "crypto/hash.h"
@@ -14,6 +13,7 @@ namespace {
 
 constexpr uint64_t kMiB = 1 << 20;
 constexpr uint64_t kPartSizeMin = 5 * kMiB;  // S3's, of all parts but the last
+constexpr auto kTellEvery = std::chrono::milliseconds(100);
 constexpr auto kPartGoesWell = std::chrono::seconds(60);
 // S3 ends a request after 15 minutes or so: a part must be through well before, on the worst link.
 constexpr auto kPartIsSlow = std::chrono::seconds(150);
@@ -26,25 +26,28 @@ struct MultipartUpload::Sent {
     uint64_t size = 0;
     Digest digest;
     std::shared_ptr<PartBody> body;
+    S3Request request;
     bool is_busy = false, is_once_more = false;
     std::chrono::steady_clock::time_point started_at;
     std::shared_ptr<std::atomic<uint64_t>> sent;
   };
   std::deque<Slot> slots;  // stay where they are
   std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
-  struct Ended {
-    std::mutex mutex;
-    std::condition_variable any;
-    std::deque<std::pair<Slot*, S3Outcome>> outcomes;
-  };
-  std::shared_ptr<Ended> ended = std::make_shared<Ended>();
+  using Outcomes = std::deque<std::pair<Slot*, S3Outcome>>;
+  std::shared_ptr<S3Store::PartsUnderWay> parts;
+  std::shared_ptr<Outcomes> outcomes = std::make_shared<Outcomes>();  // with parts->mutex held
   size_t under_way = 0;
 
+  Slot& free_slot() {
+    const auto found = std::find_if(slots.begin(), slots.end(), [](const Slot& slot) { return !slot.is_busy; });
+    return found != slots.end() ? *found : slots.emplace_back();
+  }
+  explicit Sent(std::shared_ptr<S3Store::PartsUnderWay> shared) : parts(std::move(shared)) {}
   // Requests read the source until they end, also when a source or a progress throws.
   ~Sent() {
     *cancelled = true;
-    std::unique_lock lock(ended->mutex);
-    while (ended->outcomes.size() < under_way) ended->any.wait(lock);
+    std::unique_lock lock(parts->mutex);
+    parts->changed.wait(lock, [&] { return outcomes->size() == under_way; });
   }
 };
 
@@ -69,12 +72,14 @@ bool MultipartUpload::report(uint64_t sent) {
   return !progress_ || progress_(told_);
 }
 
-// Parts at a time: as memory allows, as went well so far, and so few that each is through in time under the limit.
-uint32_t MultipartUpload::window() const {
-  uint64_t most = std::max<uint64_t>(1, store_.options_.under_way_max / upload_.part_size);
+// Parts at a time: as a kill may cost, as went well so far, and so few that each is through in time under the limit.
+bool MultipartUpload::may_begin_part(uint64_t size) const {
+  const auto& parts = *store_.parts_;
+  if (parts.count == 0) return true;
+  uint64_t bytes_max = store_.options_.under_way_max;
   if (const uint64_t limit = store_.upload_limit_; limit != 0)
-    most = std::clamp<uint64_t>(limit * kPartIsSlow.count() / upload_.part_size, 1, most);
-  return static_cast<uint32_t>(std::min<uint64_t>(most, store_.parts_at_a_time_));
+    bytes_max = std::min<uint64_t>(bytes_max, limit * kPartIsSlow.count());
+  return parts.count < store_.parts_at_a_time_ && parts.bytes + size <= bytes_max;
 }
 
 Result<void> MultipartUpload::run() {
@@ -211,7 +216,7 @@ S3Request MultipartUpload::part_request(uint32_t number, const PartDigests& dige
 }
 
 Result<void> MultipartUpload::send_missing() {
-  Sent sent;
+  Sent sent(store_.parts_);
   uint64_t done_bytes = 0;
   std::vector<bool> is_there(part_count() + 1);
   for (const auto& part : upload_.parts) {
@@ -221,25 +226,29 @@ Result<void> MultipartUpload::send_missing() {
   const Error stopped = error(Failure{.what = FailureClass::cancelled, .words = "cancelled"}, "");
   if (!report(done_bytes)) return stopped;
   std::optional<Error> failed;
-  const auto start = [&](Sent::Slot& slot) -> Result<void> {
+  const auto prepare = [&](Sent::Slot& slot) -> Result<void> {
     auto digests = digests_of(source_, offset_of(slot.number), slot.size);
     if (!digests) return std::move(digests).error().with("put " + key_);
     slot.digest = digests->sha256;
     slot.body = std::make_shared<PartBody>(source_, offset_of(slot.number), slot.size, slot.digest);
+    slot.sent = std::make_shared<std::atomic<uint64_t>>(0);
+    slot.request = part_request(slot.number, *digests);
+    slot.request.streamed = slot.body;
+    slot.request.sent = slot.sent;
+    slot.request.cancelled = sent.cancelled;
+    return {};
+  };
+  // Of what counts as under way already.
+  const auto start = [&](Sent::Slot& slot) {
     slot.started_at = std::chrono::steady_clock::now();
     slot.is_busy = true;
-    slot.sent = std::make_shared<std::atomic<uint64_t>>(0);
-    S3Request request = part_request(slot.number, *digests);
-    request.streamed = slot.body;
-    request.sent = slot.sent;
-    request.cancelled = sent.cancelled;
     sent.under_way++;
-    store_.client_.start(std::move(request), [ended = sent.ended, &slot](S3Outcome outcome) {
-      std::lock_guard lock(ended->mutex);
-      ended->outcomes.emplace_back(&slot, std::move(outcome));
-      ended->any.notify_all();
-    });
-    return {};
+    store_.client_.start(std::move(slot.request),
+                         [parts = sent.parts, outcomes = sent.outcomes, &slot](S3Outcome outcome) {
+                           std::lock_guard lock(parts->mutex);
+                           parts->ended(slot.size);
+                           outcomes->emplace_back(&slot, std::move(outcome));
+                         });
   };
   const auto came_back = [&](Sent::Slot& slot, const S3Outcome& outcome) -> Result<void> {
     slot.is_busy = false;
@@ -261,7 +270,13 @@ Result<void> MultipartUpload::send_missing() {
       store_.parts_at_a_time_ = std::max<uint32_t>(store_.parts_at_a_time_ / 2, 1);
     if (failure.what == FailureClass::integrity && !slot.is_once_more) {
       slot.is_once_more = true;
-      return start(slot);
+      TILLSYNC_TRY(prepare(slot));
+      {
+        std::lock_guard lock(sent.parts->mutex);
+        sent.parts->begun(slot.size);
+      }
+      start(slot);
+      return {};
     }
     // Gone is found out for certain by the next call, with HEAD and ListParts.
     Failure told = failure;
@@ -270,28 +285,32 @@ Result<void> MultipartUpload::send_missing() {
   };
 
   uint32_t next = 1;
+  Sent::Slot* ready = nullptr;  // to begin as soon as it may: the link does not wait for its digests
   while (true) {
     while (next <= part_count() && is_there[next]) next++;
-    if (!failed && next <= part_count() && sent.under_way < window()) {
-      auto slot = std::find_if(sent.slots.begin(), sent.slots.end(), [](auto& s) { return !s.is_busy; });
-      if (slot == sent.slots.end()) {
-        sent.slots.emplace_back();
-        slot = std::prev(sent.slots.end());
-      }
-      slot->number = next++;
-      slot->size = size_of(slot->number);
-      slot->is_once_more = false;
-      if (auto started = start(*slot); !started) failed = std::move(started).error();
-      continue;
+    if (!ready && !failed && next <= part_count()) {
+      ready = &sent.free_slot();
+      ready->number = next++;
+      ready->size = size_of(ready->number);
+      ready->is_once_more = false;
+      if (auto prepared = prepare(*ready); !prepared) failed = std::move(prepared).error();
     }
-    if (sent.under_way == 0) break;
-    std::deque<std::pair<Sent::Slot*, S3Outcome>> outcomes;
+    if (failed) ready = nullptr;
+    if (sent.under_way == 0 && !ready) break;
+    Sent::Outcomes outcomes;
+    bool may_begin = false;
     {
-      std::unique_lock lock(sent.ended->mutex);
-      sent.ended->any.wait_for(lock, std::chrono::milliseconds(100), [&] { return !sent.ended->outcomes.empty(); });
-      outcomes.swap(sent.ended->outcomes);
-      sent.under_way -= outcomes.size();
+      std::unique_lock lock(sent.parts->mutex);
+      sent.parts->changed.wait_for(lock, kTellEvery, [&] {
+        // First what came back: it may have failed.
+        may_begin = sent.outcomes->empty() && ready && may_begin_part(ready->size);
+        return may_begin || !sent.outcomes->empty();
+      });
+      if (may_begin) sent.parts->begun(ready->size);
+      outcomes.swap(*sent.outcomes);
     }
+    sent.under_way -= outcomes.size();
+    if (may_begin) start(*std::exchange(ready, nullptr));
     for (auto& [slot, outcome] : outcomes)
       if (auto handled = came_back(*slot, outcome); !handled && !failed) failed = std::move(handled).error();
     uint64_t moving = done_bytes;

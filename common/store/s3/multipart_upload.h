@@ -9,7 +9,8 @@
 // object of our size with our token. What Complete answered, a 200 with an <Error>, a 500, nothing at all, only says
 // what to do when HEAD finds no such object.
 // Memory: no part is held; the source is read for a part's digests, and again as the connection takes it.
-// Threads: all of it on the caller's, but the requests of the parts, which read the source.
+// Threads: all of it on the caller's, but the requests of the parts, which read the source. Uploads at the same time
+// share what may be under way.
 #pragma once
 
 #include "store/s3/part_source.h"
@@ -42,7 +43,7 @@ class MultipartUpload {
   uint64_t offset_of(uint32_t number) const { return uint64_t{number - 1} * upload_.part_size; }
   uint64_t size_of(uint32_t number) const;
   uint32_t part_count() const;
-  uint32_t window() const;
+  bool may_begin_part(uint64_t size) const;  // with parts_->mutex held
   bool report(uint64_t sent);
   Error error(const Failure& failure, const std::string& doing) const;
 

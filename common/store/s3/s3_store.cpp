@@ -46,6 +46,7 @@ ObjectStoreProperties S3Store::properties() const {
   p.object_size_max = MultipartUpload::object_size_max(options_.under_way_max);
   p.resumable = true;
   p.part_size_bytes = options_.part_size;
+  p.uploads_at_once = 2;
   return p;
 }
 

@@ -5,13 +5,13 @@
 // Create-only: `If-None-Match: *` where the bucket was seen to refuse with it (the first small put is made twice, the
 // second must be refused). Until then, and where it does not work, put() looks first, see ObjectStoreProperties.
 // Parts: objects above Options::part_size go up in parts, several at a time, of at most Options::under_way_max bytes
-// together. Without a journal of the caller's what was sent of a failed put is given up. Nothing that is put lies in
-// memory: its source is read for the digest that is signed, and again as the connection takes it.
-// Errors: s3_error.h. Throttled: parts at a time are halved; they grow again while parts go well.
-// Threads: any.
-// Source: docs/architecture.md, "S3".
+// together, of all puts. Without a journal of the caller's what was sent of a failed put is given up. Nothing that is
+// put lies in memory: its source is read for the digest that is signed, and again as the connection takes it. Errors:
+// s3_error.h. Throttled: parts at a time are halved; they grow again while parts go well. Threads: any. Source:
+// docs/architecture.md, "S3".
 #pragma once
 
+#include <condition_variable>
 #include <map>
 
 #include "ports/object_store.h"
@@ -29,7 +29,7 @@ class S3Store : public ObjectStore {
     std::string credentials_file;
     uint64_t upload_limit = 0;
     uint64_t part_size = 8 << 20;       // at least 5 MiB; larger for objects of more than 10,000 parts
-    uint64_t under_way_max = 32 << 20;  // of all parts of one put: what a kill costs at most
+    uint64_t under_way_max = 32 << 20;  // of all parts of all puts: what a kill costs at most
     std::chrono::milliseconds stall_timeout{60'000};
     std::chrono::milliseconds complete_timeout{300'000};  // S3 puts the parts together meanwhile
     uint32_t parts_a_page = 1000;                         // of ListParts
@@ -59,6 +59,16 @@ class S3Store : public ObjectStore {
   friend class MultipartUpload;
   enum class CreateOnly { unknown, works, absent };
 
+  // Of all uploads together: what is on its way, and what those wait for who have parts on it or want to begin one.
+  struct PartsUnderWay {
+    std::mutex mutex;
+    std::condition_variable changed;
+    uint64_t count = 0, bytes = 0;
+    // With the mutex held.
+    void begun(uint64_t size) { count++, bytes += size; }
+    void ended(uint64_t size) { count--, bytes -= size, changed.notify_all(); }
+  };
+
   // What a HEAD tells besides ObjectInfo.
   struct Seen {
     ObjectInfo info;
@@ -86,6 +96,7 @@ class S3Store : public ObjectStore {
   std::atomic<CreateOnly> create_only_{CreateOnly::unknown};
   std::atomic<bool> may_delete_{true};
   std::atomic<uint32_t> parts_at_a_time_{1};
+  const std::shared_ptr<PartsUnderWay> parts_ = std::make_shared<PartsUnderWay>();
   std::atomic<uint64_t> upload_limit_;
   std::mutex mutex_;
   // Tokens of puts that may have been carried out although they failed: the same put again is no conflict with itself.
