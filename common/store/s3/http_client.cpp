@@ -1,11 +1,8 @@
 #include "store/s3/http_client.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <csignal>
@@ -14,6 +11,7 @@
 #include <thread>
 
 #include "base/checks.h"
+#include "store/s3/curl_socket.h"
 #include "store/s3/http_transfer.h"
 #include "store/s3/upload_limit.h"
 
@@ -49,10 +47,12 @@ class HttpClient::Loop {
     libcurl().multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
     libcurl().multi_setopt(multi_, CURLMOPT_MAXCONNECTS, kKeptConnections);
     thread_ = std::thread([this] {
-      // OpenSSL writes without MSG_NOSIGNAL: a connection that the other side closed must not end the process.
+    // OpenSSL writes without MSG_NOSIGNAL: a connection that the other side closed must not end the process.
+#ifndef _WIN32
       sigset_t all;
       sigfillset(&all);
       pthread_sigmask(SIG_BLOCK, &all, nullptr);
+#endif
       io_.run();
     });
   }
@@ -94,8 +94,8 @@ class HttpClient::Loop {
 
  private:
   struct Socket {
-    Socket(asio::io_context& io, curl_socket_t number) : descriptor(io, number), fd(number) {}
-    asio::posix::stream_descriptor descriptor;
+    Socket(asio::io_context& io, curl_socket_t number) : descriptor(watched(io, number)), fd(number) {}
+    CurlSocket descriptor;
     curl_socket_t fd;
     int wanted = 0;  // CURL_POLL_IN, _OUT, _INOUT
     bool is_reading = false, is_writing = false;
@@ -121,7 +121,7 @@ class HttpClient::Loop {
   // The descriptor must leave the reactor before its number is given to another.
   static int on_close(void* pointer, curl_socket_t fd) {
     self(pointer).forget(fd);
-    return ::close(fd);
+    return close_socket(fd);
   }
 
   void forget(curl_socket_t fd) {
@@ -135,19 +135,17 @@ class HttpClient::Loop {
   void watch(const std::shared_ptr<Socket>& socket) {
     if ((socket->wanted & CURL_POLL_IN) && !socket->is_reading) {
       socket->is_reading = true;
-      socket->descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
-                                    [this, socket](boost::system::error_code error) {
-                                      socket->is_reading = false;
-                                      ready(socket, CURL_CSELECT_IN, error);
-                                    });
+      socket->descriptor.async_wait(CurlSocket::wait_read, [this, socket](boost::system::error_code error) {
+        socket->is_reading = false;
+        ready(socket, CURL_CSELECT_IN, error);
+      });
     }
     if ((socket->wanted & CURL_POLL_OUT) && !socket->is_writing) {
       socket->is_writing = true;
-      socket->descriptor.async_wait(asio::posix::stream_descriptor::wait_write,
-                                    [this, socket](boost::system::error_code error) {
-                                      socket->is_writing = false;
-                                      ready(socket, CURL_CSELECT_OUT, error);
-                                    });
+      socket->descriptor.async_wait(CurlSocket::wait_write, [this, socket](boost::system::error_code error) {
+        socket->is_writing = false;
+        ready(socket, CURL_CSELECT_OUT, error);
+      });
     }
   }
 

@@ -1,6 +1,8 @@
 #include "store/s3/libcurl.h"
 
+#ifndef _WIN32
 #include <dlfcn.h>
+#endif
 
 #include <type_traits>
 
@@ -10,7 +12,31 @@ namespace tillsync::s3 {
 
 namespace {
 
-Result<LibCurl> loaded() {
+#ifdef _WIN32
+// There it is in the program.
+Result<LibCurl> found() {
+  LibCurl curl{};
+  curl.global_init = &::curl_global_init;
+  curl.getdate = &::curl_getdate;
+  curl.easy_init = &::curl_easy_init;
+  curl.easy_setopt = &::curl_easy_setopt;
+  curl.easy_getinfo = &::curl_easy_getinfo;
+  curl.easy_pause = &::curl_easy_pause;
+  curl.easy_strerror = &::curl_easy_strerror;
+  curl.easy_cleanup = &::curl_easy_cleanup;
+  curl.slist_append = &::curl_slist_append;
+  curl.slist_free_all = &::curl_slist_free_all;
+  curl.multi_init = &::curl_multi_init;
+  curl.multi_setopt = &::curl_multi_setopt;
+  curl.multi_add_handle = &::curl_multi_add_handle;
+  curl.multi_remove_handle = &::curl_multi_remove_handle;
+  curl.multi_socket_action = &::curl_multi_socket_action;
+  curl.multi_info_read = &::curl_multi_info_read;
+  curl.multi_cleanup = &::curl_multi_cleanup;
+  return curl;
+}
+#else
+Result<LibCurl> found() {
   const auto refused = [] {
     return Error{ErrorKind::usage, 0, "a store on S3 needs libcurl (Debian: libcurl4): " + std::string(dlerror())};
   };
@@ -21,7 +47,8 @@ Result<LibCurl> loaded() {
   bool is_whole = true;
   const auto find = [&](auto& function, const char* name) {
     if (!is_whole) return;
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
+    using Function = std::remove_reference_t<decltype(function)>;
+    function = reinterpret_cast<Function>(dlsym(library, name));
     is_whole = function != nullptr;
   };
   find(curl.global_init, "curl_global_init");
@@ -42,6 +69,12 @@ Result<LibCurl> loaded() {
   find(curl.multi_info_read, "curl_multi_info_read");
   find(curl.multi_cleanup, "curl_multi_cleanup");
   if (!is_whole) return refused();
+  return curl;
+}
+#endif
+
+Result<LibCurl> loaded() {
+  TILLSYNC_LET(LibCurl curl, found());
   if (curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
     return Error{ErrorKind::internal, 0, "libcurl can't make itself ready"};
   return curl;
