@@ -40,7 +40,9 @@ endif()
 add_library(tillsync_options INTERFACE)
 target_compile_options(tillsync_options INTERFACE -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor)
 target_include_directories(tillsync_options INTERFACE ${CMAKE_SOURCE_DIR}/common ${CMAKE_SOURCE_DIR})
-target_compile_definitions(tillsync_options INTERFACE TILLSYNC_VERSION="${PROJECT_VERSION}")
+# In a header of its own: on every command line a new version would mean to compile everything again.
+configure_file(${CMAKE_SOURCE_DIR}/cmake/version.h.in ${CMAKE_BINARY_DIR}/generated/version.h @ONLY)
+target_include_directories(tillsync_options INTERFACE ${CMAKE_BINARY_DIR}/generated)
 
 # tillsync_library(<folder> SOURCES ... LINKS ...): one folder of common/ or platform/ is one static library.
 function(tillsync_library name)

@@ -5,6 +5,7 @@
 
 #include "agent/config/values.h"
 #include "base/ids.h"
+#include "version.h"
 
 namespace tillsync {
 

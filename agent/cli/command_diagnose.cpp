@@ -18,6 +18,7 @@
 #include "platform/linux/file_system_linux.h"
 #include "platform/linux/system_clock_linux.h"
 #include "platform/linux/system_random_linux.h"
+#include "version.h"
 
 namespace tillsync {
 

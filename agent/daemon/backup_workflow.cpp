@@ -7,6 +7,7 @@
 #include "agent/daemon/wait_for.h"
 #include "snapshot/builder.h"
 #include "state/full_due.h"
+#include "version.h"
 
 namespace tillsync {
 

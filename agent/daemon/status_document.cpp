@@ -7,6 +7,7 @@
 #include "agent/daemon/drill_record.h"
 #include "agent/daemon/new_epoch.h"
 #include "dbfile/page.h"
+#include "version.h"
 
 namespace tillsync {
 

@@ -15,6 +15,7 @@
 #include "agent/manual/completion.h"
 #include "agent/manual/man_page.h"
 #include "agent/tray/arguments.h"
+#include "version.h"
 
 namespace {
 

@@ -2,6 +2,7 @@
 
 #include "agent/config/command_line.h"
 #include "agent/config/config.h"
+#include "version.h"
 
 namespace tillsync {
 

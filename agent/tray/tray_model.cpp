@@ -1,5 +1,6 @@
 // What happens to the tray; what it shows is in tray_model_view.cpp.
 #include "agent/tray/tray_model.h"
+#include "version.h"
 
 #include <algorithm>
 #include <utility>

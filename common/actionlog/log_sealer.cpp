@@ -12,7 +12,6 @@ namespace tillsync {
 namespace {
 // What a segment is built from is in memory, here and where it is read.
 constexpr size_t kRowBytesMax = 2 << 20;
-constexpr size_t kActionsMax = 16384;
 
 // Any two of these fit into a merged one.
 bool can_be_merged(const Segment& segment) {
@@ -89,7 +88,7 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
       if (first) {
         schema_id = rows->integer(6);
         if (rows->unsigned_integer(1) <= flushed) segment.head.flags |= kStartsInside;
-      } else if (rows->integer(6) != schema_id || alone || last - flushed >= kActionsMax) {
+      } else if (rows->integer(6) != schema_id || alone || last - flushed >= kSealedActionsMax) {
         rows->reset();
         break;
       }
@@ -108,7 +107,7 @@ Result<std::optional<SealedSegment>> LogSealer::build() {
     }
   }
   bool cut_short;
-  const RowLimits limits{kRowBytesMax, kActionsMax};
+  const RowLimits limits{kRowBytesMax, kSealedActionsMax};
   TILLSYNC_TRY(load_actions(*db, database_id_, flushed + 1, last, limits, segment, cut_short));
   TILLSYNC_CHECK(!segment.actions.empty());
   // Actions carry transaction numbers in state.db; here, positions.

@@ -143,17 +143,22 @@ Result<void> Replayer::failed(const SegmentAction& row, Target& target, const st
       "sequence " + std::to_string(row.sequence) + ", table '" + table + "', entity " + entity + ": " + reason};
 }
 
+std::string Replayer::shown(int64_t rowid, ByteView record, Target& target) const {
+  return render_record(record, rowid, target.table(), schema_->text_encoding).dump();
+}
+
+std::string Replayer::another_row(int64_t rowid, ByteView found, ByteView expected, Target& target) const {
+  return "another row is there: " + shown(rowid, found, target) + " instead of " + shown(rowid, expected, target);
+}
+
 Result<void> Replayer::remove_before(const SegmentAction& row, Target& target) {
   if (row.before.empty()) return {};
   if (dependency_failed(row)) return failed(row, target, "an action it depends on failed");
   const int64_t rowid = row.previous_rowid.value_or(row.rowid.value_or(0));
   TILLSYNC_LET(auto existing, target.find(rowid, row.before));
-  auto shown = [&](ByteView record) {
-    return render_record(record, rowid, target.table(), schema_->text_encoding).dump();
-  };
   if (!existing) {
     if (row.kind == ActionKind::remove) return {};
-    return failed(row, target, "the row to be changed is not there; it should be " + shown(row.before));
+    return failed(row, target, "the row to be changed is not there; it should be " + shown(rowid, row.before, target));
   }
   TILLSYNC_LET(ByteView before, target.identity().canonical(row.before));
   if (!equal(*existing, before)) {
@@ -162,7 +167,7 @@ Result<void> Replayer::remove_before(const SegmentAction& row, Target& target) {
       // Made already: taken out here and put back below, so that a second replay is a replay.
       if (equal(*existing, after)) return target.remove(rowid, row.before);
     }
-    return failed(row, target, "another row is there: " + shown(*existing) + " instead of " + shown(row.before));
+    return failed(row, target, another_row(rowid, *existing, row.before, target));
   }
   return target.remove(rowid, row.before);
 }
@@ -181,10 +186,7 @@ Result<void> Replayer::insert_after(const SegmentAction& row, Target& target) {
   if (existing) {
     TILLSYNC_LET(ByteView after, target.identity().canonical(row.after));
     if (equal(*existing, after)) return {};
-    auto shown = [&](ByteView record) {
-      return render_record(record, rowid, target.table(), schema_->text_encoding).dump();
-    };
-    return failed(row, target, "another row is there: " + shown(*existing) + " instead of " + shown(row.after));
+    return failed(row, target, another_row(rowid, *existing, row.after, target));
   }
   if (!is_unique) done = target.insert(rowid, row.after);
   if (!done && (done.error().code & kPrimaryCode) == SQLITE_CONSTRAINT)

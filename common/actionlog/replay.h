@@ -80,6 +80,8 @@ class Replayer {
   Result<void> failed(const SegmentAction& row, Target& target, const std::string& reason);
   bool has_failed(Sequence sequence) const;
   bool dependency_failed(const SegmentAction& row) const;
+  std::string shown(int64_t rowid, ByteView record, Target& target) const;
+  std::string another_row(int64_t rowid, ByteView found, ByteView expected, Target& target) const;
 
   Connection& db_;
   std::shared_ptr<const Schema> schema_;

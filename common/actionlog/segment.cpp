@@ -302,7 +302,7 @@ Result<Segment> decode_segment(ByteView object, const Lineage& lineage, const Di
       s.head.last_captured_at != s.transactions.back().captured_at)
     return damaged_segment("it does not hold the transactions its head names");
   // As many as a sealer puts into one; more are believed when they are there.
-  s.actions.reserve(std::min<uint64_t>(actions, 16384));
+  s.actions.reserve(std::min<uint64_t>(actions, kSealedActionsMax));
   uint64_t transaction = 0;
   for (uint64_t i = 0; i < actions; i++) {
     uint64_t group = order.uvar();

@@ -27,6 +27,7 @@ enum SegmentFlag : uint32_t {
   kCarriesDictionary = 16,
 };
 
+constexpr size_t kSealedActionsMax = 16384;  // of one that a sealer makes; readers take more
 constexpr size_t kDictionaryBytesMax = 1 << 20;
 
 struct SegmentAction {

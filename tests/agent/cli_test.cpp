@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/agent/cli_fixture.h"
+#include "version.h"
 
 using namespace tillsync;
 

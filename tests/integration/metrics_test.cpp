@@ -6,6 +6,7 @@
 #include <set>
 
 #include "integration/world.h"
+#include "version.h"
 
 using namespace tillsync;
 using namespace tillsync::test;

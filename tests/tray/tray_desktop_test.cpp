@@ -5,6 +5,7 @@
 #include "agent/tray/icon_images.h"
 #include "support/process_figures.h"
 #include "tests/tray/tray_world.h"
+#include "version.h"
 
 using namespace tillsync;
 using namespace tillsync::test;

@@ -1,5 +1,6 @@
 // What the tray shows and asks, without a bus, a clock or an agent.
 #include "tests/tray/model_fixture.h"
+#include "version.h"
 
 using namespace tillsync;
 using namespace tillsync::test;
