@@ -24,5 +24,3 @@ if(TILLSYNC_INSTALLED)
 else()
   target_link_libraries(tillsync_spdlog INTERFACE spdlog::spdlog)
 endif()
-
-include(sqlite)

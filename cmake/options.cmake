@@ -8,7 +8,7 @@ if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
 endif()
 find_program(MOLD_PROGRAM mold)
-if(MOLD_PROGRAM)
+if(MOLD_PROGRAM AND NOT WIN32)
   add_link_options(-fuse-ld=mold)
 endif()
 
@@ -27,7 +27,7 @@ endif()
 
 # What is installed is hardened, and the same bytes from whatever folder it is built in. The tests' own code is not.
 set(TILLSYNC_INSTALLED OFF)
-if(NOT TILLSYNC_SANITIZE AND CMAKE_BUILD_TYPE MATCHES "^Rel")
+if(NOT WIN32 AND NOT TILLSYNC_SANITIZE AND CMAKE_BUILD_TYPE MATCHES "^Rel")
   set(TILLSYNC_INSTALLED ON)
   set(TILLSYNC_HARDENING -ffile-prefix-map=${CMAKE_BINARY_DIR}=. -ffile-prefix-map=${CMAKE_SOURCE_DIR}=.
     -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2)

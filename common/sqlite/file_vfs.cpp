@@ -315,10 +315,17 @@ int v_access(sqlite3_vfs* raw, const char* name, int flags, int* out) {
   return SQLITE_OK;
 }
 
+bool is_absolute(std::string_view path) {
+#ifdef _WIN32
+  if (path.size() > 2 && path[1] == ':' && path[2] == '/') return true;
+#endif
+  return path.starts_with('/');
+}
+
 int v_full_pathname(sqlite3_vfs*, const char* name, int capacity, char* out) {
   // Paths of the port are absolute already.
   size_t length = std::strlen(name);
-  if (name[0] != '/' || length >= static_cast<size_t>(capacity)) return SQLITE_CANTOPEN;
+  if (!is_absolute(name) || length >= static_cast<size_t>(capacity)) return SQLITE_CANTOPEN;
   std::memcpy(out, name, length + 1);
   return SQLITE_OK;
 }

@@ -96,12 +96,16 @@ Result<std::string> folder_of_url(const std::string& url) {
 
 Result<void> prepare_store(const StoreSettings& settings) {
   if (!settings.url.starts_with(kS3)) return {};
+#ifdef _WIN32
+  return s3::load_libcurl();
+#else
   // GnuTLS comes with libcurl for protocols that are never spoken here, and else takes a MiB as it is loaded.
   constexpr const char* kGnuTls = "GNUTLS_NO_IMPLICIT_INIT";
   const bool is_ours = std::getenv(kGnuTls) == nullptr && ::setenv(kGnuTls, "1", 0) == 0;
   auto loaded = s3::load_libcurl();
   if (is_ours) ::unsetenv(kGnuTls);
   return loaded;
+#endif
 }
 
 Result<std::unique_ptr<ObjectStore>> make_store(const StoreSettings& settings, FileSystem& files, Clock& clock,

@@ -1,7 +1,7 @@
 // The contract over the stores that need no server; tests/s3 has it over those that do.
 #include <doctest/doctest.h>
 
-#include "platform/linux/file_system_linux.h"
+#include "platform/this_system.h"
 #include "store/directory_store.h"
 #include "support/memory_file_system.h"
 #include "support/memory_object_store.h"
@@ -10,7 +10,7 @@
 namespace tillsync::test {
 struct DirectoryOnDisk {
   TemporaryDirectory folder;
-  LinuxFileSystem files;
+  SystemFiles files;
   SeededRandom random{1};
   DirectoryStore store{files, random, folder.path()};
 };

@@ -1,8 +1,6 @@
 #include <doctest/doctest.h>
 
-#include "platform/linux/file_system_linux.h"
-#include "platform/linux/system_clock_linux.h"
-#include "platform/linux/system_random_linux.h"
+#include "platform/this_system.h"
 #include "sqlite/file_vfs.h"
 #include "state/state_db.h"
 #include "support/fake_clock.h"
@@ -18,7 +16,7 @@ using namespace tillsync::test;
 namespace {
 struct Vfs {
   TemporaryDirectory folder;
-  LinuxFileSystem files;
+  SystemFiles files;
   SystemClock clock;
   SystemRandom random;
   FileVfs vfs{files, clock, random};

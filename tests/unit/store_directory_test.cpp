@@ -1,7 +1,6 @@
 #include <doctest/doctest.h>
 
-#include "platform/linux/file_system_linux.h"
-#include "platform/linux/system_clock_linux.h"
+#include "platform/this_system.h"
 #include "store/directory_store.h"
 #include "store/open_store.h"
 #include "support/faulty_file_system.h"
@@ -181,7 +180,7 @@ TEST_SUITE("store") {
 
   TEST_CASE("directory store: an object says when it was put, by which prune tells what is left over") {
     TemporaryDirectory folder;
-    LinuxFileSystem files;
+    SystemFiles files;
     SystemClock clock;
     SeededRandom random{1};
     DirectoryStore store(files, random, folder.path());
@@ -196,7 +195,7 @@ TEST_SUITE("store") {
   }
 
   TEST_CASE("store url: file urls are decoded, others are refused with what is supported") {
-    LinuxFileSystem files;
+    SystemFiles files;
     SystemClock clock;
     SeededRandom random(1);
     auto root = [&](const char* url) {

@@ -1,0 +1,25 @@
+# Third-party libraries of the Windows programs: static ones that packaging/windows/libraries.sh built, and headers that it linked in. The
+# same target names as on Linux.
+
+find_package(Threads REQUIRED)
+set(OPENSSL_USE_STATIC_LIBS ON)
+find_package(OpenSSL 3 REQUIRED COMPONENTS Crypto SSL)
+find_package(CURL CONFIG REQUIRED)
+
+# headers(<target> [DEFINITION...])
+function(headers target)
+  add_library(${target} INTERFACE IMPORTED GLOBAL)
+  target_include_directories(${target} SYSTEM INTERFACE ${TILLSYNC_WINDOWS_LIBRARIES}/include)
+  target_compile_definitions(${target} INTERFACE ${ARGN})
+endfunction()
+headers(nlohmann_json::nlohmann_json)
+headers(CLI11::CLI11)
+headers(doctest::doctest)
+headers(PkgConfig::tomlplusplus TOML_HEADER_ONLY=1)
+headers(Boost::headers)
+target_link_libraries(Boost::headers INTERFACE ws2_32 mswsock)
+headers(PkgConfig::zstd)
+target_link_libraries(PkgConfig::zstd INTERFACE ${TILLSYNC_WINDOWS_LIBRARIES}/lib/libzstd.a)
+headers(spdlog_headers SPDLOG_FMT_EXTERNAL FMT_HEADER_ONLY)
+add_library(tillsync_spdlog INTERFACE)
+target_link_libraries(tillsync_spdlog INTERFACE spdlog_headers)
