@@ -27,9 +27,6 @@ struct BehindProxy {
   static s3::S3Store::Options options_through(const FaultProxy& proxy) {
     auto options = S3Server::running().options();
     options.address.endpoint = proxy.endpoint();
-    options.http.connect_timeout = std::chrono::seconds(2);
-    options.stall_timeout = std::chrono::seconds(2);
-    options.complete_timeout = std::chrono::seconds(5);
     return options;
   }
   // As another process would: connections, tokens and what was learned are gone.
