@@ -1,6 +1,5 @@
 #include "agent/daemon/agent.h"
 
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <boost/asio/post.hpp>
@@ -11,6 +10,7 @@
 #include "agent/daemon/metrics.h"
 #include "agent/daemon/new_epoch.h"
 #include "agent/keys/own_keys.h"
+#include "agent/logging/log.h"
 #include "crypto/sealed_store.h"
 #include "store/open_store.h"
 
@@ -57,7 +57,7 @@ Result<void> Agent::seal_store() {
       std::make_unique<SealedStore>(std::move(store_), services_.terminal, std::move(keys.statements), *ports_.random);
   auto tested = sealed->prepare();
   if (!tested && tested.error().kind == ErrorKind::corrupt) return tested;
-  if (!tested) spdlog::warn("store: not tested yet: {}", tested.error().context);
+  if (!tested) log::warn("store: not tested yet: {}", tested.error().context);
   store_ = std::move(sealed);
   services_.store = store_.get();
   return {};
@@ -65,8 +65,8 @@ Result<void> Agent::seal_store() {
 
 void Agent::fence_store() {
   claim_ = std::make_unique<EpochClaim>(services_, *store_, [this](const EpochLoss& loss) {
-    spdlog::error("epoch {} is lost: {}; this terminal goes on in a new one, and writes over nothing", services_.epoch,
-                  loss.why);
+    log::error("epoch {} is lost: {}; this terminal goes on in a new one, and writes over nothing", services_.epoch,
+               loss.why);
     asio::post(*queries_, [this, loss] { leave_epoch(loss); });
   });
   fenced_store_ = std::make_unique<FencedStore>(*store_, *claim_);
@@ -80,7 +80,7 @@ void Agent::leave_epoch(const EpochLoss& loss) {
     begins_again_ = true;
     return end();
   }
-  spdlog::warn("the new epoch can't be begun yet: {}", begun.error().context);
+  log::warn("the new epoch can't be begun yet: {}", begun.error().context);
   auto timer = std::make_shared<asio::steady_timer>(loop_, std::chrono::seconds(10));
   timer->async_wait([this, timer, loss](boost::system::error_code cancelled) {
     if (!cancelled) asio::post(*queries_, [this, loss] { leave_epoch(loss); });
@@ -146,7 +146,7 @@ Result<void> Agent::open() {
     asio::post(loop_, [this] { poll_schedule(); });
   };
   pause_ = std::make_unique<CapturePause>(*state_, *ports_.clock, all, std::move(resumed));
-  if (auto paused = pause_->restore(); !paused) spdlog::error("{}", paused.error().context);
+  if (auto paused = pause_->restore(); !paused) log::error("{}", paused.error().context);
   transfers_ = std::make_unique<Transfers>(services_);
   transfers_->on_outcome([this] { feed_.poke(); });
   shipper_ = std::make_unique<LogShipper>(services_, all, *transfers_);
@@ -192,7 +192,7 @@ Result<void> Agent::open() {
   if (auto groups = find_control_groups())
     options.groups = *groups;
   else
-    spdlog::warn("{}; only root and this user can ask the agent until its next start", groups.error().context);
+    log::warn("{}; only root and this user can ask the agent until its next start", groups.error().context);
   TILLSYNC_LET(control_, ControlServer::listen(loop_, options));
   methods_ = std::make_unique<ControlMethods>(*this);
   methods_->install(*control_);
@@ -255,12 +255,12 @@ Agent::Ended Agent::run() {
   shipper_->start();
   asio::post(*queries_, [this] { announce(); });
   auto resumed = runner_->resume();
-  if (!resumed) spdlog::error("workflows can't go on: {}", resumed.error().context);
+  if (!resumed) log::error("workflows can't go on: {}", resumed.error().context);
   make_due_fulls();
   cover_schema_changes();
   poll_schedule();
-  spdlog::info("terminal {} ({}) follows {} database(s); store {}", services_.terminal.str(), config_.terminal.name,
-               databases_.size(), config_.store.url);
+  log::info("terminal {} ({}) follows {} database(s); store {}", services_.terminal.str(), config_.terminal.name,
+            databases_.size(), config_.store.url);
   metrics_->start();
   say_ready(std::chrono::steady_clock::now() + kReadyAtLatest);
   loop_.run();
@@ -276,7 +276,7 @@ Agent::Ended Agent::run() {
   queries_->stop();
   queries_->join();
   auto durable = state_->make_durable();
-  if (!durable) spdlog::warn("state.db: {}", durable.error().context);
+  if (!durable) log::warn("state.db: {}", durable.error().context);
   // Between two runs a signal does what it does to any process; one that came before is found here, or by the next.
   if (begins_again_ && ports_.signals) {
     while (const auto signal = ports_.signals->next())
@@ -284,7 +284,7 @@ Agent::Ended Agent::run() {
     ports_.signals->listen(false);
   }
   const bool again = begins_again_ && !is_told_to_stop_;
-  spdlog::info(again ? "beginning anew" : "stopped");
+  log::info("{}", again ? "beginning anew" : "stopped");
   return again ? Ended::again : Ended::stopped;
 }
 

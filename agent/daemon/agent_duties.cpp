@@ -1,5 +1,4 @@
 // What the agent does by itself while it runs: what is due, what has changed, how it is.
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
@@ -7,6 +6,7 @@
 #include "agent/config/config_change.h"
 #include "agent/daemon/agent.h"
 #include "agent/daemon/give_back_memory.h"
+#include "agent/logging/log.h"
 #include "ports/object_keys.h"
 #include "state/full_due.h"
 
@@ -111,7 +111,7 @@ void Agent::back_up(const std::string& database, const std::string& why, const s
   request.description = why;
   if (pause_->current()) return;  // asked again when it ends
   auto started = start_backup(request, snapshot);
-  if (!started) spdlog::warn("{}: no snapshot ({}): {}", database, why, started.error().context);
+  if (!started) log::warn("{}: no snapshot ({}): {}", database, why, started.error().context);
 }
 
 Result<bool> Agent::lacks_snapshot(FollowedDatabase& database) {
@@ -149,7 +149,7 @@ void Agent::poll_schedule() {
     } catch (const std::exception& bug) {
       wait = Error{ErrorKind::internal, 0, bug.what()};
     }
-    if (!wait) spdlog::warn("schedule: {}", wait.error().context);
+    if (!wait) log::warn("schedule: {}", wait.error().context);
     const Milliseconds pause = std::clamp<Milliseconds>(wait ? *wait : Scheduler::kPollInterval,
                                                         std::chrono::milliseconds(1), Scheduler::kPollInterval);
     asio::post(loop_, [this, pause] {
@@ -171,7 +171,7 @@ void Agent::watch_disk() {
   if (now != before) {
     const std::string words = config_.terminal.state_dir + ": " + std::to_string(*free) +
                               " bytes are free; limits.min_free keeps " + std::to_string(config_.limits.min_free);
-    spdlog::log(now > before ? spdlog::level::warn : spdlog::level::info, "disk: {} ({})", to_string(now), words);
+    log::say(now > before ? log::Level::warn : log::Level::info, "disk: {} ({})", to_string(now), words);
     shipper_->set_disk_rung(now);
     std::optional<CaptureHold> why;
     const Error full{ErrorKind::no_space, 0, words};
@@ -184,7 +184,7 @@ void Agent::watch_disk() {
   if (captured_lately_.exchange(false)) asio::post(*queries_, [] { give_back_free_memory(); });
   if (pause_->current())
     asio::post(*queries_, [this] {
-      if (auto looked = pause_->look(); !looked) spdlog::warn("the pause can't be ended: {}", looked.error().context);
+      if (auto looked = pause_->look(); !looked) log::warn("the pause can't be ended: {}", looked.error().context);
     });
   disk_timer_.expires_after(kDiskInterval);
   disk_timer_.async_wait([this](boost::system::error_code cancelled) {
@@ -255,11 +255,11 @@ void Agent::say_ready(std::chrono::steady_clock::time_point at_latest) {
 
 // One at a time. What can't be read changes nothing.
 void Agent::reload() {
-  if (config_.file.empty()) return spdlog::warn("reload: the agent was started without a configuration file");
+  if (config_.file.empty()) return log::warn("reload: the agent was started without a configuration file");
   auto wanted = load_config(config_.file);
   if (wanted)
     if (auto usable = check_agent_config(*wanted); !usable) wanted = std::move(usable).error();
-  if (!wanted) return spdlog::error("reload: {}; everything stays as it was", wanted.error().context);
+  if (!wanted) return log::error("reload: {}; everything stays as it was", wanted.error().context);
   const ConfigChange change = change_of(applied_, *wanted);
   if (change.upload_limit) {
     transfers_->set_upload_limit(*change.upload_limit);
@@ -269,7 +269,7 @@ void Agent::reload() {
     transfers_->set_upload_hours(*change.upload_hours);
     applied_.store.upload_hours = *change.upload_hours;
   }
-  spdlog::info("reload: {}: {}", config_.file, in_words(change));
+  log::info("reload: {}: {}", config_.file, in_words(change));
 }
 
 }  // namespace tillsync

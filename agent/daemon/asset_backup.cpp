@@ -1,7 +1,6 @@
 #include "agent/daemon/asset_backup.h"
 
-#include <spdlog/spdlog.h>
-
+#include "agent/logging/log.h"
 #include "assets/asset_capture.h"
 #include "assets/asset_verifier.h"
 #include "ports/object_keys.h"
@@ -64,7 +63,7 @@ Result<void> AssetBackup::capture(StepContext& context, bool deduplicate, Json& 
                                        {"content", known.content.hex()},
                                        {"sha256", known.tree.sha256.hex()},
                                        {"size", known.tree.size}});
-  if (auto text = note(result); !text.empty()) spdlog::warn("{}", text);
+  if (auto text = note(result); !text.empty()) log::warn("{}", text);
   return {};
 }
 

@@ -1,5 +1,4 @@
 // How a BACKUP gets its image: the cut, the pages of a damaged database, and the packs that both lie in afterwards.
-#include <spdlog/spdlog.h>
 #include <strings.h>
 
 #include <cstring>
@@ -7,6 +6,7 @@
 #include "agent/daemon/backup_workflow.h"
 #include "agent/daemon/own_manifests.h"
 #include "agent/daemon/wait_for.h"
+#include "agent/logging/log.h"
 #include "base/checks.h"
 #include "capture/app_database.h"
 #include "capture/damaged_image.h"

@@ -2,8 +2,7 @@
 
 #include "agent/daemon/blind_verifier.h"
 
-#include <spdlog/spdlog.h>
-
+#include "agent/logging/log.h"
 #include "base/json.h"
 #include "snapshot/epochs.h"
 #include "workflow/records.h"
@@ -22,10 +21,10 @@ Result<VerificationRecord> BackupVerifier::verify(const FollowedDatabase& databa
   }
   record.finished_at = services_.clock->now();
   TILLSYNC_TRY(keep(database.id(), record));
-  for (auto& finding : record.findings) spdlog::error("{}: {}", database.config().name, finding);
-  spdlog::info("{}: verified {} snapshots ({} read back) and {} segments: {}", database.config().name, record.snapshots,
-               record.proven, record.segments,
-               record.findings.empty() ? "all whole" : std::to_string(record.findings.size()) + " findings");
+  for (auto& finding : record.findings) log::error("{}: {}", database.config().name, finding);
+  log::info("{}: verified {} snapshots ({} read back) and {} segments: {}", database.config().name, record.snapshots,
+            record.proven, record.segments,
+            record.findings.empty() ? "all whole" : std::to_string(record.findings.size()) + " findings");
   return record;
 }
 
@@ -67,8 +66,8 @@ Result<void> BackupVerifier::prove(const FollowedDatabase& database, SnapshotVer
     const uint64_t needed = uint64_t{manifest.page_size} * manifest.page_count + services_.config->limits.min_free;
     TILLSYNC_LET(uint64_t free, services_.files->free_space(services_.staging_folder()));
     if (free < needed) {
-      spdlog::warn("{}: snapshot {} is not read back: that needs {} bytes free here, there are {}",
-                   database.config().name, manifest.uuid.str(), needed, free);
+      log::warn("{}: snapshot {} is not read back: that needs {} bytes free here, there are {}", database.config().name,
+                manifest.uuid.str(), needed, free);
       return {};
     }
     TILLSYNC_LET(const SnapshotVerdict verdict,

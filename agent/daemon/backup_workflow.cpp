@@ -1,10 +1,9 @@
 #include "agent/daemon/backup_workflow.h"
 
-#include <spdlog/spdlog.h>
-
 #include "agent/config/retention_policy.h"
 #include "agent/daemon/own_manifests.h"
 #include "agent/daemon/wait_for.h"
+#include "agent/logging/log.h"
 #include "snapshot/builder.h"
 #include "state/full_due.h"
 #include "version.h"
@@ -342,8 +341,8 @@ Result<Json> BackupWorkflow::validate(StepContext& context) {
   if (auto assets = AssetBackup::note(context.result("CAPTURE_CONFIGURATION")); !assets.empty())
     note += (note.empty() ? "" : "; ") + assets;
   if (!note.empty()) document["note"] = note;
-  spdlog::info("{}: snapshot {} {} at sequence {}: {} bytes, {} stored", database->config().name,
-               document["type"].get<std::string>(), uuid.str(), m.sequence, m.size, m.stored_bytes);
+  log::info("{}: snapshot {} {} at sequence {}: {} bytes, {} stored", database->config().name,
+            document["type"].get<std::string>(), uuid.str(), m.sequence, m.size, m.stored_bytes);
   return document;
 }
 

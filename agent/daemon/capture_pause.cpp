@@ -1,7 +1,6 @@
 #include "agent/daemon/capture_pause.h"
 
-#include <spdlog/spdlog.h>
-
+#include "agent/logging/log.h"
 #include "base/json.h"
 
 namespace tillsync {
@@ -44,7 +43,7 @@ Result<void> CapturePause::restore() {
     ends_ = pause.length ? std::optional(ends) : std::nullopt;
   }
   hold(pause, {});
-  spdlog::warn("{}", in_words(pause));
+  log::warn("{}", in_words(pause));
   return {};
 }
 
@@ -73,7 +72,7 @@ Result<Pause> CapturePause::pause(std::optional<Milliseconds> length, std::funct
     ends_ = length ? std::optional(clock_.steady_now() + *length) : std::nullopt;
   }
   hold(pause, released);
-  spdlog::warn("{}", in_words(pause));
+  log::warn("{}", in_words(pause));
   return pause;
 }
 
@@ -90,7 +89,7 @@ Result<void> CapturePause::resume() {
     ends_.reset();
   }
   for (auto* database : databases_) database->hold(FollowedDatabase::HeldBy::person, std::nullopt);
-  spdlog::info("capture goes on after a pause");
+  log::info("capture goes on after a pause");
   if (resumed_) resumed_();
   return {};
 }

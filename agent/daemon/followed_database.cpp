@@ -1,8 +1,7 @@
 #include "agent/daemon/followed_database.h"
 
-#include <spdlog/spdlog.h>
-
 #include "agent/daemon/thread_name.h"
+#include "agent/logging/log.h"
 #include "agent/logging/log_context.h"
 #include "base/checks.h"
 
@@ -47,12 +46,12 @@ Result<std::unique_ptr<FollowedDatabase>> FollowedDatabase::create(const Service
     if (changed) changed(*raw);
   };
   setup.on_copy_lost = [name = config.name](const Error& why) {
-    spdlog::error("{}: our copy of the database is lost: {}; a new one is made, and a snapshot follows", name,
-                  why.context);
+    log::error("{}: our copy of the database is lost: {}; a new one is made, and a snapshot follows", name,
+               why.context);
   };
   setup.on_damaged = [raw = database.get(), damaged = std::move(events.damaged)](const Error& why) {
-    spdlog::error("{}: the database is damaged: {}; capture of it stops, a snapshot of its pages is made",
-                  raw->config().name, why.context);
+    log::error("{}: the database is damaged: {}; capture of it stops, a snapshot of its pages is made",
+               raw->config().name, why.context);
     if (damaged) damaged(*raw);
   };
   database->problem_changed_ = std::move(events.problem);
@@ -153,12 +152,12 @@ milliseconds FollowedDatabase::step() {
   try {
     wait = capturer_->step();
   } catch (const std::exception& bug) {
-    spdlog::error("{}: capture stopped by a fault and begins again: {}", config_.name, bug.what());
+    log::error("{}: capture stopped by a fault and begins again: {}", config_.name, bug.what());
     capturer_->stop();
   }
   auto problem = capturer_->status().problem;
-  if (problem && told_ != problem->text) spdlog::warn("{}: {}; {}", config_.name, problem->text, problem->remedy);
-  if (!problem && told_) spdlog::info("{}: capture goes on", config_.name);
+  if (problem && told_ != problem->text) log::warn("{}: {}; {}", config_.name, problem->text, problem->remedy);
+  if (!problem && told_) log::info("{}: capture goes on", config_.name);
   const auto before = std::exchange(told_, problem ? std::optional(problem->text) : std::nullopt);
   if (problem_changed_ && before != told_) problem_changed_();
   return wait;

@@ -1,12 +1,11 @@
 #include "agent/daemon/log_begin.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <map>
 
 #include "actionlog/state_anchor.h"
 #include "agent/config/retention_policy.h"
+#include "agent/logging/log.h"
 #include "ports/object_keys.h"
 
 namespace tillsync {
@@ -66,7 +65,7 @@ Result<std::optional<Sequence>> move_log_begin(const Services& services, int64_t
       TILLSYNC_LET(auto anchor, anchor_from_state(*db, database_id, end->second, services.clock->now()));
       if (!anchor) continue;
       if (anchor->dictionary_sequence != 0 && anchor->dictionary.empty()) {
-        spdlog::warn("{}: state.db lost a dictionary of its log, so none of the log in the store goes", database);
+        log::warn("{}: state.db lost a dictionary of its log, so none of the log in the store goes", database);
         return std::optional<Sequence>();
       }
       anchors.emplace_back(std::move(lineage), std::move(*anchor));

@@ -1,12 +1,11 @@
 #include "agent/daemon/log_shipper.h"
 
-#include <spdlog/spdlog.h>
-
 #include <map>
 
 #include "actionlog/log_merger.h"
 #include "actionlog/log_sealer.h"
 #include "actionlog/log_trim.h"
+#include "agent/logging/log.h"
 #include "base/checks.h"
 #include "base/json.h"
 #include "crypto/hash.h"
@@ -138,7 +137,7 @@ Result<void> LogShipper::round(bool probe) {
     // Whether or not the store answers: a disk that fills does not wait for it.
     if (probe) {
       auto trimmed = trim();
-      if (!trimmed) spdlog::warn("the local log: {}", trimmed.error().context);
+      if (!trimmed) log::warn("the local log: {}", trimmed.error().context);
     }
   } catch (const std::exception& bug) {
     done = Error{ErrorKind::internal, 0, bug.what()};
@@ -224,7 +223,7 @@ Result<void> LogShipper::merge() {
       auto any = merge_some(*database);
       // Ours, and not the store's: the log goes on without.
       if (!any && any.error().context != merge_problem_)
-        spdlog::warn("{}: merging its log: {}", database->config().name, any.error().context);
+        log::warn("{}: merging its log: {}", database->config().name, any.error().context);
       merge_problem_ = any ? "" : any.error().context;
       if (!any || !*any) break;
       TILLSYNC_TRY(make_durable());
@@ -247,11 +246,11 @@ bool LogShipper::can_merge() {
 Result<bool> LogShipper::merge_some(FollowedDatabase& database) {
   LogMerger merger(*services_.state, database.id(), database.lineage(), *services_.random);
   TILLSYNC_LET(auto merged, merger.build());
-  for (auto& what : merger.left_out()) spdlog::warn("{}: {}", database.config().name, what);
+  for (auto& what : merger.left_out()) log::warn("{}: {}", database.config().name, what);
   if (!merged) return false;
   TILLSYNC_TRY(
       spool(database, merged->key, merged->object, [&](Connection& db) { return merger.record(db, *merged); }));
-  spdlog::debug("{}: {} segments of the log become {}", database.config().name, merged->parts, merged->key);
+  log::debug("{}: {} segments of the log become {}", database.config().name, merged->parts, merged->key);
   return true;
 }
 

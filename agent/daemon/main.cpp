@@ -1,7 +1,6 @@
 // tillsyncd: the agent, in the foreground until SIGTERM or SIGINT.
 #include <malloc.h>
 #include <signal.h>
-#include <spdlog/spdlog.h>
 
 #include <cstdio>
 
@@ -69,8 +68,7 @@ int run(int argc, char** argv) {
     if (!agent) return fail(agent.error());
     if ((*agent)->run() == Agent::Ended::stopped) break;
   }
-  // What the log still held back is told.
-  spdlog::shutdown();
+  end_logging();
   return 0;
 }
 

@@ -1,6 +1,7 @@
 #include "agent/daemon/metrics_export.h"
 
-#include <spdlog/spdlog.h>
+#include "agent/logging/log.h"
+
 #include <unistd.h>
 
 #include <cerrno>
@@ -30,9 +31,9 @@ void MetricsExport::start() {
     auto server = MetricsServer::listen(loop_, config_.listen, look_);
     if (server) {
       server_ = std::move(*server);
-      spdlog::info("metrics on {}", server_->address());
+      log::info("metrics on {}", server_->address());
     } else {
-      spdlog::error("{}", server.error().context);
+      log::error("{}", server.error().context);
       set_problem(server.error());
     }
   }
@@ -43,7 +44,7 @@ void MetricsExport::write_file() {
   look_([this](Result<std::string> text) {
     if (stopped_) return;
     auto written = text ? replace_file(config_.textfile, *text) : Result<void>(text.error());
-    if (!written && !problem()) spdlog::error("{}", written.error().context);
+    if (!written && !problem()) log::error("{}", written.error().context);
     if (!server_ && !config_.listen.empty() && written) return;  // what is said stays the listener's
     set_problem(written ? std::nullopt : std::optional(written.error()));
   });

@@ -1,11 +1,10 @@
 #include "agent/daemon/new_epoch.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "actionlog/state_anchor.h"
 #include "agent/daemon/epoch_documents.h"
+#include "agent/logging/log.h"
 #include "ports/object_keys.h"
 #include "state/full_due.h"
 
@@ -42,7 +41,7 @@ Result<std::vector<Cut>> cuts(const Services& services) {
     // What follows is sealed anew, and without it.
     if (cut.anchor && cut.anchor->dictionary.empty()) cut.anchor->dictionary_sequence = 0;
     if (cut.last > durable)
-      spdlog::error(
+      log::error(
           "{}: sequences {} to {} were sealed for the epoch that is lost and are no longer here: the log of "
           "the new one does not have them; the database's content is in its first snapshot",
           cut.name, durable + 1, cut.last);

@@ -1,10 +1,9 @@
 #include "agent/daemon/pruner.h"
 
-#include <spdlog/spdlog.h>
-
 #include "agent/config/retention_policy.h"
 #include "agent/daemon/log_begin.h"
 #include "agent/daemon/store_plans.h"
+#include "agent/logging/log.h"
 #include "assets/asset_memory.h"
 #include "ports/object_keys.h"
 
@@ -75,8 +74,8 @@ Result<Json> Pruner::prune_assets(bool dry_run, std::set<Uuid> going, std::vecto
   hooks.progress = [this](uint64_t, uint64_t) { return !stopping_; };
   TILLSYNC_TRY(run_asset_prune(*services_.store, std::move(decided), hooks));
   if (document["objects"] > 0)
-    spdlog::info("assets: pruned {} objects of {} bytes", document["objects"].get<uint64_t>(),
-                 document["bytes"].get<uint64_t>());
+    log::info("assets: pruned {} objects of {} bytes", document["objects"].get<uint64_t>(),
+              document["bytes"].get<uint64_t>());
   return document;
 }
 
@@ -93,8 +92,8 @@ Result<Json> Pruner::prune(const std::string& wanted, bool with_assets) {
     TILLSYNC_TRY(run_prune(*services_.store, decided, *services_.random, hooks));
     Json document = to_json(decided, true);
     if (document["objects"] > 0)
-      spdlog::info("{}: pruned {} objects of {} bytes; {} snapshots stay", database.name,
-                   document["objects"].get<uint64_t>(), document["bytes"].get<uint64_t>(), document["keep"].size());
+      log::info("{}: pruned {} objects of {} bytes; {} snapshots stay", database.name,
+                document["objects"].get<uint64_t>(), document["bytes"].get<uint64_t>(), document["keep"].size());
     return document;
   });
   if (databases && services_.store->properties().may_delete) {
@@ -136,8 +135,8 @@ void Pruner::prune_if_due() {
   auto done = prune("", with_assets);
   // A restore came first: after the next backup, then.
   if (!done && done.error().kind == ErrorKind::cancelled) last_.reset(), last_assets_.reset();
-  if (!done && done.error().kind != ErrorKind::cancelled) spdlog::warn("prune: {}", done.error().context);
-  for (auto& problem : problems()) spdlog::warn("prune: {}", problem);
+  if (!done && done.error().kind != ErrorKind::cancelled) log::warn("prune: {}", done.error().context);
+  for (auto& problem : problems()) log::warn("prune: {}", problem);
 }
 
 void Pruner::move_log_begins() {
@@ -149,9 +148,9 @@ void Pruner::move_log_begins() {
     if (!may_go_on() || (pinned_ && !pinned_(database.name).empty())) continue;
     auto moved = move_log_begin(services_, database.id, database.name);
     if (!moved)
-      spdlog::warn("{}: where its log begins: {}", database.name, moved.error().context);
+      log::warn("{}: where its log begins: {}", database.name, moved.error().context);
     else if (*moved)
-      spdlog::info("{}: its log begins at sequence {} now; what lies before it can be pruned", database.name, **moved);
+      log::info("{}: its log begins at sequence {} now; what lies before it can be pruned", database.name, **moved);
   }
 }
 

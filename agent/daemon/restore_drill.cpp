@@ -1,8 +1,8 @@
 // The last step of a restore drill: what was proven is recorded, and thrown away.
-#include <spdlog/spdlog.h>
 
 #include "agent/daemon/drill_record.h"
 #include "agent/daemon/restore_workflow.h"
+#include "agent/logging/log.h"
 #include "assets/asset_verifier.h"
 #include "snapshot/epochs.h"
 
@@ -47,8 +47,8 @@ Result<Json> RestoreWorkflow::finish_drill(StepContext& context) {
   document["asset_bytes"] = asset_bytes;
   document["restorable_until"] = to_rfc3339(success.restorable_until);
   document["elapsed_ms"] = std::max<int64_t>(0, to_ms(success.finished_at) - to_ms(context.created_at()));
-  spdlog::info("{}: restore drill: everything up to {} was restored and proven", database->config().name,
-               to_rfc3339(success.restorable_until));
+  log::info("{}: restore drill: everything up to {} was restored and proven", database->config().name,
+            to_rfc3339(success.restorable_until));
   return document;
 }
 
@@ -57,7 +57,7 @@ void RestoreWorkflow::drill_failed(const WorkflowRecord& workflow) {
   if (!database) return;  // it was taken out of the configuration
   auto recorded = record_failed_drill(*services_.state->lease(), (*database)->id(), workflow.uuid,
                                       services_.clock->now(), workflow.error.value_or("it did not end"));
-  if (!recorded) spdlog::warn("restore drill: {}", recorded.error().context);
+  if (!recorded) log::warn("restore drill: {}", recorded.error().context);
 }
 
 }  // namespace tillsync

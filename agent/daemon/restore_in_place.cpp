@@ -1,5 +1,4 @@
 // RESTORE, the steps that touch the live database: migration of what was staged, safety copy, activation, undo.
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include "agent/daemon/asset_backup.h"
 #include "agent/daemon/restore_workflow.h"
 #include "agent/daemon/wait_for.h"
+#include "agent/logging/log.h"
 #include "restore/activation.h"
 #include "restore/assets.h"
 #include "restore/migrations.h"
@@ -320,8 +320,8 @@ Result<Json> RestoreWorkflow::activate(StepContext& context) {
   document["elapsed_ms"] = std::max<int64_t>(0, to_ms(services_.clock->now()) - to_ms(context.created_at()));
   document["restore_sequence"] = done.sequence;
   document["restore_transaction"] = done.transaction;
-  spdlog::info("{}: restored in place to transaction {}; it is transaction {} of the log. What was there before: {}",
-               database->config().name, document["transaction"].dump(), done.transaction, what.safety);
+  log::info("{}: restored in place to transaction {}; it is transaction {} of the log. What was there before: {}",
+            database->config().name, document["transaction"].dump(), done.transaction, what.safety);
   return document;
 }
 
@@ -340,7 +340,7 @@ Result<Json> RestoreWorkflow::after_activation(StepContext& context) {
     if (!aside.contains(what)) continue;
     // The next start sweeps what stays.
     auto removed = remove_staged(*services_.files, aside.at(what));
-    if (!removed) spdlog::warn("{}", removed.error().context);
+    if (!removed) log::warn("{}", removed.error().context);
   }
   Json document = context.result("ACTIVATE");
   if (is_undo(context)) {

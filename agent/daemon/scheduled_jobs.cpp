@@ -1,6 +1,6 @@
 #include "agent/daemon/scheduled_jobs.h"
 
-#include <spdlog/spdlog.h>
+#include "agent/logging/log.h"
 
 #include <boost/asio/post.hpp>
 
@@ -99,8 +99,8 @@ Result<Begun> ScheduledJobs::verify(FollowedDatabase& database) {
     if (outcome) {
       verified_ = &database;
     } else if (outcome.error().kind != ErrorKind::cancelled) {
-      spdlog::warn("{}: the scheduled verification is tried again in {} min: {}", database.config().name,
-                   kAgain.count(), outcome.error().context);
+      log::warn("{}: the scheduled verification is tried again in {} min: {}", database.config().name, kAgain.count(),
+                outcome.error().context);
       not_before_ = services_.clock->steady_now() + kAgain;
     }
     done.unlock();

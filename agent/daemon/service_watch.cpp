@@ -1,6 +1,6 @@
 #include "agent/daemon/service_watch.h"
 
-#include <spdlog/spdlog.h>
+#include "agent/logging/log.h"
 
 namespace tillsync {
 
@@ -27,7 +27,7 @@ void ServiceWatch::tick() {
     const std::string hung = hung_(kHungAfter * patience);
     if (hung.empty()) manager_->alive();
     if (!hung.empty() && !told_hung_) {
-      spdlog::critical("{} shows no progress any more; the service manager is left to end this agent", hung);
+      log::critical("{} shows no progress any more; the service manager is left to end this agent", hung);
       manager_->status(told_ = hung + " hangs");
     }
     told_hung_ = !hung.empty();

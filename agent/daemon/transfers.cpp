@@ -4,9 +4,8 @@
 #include <future>
 #include <list>
 
-#include <spdlog/spdlog.h>
-
 #include "agent/daemon/give_back_memory.h"
+#include "agent/logging/log.h"
 
 namespace tillsync {
 
@@ -282,7 +281,7 @@ Result<void> Transfers::wait_for_hours(StepContext& context) {
 void Transfers::drop(const Uuid& workflow) {
   auto db = services_.state->lease();
   auto dropped = forget_transfers_of(*db, workflow.str());
-  if (!dropped) spdlog::warn("the transfers of workflow {}: {}", workflow.str(), dropped.error().context);
+  if (!dropped) log::warn("the transfers of workflow {}: {}", workflow.str(), dropped.error().context);
 }
 
 Result<void> Transfers::give_up_unwanted() {
@@ -292,7 +291,7 @@ Result<void> Transfers::give_up_unwanted() {
     if (given_up) continue;
     if (is_outage(given_up.error().kind)) return given_up;
     // A key that may not do it: the bucket's own rule on incomplete uploads has to.
-    spdlog::warn("{}: its upload can't be given up: {}", key, given_up.error().context);
+    log::warn("{}: its upload can't be given up: {}", key, given_up.error().context);
     TILLSYNC_TRY(journal_.forget(key));
   }
   return {};
@@ -331,7 +330,7 @@ void Transfers::note(const Result<void>& outcome) {
   }
   // Words differ with each try (temporary names), the matter does not.
   if (!status_.last_error || status_.last_error->kind != outcome.error().kind)
-    spdlog::warn("store: {}", outcome.error().context);
+    log::warn("store: {}", outcome.error().context);
   if (!status_.failing_since) status_.failing_since = services_.clock->now();
   status_.errors++;
   status_.last_error = outcome.error();

@@ -1,9 +1,8 @@
 #include "agent/daemon/workflow_runner.h"
 
-#include <spdlog/spdlog.h>
-
 #include <boost/asio/post.hpp>
 
+#include "agent/logging/log.h"
 #include "agent/logging/log_context.h"
 
 namespace tillsync {
@@ -25,7 +24,7 @@ WorkflowRunner::WorkflowRunner(asio::io_context& loop, asio::thread_pool& worker
 Result<void> WorkflowRunner::resume() {
   TILLSYNC_LET(auto unfinished, engine_.resume_unfinished());
   for (auto& workflow : unfinished) {
-    spdlog::info("workflow {} goes on where it stopped", workflow.uuid.str());
+    log::info("workflow {} goes on where it stopped", workflow.uuid.str());
     start(workflow.uuid);
   }
   return {};
@@ -47,7 +46,7 @@ void WorkflowRunner::between_backups(std::function<void()> work) {
     try {
       work();
     } catch (const std::exception& bug) {
-      spdlog::error("work between backups stopped by a fault: {}", bug.what());
+      log::error("work between backups stopped by a fault: {}", bug.what());
     }
   });
 }
@@ -60,7 +59,7 @@ void WorkflowRunner::run(const Uuid& workflow) {
     if (outcome) {
       if (outcome->state == RunOutcome::State::interrupted) return;
       if (outcome->state != RunOutcome::State::waiting) {
-        if (outcome->error) spdlog::warn("workflow {}: {}", workflow.str(), outcome->error->context);
+        if (outcome->error) log::warn("workflow {}: {}", workflow.str(), outcome->error->context);
         auto record = engine_.describe(workflow);
         if (backup_completed_ && record && record->type == WorkflowType::backup &&
             record->status == WorkflowStatus::completed)
@@ -70,14 +69,14 @@ void WorkflowRunner::run(const Uuid& workflow) {
         return;
       }
       if (outcome->error)
-        spdlog::info("workflow {} tries again at {}: {}", workflow.str(), to_rfc3339(outcome->not_before),
-                     outcome->error->context);
+        log::info("workflow {} tries again at {}: {}", workflow.str(), to_rfc3339(outcome->not_before),
+                  outcome->error->context);
       again = outcome->not_before;
     } else {
-      spdlog::warn("workflow {}: {}", workflow.str(), outcome.error().context);
+      log::warn("workflow {}: {}", workflow.str(), outcome.error().context);
     }
   } catch (const std::exception& bug) {
-    spdlog::error("workflow {} stopped by a fault and begins again: {}", workflow.str(), bug.what());
+    log::error("workflow {} stopped by a fault and begins again: {}", workflow.str(), bug.what());
   }
   auto wait = std::max(again - clock_.now(), std::chrono::milliseconds(1));
   auto timer = std::make_shared<asio::steady_timer>(loop_, wait);

@@ -142,6 +142,8 @@ Result<void> set_up_logging(const LogConfig& config, const std::string& level) {
   return {};
 }
 
+void end_logging() { spdlog::shutdown(); }
+
 std::vector<std::string> recent_log() { return recent ? recent->lines() : std::vector<std::string>(); }
 
 }  // namespace tillsync

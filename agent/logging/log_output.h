@@ -18,6 +18,8 @@ inline constexpr size_t kRecentMax = 300, kRecentLineMax = 500;
 
 // level: "trace" to "error".
 Result<void> set_up_logging(const LogConfig& config, const std::string& level);
+// Tells what the log still held back; nothing is told after it.
+void end_logging();
 // Oldest first, each with its time and level.
 std::vector<std::string> recent_log();
 

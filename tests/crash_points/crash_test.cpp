@@ -1,10 +1,10 @@
 // The agent ends at call n of the file port, or of the folders of assets, by a kill or by the power, and goes on from
 // what is left: for every kind of work, and every n. TILLSYNC_CRASH_POINTS=all runs every call; without it a seeded
 // sample is run, and a number is how many calls of each kind and way to end.
-#include <spdlog/spdlog.h>
 
 #include <cstdlib>
 
+#include "agent/logging/log.h"
 #include "crash_points/stories.h"
 
 using namespace tillsync;
@@ -19,7 +19,7 @@ class Crashes {
  public:
   explicit Crashes(const std::string& name, bool names_can_change_places = true)
       : story_(story(name)), names_can_change_places_(names_can_change_places) {
-    spdlog::set_level(spdlog::level::off);
+    log::set_level(log::Level::off);
     seed_ = SeededRandom::seed_of_this_run();
     story_->prepare(base_);
     base_.stop();
@@ -58,7 +58,7 @@ class Crashes {
   }
 
   // What is put back into a folder of others is not the agent's own: every call in it where TILLSYNC_CRASH_POINTS is
-  // set, whatever it says, and every third, from a random one on, where it is not.
+  // set, whatever it says, and every ninth, from a random one on, where it is not.
   void all_of_assets() {
     CAPTURE(seed_);
     CHECK(asset_calls_.size() > 50);
@@ -66,7 +66,7 @@ class Crashes {
     for (uint64_t i = 1, last = asset_calls_.back(); i <= kAfterAssets && last + i <= calls_; i++)
       asset_calls_.push_back(last + i);
     SeededRandom random(seed_);
-    const size_t step = std::getenv("TILLSYNC_CRASH_POINTS") ? 1 : 3;
+    const size_t step = std::getenv("TILLSYNC_CRASH_POINTS") ? 1 : 9;
     size_t points = 0;
     for (Crash how : {Crash::kill, Crash::strict_power, Crash::power})
       for (size_t i = random.below(step); i < asset_calls_.size(); i += step, points++) crash_at(asset_calls_[i], how);

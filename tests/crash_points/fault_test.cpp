@@ -1,10 +1,10 @@
 // Call n of the file port fails, once or for good, as a full disk, a failing one and a missing permission do: nothing
 // is lost, what can heal is tried again, what can't ends with words that name the file, and afterwards all is as it
 // should be. TILLSYNC_CRASH_POINTS as for the crashes.
-#include <spdlog/spdlog.h>
 
 #include <cstdlib>
 
+#include "agent/logging/log.h"
 #include "crash_points/stories.h"
 
 using namespace tillsync;
@@ -17,7 +17,7 @@ constexpr uint64_t kSample = 6;
 class Faults {
  public:
   explicit Faults(const std::string& name) : story_(story(name)) {
-    spdlog::set_level(spdlog::level::off);
+    log::set_level(log::Level::off);
     seed_ = SeededRandom::seed_of_this_run();
     story_->prepare(base_);
     base_.stop();

@@ -1,8 +1,8 @@
 // What a start removes: the files of spool, staging and safety that no record names, and no other.
-#include <spdlog/spdlog.h>
 
 #include <set>
 
+#include "agent/logging/log.h"
 #include "crash_points/stories.h"
 
 using namespace tillsync;
@@ -45,7 +45,7 @@ void leave(Terminal& terminal, const std::string& path) {
 TEST_SUITE_BEGIN("crash points");
 
 TEST_CASE("leftovers: a start removes what no record names, and nothing of what is still to be done") {
-  spdlog::set_level(spdlog::level::off);
+  log::set_level(log::Level::off);
   Terminal t(1234);
   // Leaves a safety copy, which an undo goes back to.
   auto in_place = story("restore in place");

@@ -1,7 +1,7 @@
 // What has to be on the disk before the next thing happens. The power goes at the very call that may only come later,
 // and keeps nothing that was not synced: what should have come first must be there.
-#include <spdlog/spdlog.h>
 
+#include "agent/logging/log.h"
 #include "crash_points/stories.h"
 
 using namespace tillsync;
@@ -14,7 +14,7 @@ struct Prepared {
   std::unique_ptr<Story> work;
   Terminal terminal{1234};
   explicit Prepared(const std::string& name) : work(story(name)) {
-    spdlog::set_level(spdlog::level::off);
+    log::set_level(log::Level::off);
     work->prepare(terminal);
     work->before = terminal.live();
     terminal.memory.sync_all();

@@ -1,6 +1,6 @@
 // A prune while a restore is under way: what the restore needs stays until it has ended.
-#include <spdlog/spdlog.h>
 
+#include "agent/logging/log.h"
 #include "crash_points/stories.h"
 #include "support/unnamed_file.h"
 
@@ -17,7 +17,7 @@ struct PrunedTerminal : Terminal {
   std::vector<TransactionNo> moments;
   std::vector<Content> content;
   PrunedTerminal() : Terminal(1234) {
-    spdlog::set_level(spdlog::level::off);
+    log::set_level(log::Level::off);
     config.retention = {1, 0, 0, 0, 0, hours(1)};
     install();
     start();

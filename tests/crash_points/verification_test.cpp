@@ -1,9 +1,9 @@
 // The agent's verification where only a FULL is damaged: it goes on, names the object, and proves what does not need
 // it.
-#include <spdlog/spdlog.h>
 
 #include "agent/daemon/backup_verifier.h"
 #include "agent/daemon/new_epoch.h"
+#include "agent/logging/log.h"
 #include "assets/asset_reference.h"
 #include "crash_points/stories.h"
 
@@ -15,7 +15,7 @@ namespace {
 struct VerifiedTerminal : Terminal {
   std::vector<Manifest> made;
   VerifiedTerminal() : Terminal(1234) {
-    spdlog::set_level(spdlog::level::off);
+    log::set_level(log::Level::off);
     install();
     start();
     int sale = 0;
