@@ -93,7 +93,7 @@ switch_on() {
 # has_begun: the till's first line is there. A busy host starves the kernel of its first ticks, and it stops before there
 # is a till: then the machine is switched off and on, a few times.
 has_begun() {
-  if grep -q '^up' "$work/events"; then return 0; fi
+  if grep -a -q '^up' "$work/events"; then return 0; fi
   ((SECONDS - on > boot_seconds)) || return 1
   ((boots < boots_max)) || fail "the machine did not start, $boots times"
   say "the machine did not start in $boot_seconds s: switched off and on"
@@ -109,7 +109,7 @@ has_begun() {
 wait_for() {
   local on=$SECONDS boots=1 last=$SECONDS seen='' now
   local began=$SECONDS
-  while ! grep -Eq "$1" "$work/events"; do
+  while ! grep -a -Eq "$1" "$work/events"; do
     now=$(stat -c %s "$work/events")
     if [[ $now != "$seen" ]]; then
       seen=$now
@@ -118,7 +118,7 @@ wait_for() {
     if has_begun && [[ -z ${2:-} ]] && ((SECONDS - last > patience_seconds)); then
       fail "no $1, and nothing new for $patience_seconds s, after: $(tail -n 1 "$work/events")"
     fi
-    if grep -q '^ended [1-9]' "$work/events"; then wait_for '^off' 60 || true; fail "the till is not well"; fi
+    if grep -a -q '^ended [1-9]' "$work/events"; then wait_for '^off' 60 || true; fail "the till is not well"; fi
     kill -0 "$machine" 2>/dev/null || fail "the machine ended: $(tail -n 3 "$work/qemu.log" "$work/console")"
     if [[ -n ${2:-} ]] && ((SECONDS - began >= $2)); then return 1; fi
     sleep 0.1
@@ -134,8 +134,8 @@ declare -A hits=([start]=0 [recovery]=0 [backup]=0 [restore]=0 [idle]=0)
 
 # What the cut hit, by the last events.
 where_it_was() {
-  if ! grep -q '^up' "$work/events"; then echo start; return; fi
-  if ! grep -q '^recovered' "$work/events"; then echo recovery; return; fi
+  if ! grep -a -q '^up' "$work/events"; then echo start; return; fi
+  if ! grep -a -q '^recovered' "$work/events"; then echo recovery; return; fi
   local last
   last=$(whole_lines '/^\(begin\|end\) /p' "$work/events" | tail -n 1)
   if [[ $last == begin\ * ]]; then echo "${last#begin }"; else echo idle; fi
@@ -167,17 +167,17 @@ for ((cut = 1; cut <= times; cut++)); do
   fi
   kill -0 "$machine" 2>/dev/null || fail "the machine ended by itself"
   end_machine
-  if grep -q '^ended' "$work/events"; then fail "the till ended"; fi
+  if grep -a -q '^ended' "$work/events"; then fail "the till ended"; fi
   hit=$(where_it_was)
   hits[$hit]=$((hits[$hit] + 1))
   cat "$work/events" >>"$work/all-events"
   whole_lines '/^sold /p' "$work/sales" >>"$work/sold"
   whole_lines '/^durable /p' "$work/events" >>"$work/durable"
-  say "cut $cut: $hit; $(wc -l <"$work/sold") sales and $(wc -l <"$work/durable") snapshots reported so far; start $start_seconds s; $(grep '^recovered' "$work/events" | head -n 1)"
+  say "cut $cut: $hit; $(wc -l <"$work/sold") sales and $(wc -l <"$work/durable") snapshots reported so far; start $start_seconds s; $(grep -a '^recovered' "$work/events" | head -n 1)"
 done
 facts last
 switch_on
 wait_for '^well'
 wait_for '^off'
-grep '^recovered' "$work/events"
+grep -a '^recovered' "$work/events"
 say "all is well after $times cuts: ${hits[backup]} in a backup, ${hits[restore]} in a restore in place, ${hits[idle]} while the agent only followed, ${hits[recovery]} while it recovered, ${hits[start]} while the machine started; $(wc -l <"$work/sold") sales and $(wc -l <"$work/durable") snapshots had been reported; seed $seed"
