@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "platform/windows/error_windows.h"
+#include "platform/windows/file_facts_windows.h"
+#include "platform/windows/handle_windows.h"
 #include "platform/windows/wide_text.h"
 
 namespace tillsync {
@@ -18,21 +20,6 @@ constexpr DWORD kShared = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE
 // At which byte a lock is: where no file has one.
 constexpr uint64_t kLockedByte = INT64_MAX - 1;
 
-class Handle {
- public:
-  explicit Handle(HANDLE handle) : handle_(handle == INVALID_HANDLE_VALUE ? nullptr : handle) {}
-  Handle(Handle&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
-  Handle& operator=(Handle&&) = delete;
-  ~Handle() {
-    if (handle_) ::CloseHandle(handle_);
-  }
-  explicit operator bool() const { return handle_ != nullptr; }
-  HANDLE get() const { return handle_; }
-
- private:
-  HANDLE handle_;
-};
-
 Handle open_path(const std::wstring& path, DWORD access, DWORD flags = FILE_FLAG_BACKUP_SEMANTICS) {
   return Handle(::CreateFileW(path.c_str(), access, kShared, nullptr, OPEN_EXISTING, flags, nullptr));
 }
@@ -42,20 +29,6 @@ OVERLAPPED at(uint64_t offset) {
   where.Offset = static_cast<DWORD>(offset);
   where.OffsetHigh = static_cast<DWORD>(offset >> 32);
   return where;
-}
-
-uint64_t joined(DWORD high, DWORD low) { return uint64_t{high} << 32 | low; }
-
-// 100 ns since 1601 → ns since 1970.
-int64_t unix_ns(const FILETIME& time) {
-  constexpr int64_t kUnixEpoch = 116'444'736'000'000'000;
-  return (static_cast<int64_t>(joined(time.dwHighDateTime, time.dwLowDateTime)) - kUnixEpoch) * 100;
-}
-
-FileType type_of(DWORD attributes) {
-  if (attributes & FILE_ATTRIBUTE_REPARSE_POINT) return FileType::symlink;
-  if (attributes & FILE_ATTRIBUTE_DIRECTORY) return FileType::directory;
-  return attributes & FILE_ATTRIBUTE_DEVICE ? FileType::other : FileType::regular;
 }
 
 Result<uint64_t> free_space_of(const std::wstring& folder, const std::string& path) {
@@ -199,6 +172,10 @@ bool rename_as_posix(const std::wstring& from, const std::wstring& to) {
 
 }  // namespace
 
+std::unique_ptr<File> adopt_file(void* handle, std::string path) {
+  return std::make_unique<WindowsFile>(Handle(handle), std::move(path));
+}
+
 Result<std::unique_ptr<File>> WindowsFileSystem::open(const std::string& path, OpenMode mode) {
   DWORD access = GENERIC_READ | GENERIC_WRITE, how = OPEN_EXISTING;
   const char* doing = "open";
@@ -223,7 +200,7 @@ Result<FileInfo> WindowsFileSystem::stat(const std::string& path) {
   BY_HANDLE_FILE_INFORMATION raw{};
   if (!file || !::GetFileInformationByHandle(file.get(), &raw)) return last_windows_error("look at", path);
   FileInfo info;
-  info.type = type_of(raw.dwFileAttributes);
+  info.type = type_of(file.get(), raw.dwFileAttributes);
   info.size = info.type == FileType::directory ? 0 : joined(raw.nFileSizeHigh, raw.nFileSizeLow);
   info.mtime_ns = unix_ns(raw.ftLastWriteTime);
   info.inode = joined(raw.nFileIndexHigh, raw.nFileIndexLow);
@@ -234,20 +211,10 @@ Result<FileInfo> WindowsFileSystem::stat(const std::string& path) {
 }
 
 Result<void> WindowsFileSystem::remove(const std::string& path) {
-  const std::wstring native = native_path(path);
-  if (::DeleteFileW(native.c_str())) return {};
-  const DWORD failed = ::GetLastError();
-  const DWORD attributes = ::GetFileAttributesW(native.c_str());
-  if (attributes != INVALID_FILE_ATTRIBUTES && attributes & FILE_ATTRIBUTE_DIRECTORY) {
-    if (::RemoveDirectoryW(native.c_str())) return {};
-    return last_windows_error("remove", path);
-  }
-  // On Linux what counts is the folder.
-  const bool is_read_only = attributes != INVALID_FILE_ATTRIBUTES && attributes & FILE_ATTRIBUTE_READONLY;
-  if (is_read_only && ::SetFileAttributesW(native.c_str(), attributes & ~DWORD{FILE_ATTRIBUTE_READONLY}) &&
-      ::DeleteFileW(native.c_str()))
-    return {};
-  return windows_error(failed, "remove", path);
+  const Handle file = open_path(native_path(path), DELETE | FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES,
+                                FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_REPARSE_POINT);
+  if (!file || !remove_open_file(file.get())) return last_windows_error("remove", path);
+  return {};
 }
 
 Result<void> WindowsFileSystem::rename(const std::string& from, const std::string& to) {
@@ -288,7 +255,8 @@ Result<std::vector<DirectoryEntry>> WindowsFileSystem::list(const std::string& d
   std::vector<DirectoryEntry> out;
   do {
     std::string name = to_utf8(found.cFileName);
-    if (name != "." && name != "..") out.push_back({std::move(name), type_of(found.dwFileAttributes)});
+    if (name != "." && name != "..")
+      out.push_back({std::move(name), type_of(found.dwFileAttributes, found.dwReserved0)});
   } while (::FindNextFileW(search, &found));
   const DWORD ended = ::GetLastError();
   ::FindClose(search);

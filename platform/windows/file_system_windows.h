@@ -17,10 +17,15 @@
 
 namespace tillsync {
 
+// A file that is open already, by its handle, which becomes the File's. path: for its errors.
+std::unique_ptr<File> adopt_file(void* handle, std::string path);
+
 class WindowsFileSystem : public FileSystem {
  public:
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override;
   Result<FileInfo> stat(const std::string& path) override;
+  // The name goes at once, also of what others have open, where Windows can (10 1709 and later, NTFS); else with the
+  // last handle of it.
   Result<void> remove(const std::string& path) override;
   // Also over a file that others have open where Windows can (10 and later, NTFS); else denied while they have.
   Result<void> rename(const std::string& from, const std::string& to) override;

@@ -10,7 +10,7 @@
 #include "capture/capturer.h"
 #include "capture/logged_actions.h"
 #include "dbfile/record.h"
-#include "platform/linux/file_system_linux.h"
+#include "platform/this_system.h"
 #include "sqlite/file_vfs.h"
 #include "support/fake_clock.h"
 #include "support/results.h"
@@ -50,7 +50,7 @@ using Content = std::map<std::string, Rows>;  // table → rows
 
 struct Till {
   TemporaryDirectory folder;
-  LinuxFileSystem files;
+  SystemFiles files;
   FakeClock clock;
   SeededRandom random;
   FileSystem& ours;  // state.db and replica; the application's files are always real

@@ -39,7 +39,7 @@ TEST_CASE("capture: asked to stop in the middle of a scan or of a long log, it s
 }
 
 TEST_CASE("capture: a stop at any moment of a scan ends it within a few reads and writes") {
-  LinuxFileSystem real;
+  SystemFiles real;
   FaultyFileSystem files(real);
   TemporaryDirectory ours;
   std::mutex strings;  // state.db is checkpointed in a thread of its own
@@ -128,7 +128,7 @@ TEST_CASE("capture: a hold at any moment of looking at a damaged database does n
   uint64_t held = 0;
   for (uint64_t moment = 1; moment == 1 || held > 0; moment += 7) {
     CAPTURE(moment);
-    LinuxFileSystem real;
+    SystemFiles real;
     FaultyFileSystem files(real);
     TemporaryDirectory ours;
     Till till(23, kSound, files, ours.path());

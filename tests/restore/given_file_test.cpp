@@ -11,7 +11,7 @@ using namespace tillsync::test;
 
 TEST_CASE("given file: one path is it, every other is the file system's") {
   TemporaryDirectory folder;
-  LinuxFileSystem real;
+  SystemFiles real;
   const std::string path = folder / "staged.db";
   WithGivenFile files(real, path, unnamed_file());
 

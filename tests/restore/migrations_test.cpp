@@ -4,7 +4,7 @@
 #include <fstream>
 
 #include "crypto/hash.h"
-#include "platform/linux/file_system_linux.h"
+#include "platform/this_system.h"
 #include "support/fake_clock.h"
 #include "support/memory_file_system.h"
 #include "support/results.h"
@@ -19,7 +19,7 @@ namespace {
 
 struct Steps {
   TemporaryDirectory folder;
-  LinuxFileSystem files;
+  SystemFiles files;
   FakeClock clock;
   SchemaVersionQuery query;
   Connection db = must(Connection::open(folder / "staged.db", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
@@ -30,7 +30,9 @@ struct Steps {
         db.execute("PRAGMA user_version = 2; CREATE TABLE sale(id INTEGER PRIMARY KEY, total);"
                    "INSERT INTO sale VALUES(1, 5), (2, 7)"));
   }
-  void write(const std::string& name, const std::string& sql) { std::ofstream(folder / "steps" + "/" + name) << sql; }
+  void write(const std::string& name, const std::string& sql) {
+    std::ofstream(folder / "steps" + "/" + name, std::ios::binary) << sql;
+  }
   Result<SchemaMigrations> read() { return SchemaMigrations::read(files, folder / "steps"); }
   Result<std::vector<AppliedMigration>> apply(int64_t target) {
     TILLSYNC_LET(auto migrations, read());
@@ -90,7 +92,7 @@ TEST_CASE("migrations: a folder of another form is refused and said") {
   for (auto name : {"0_zero.sql", "x_y.sql", "4.sql", "4_.sql", "_a.sql", "4-a.sql", "9999999999_a.sql"})
     refuse(name, "was expected");
   must(steps.read());
-  std::ofstream(steps.folder / "steps/004_zero.sql") << std::string("SELECT 1;\0DROP TABLE sale", 25);
+  std::ofstream(steps.folder / "steps/004_zero.sql", std::ios::binary) << std::string("SELECT 1;\0DROP TABLE sale", 25);
   CHECK(contains(refused(steps.read()).context, "zero byte"));
   CHECK(kind_of(SchemaMigrations::read(steps.files, steps.folder / "none")) == ErrorKind::not_found);
 }

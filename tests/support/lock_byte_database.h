@@ -2,9 +2,7 @@
 // lies between is a freelist over a hole in the file.
 #pragma once
 
-#include <fcntl.h>
-#include <unistd.h>
-
+#include "platform/this_system.h"
 #include "sqlite/connection.h"
 #include "support/log_bytes.h"
 
@@ -26,18 +24,14 @@ inline void make_lock_byte_database(const std::string& path, uint32_t page_size)
     first_free = static_cast<uint32_t>(must(made.query_integer("PRAGMA page_count"))) + 1;
   }
   const uint32_t last_free = lock_page - 3;
-  int file = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
-  REQUIRE(file >= 0);
-  auto write_at = [&](uint64_t offset, const Bytes& bytes) {
-    REQUIRE(::pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(offset)) ==
-            static_cast<ssize_t>(bytes.size()));
-  };
+  const auto file = must(SystemFiles().open(path, OpenMode::read_write));
+  auto write_at = [&](uint64_t offset, const Bytes& bytes) { must(file->write(offset, bytes)); };
   auto number = [](uint32_t value) {
     Bytes bytes(4);
     put_be32(bytes.data(), value);
     return bytes;
   };
-  REQUIRE(::ftruncate(file, static_cast<off_t>(uint64_t{last_free} * page_size)) == 0);
+  must(file->truncate(uint64_t{last_free} * page_size));
   write_at(28, number(last_free));
   {
     // Whatever is new now comes at the end, over the page in question.
@@ -62,7 +56,6 @@ inline void make_lock_byte_database(const std::string& path, uint32_t page_size)
   }
   write_at(32, number(first_free));
   write_at(36, number(count));
-  ::close(file);
   auto ready = open();
   REQUIRE(must(ready.query_text("PRAGMA quick_check")) == "ok");
   REQUIRE(must(ready.query_text("PRAGMA journal_mode=WAL")) == "wal");

@@ -1,19 +1,15 @@
 // An empty file of the real file system that has no name, as one whose folder is not ours to see.
 #pragma once
 
-#include <doctest/doctest.h>
-#include <fcntl.h>
-
-#include <filesystem>
-
-#include "platform/linux/file_system_linux.h"
+#include "platform/this_system.h"
+#include "support/results.h"
+#include "support/temporary_directory.h"
 
 namespace tillsync::test {
 
 inline std::unique_ptr<File> unnamed_file() {
-  const int descriptor = ::open(std::filesystem::temp_directory_path().c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  REQUIRE(descriptor >= 0);
-  return adopt_file(descriptor, "a file without a name");
+  const TemporaryDirectory folder;
+  return must(SystemFiles().open(folder / "gone soon", OpenMode::create_new));
 }
 
 }  // namespace tillsync::test

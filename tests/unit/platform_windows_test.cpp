@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 #include <windows.h>
 
+#include <thread>
+
 #include "platform/this_system.h"
 #include "platform/windows/error_windows.h"
 #include "platform/windows/wide_text.h"
@@ -37,84 +39,24 @@ TEST_SUITE("platform windows") {
     CHECK(to_utf8(std::wstring(1, wchar_t{0xd800})) == "\xef\xbf\xbd");
   }
 
-  TEST_CASE("windows files: what is written at an offset is read back, and a read past the end is short") {
+  TEST_CASE("windows files: errors have Windows' number, and their kind") {
     TemporaryDirectory folder;
     WindowsFileSystem files;
-    auto file = must(files.open(folder / "f", OpenMode::create_new));
-    must(file->write(10, as_bytes("hello")));
-    CHECK(must(file->size()) == 15);
-    Bytes out(20, 0xff);
-    CHECK(must(file->read(5, out)) == 10);
-    CHECK(as_text(ByteView(out).subspan(5, 5)) == "hello");
-    CHECK(out[0] == 0);
-    CHECK(must(file->read(100, out)) == 0);
-    must(file->truncate(12));
-    CHECK(must(file->size()) == 12);
-    must(file->sync());
-    must(files.sync_directory(folder.path()));
-    auto copy = must(file->duplicate());
-    file.reset();
-    CHECK(must(copy->read(10, MutableBytes(out).first(2))) == 2);
-    CHECK(as_text(ByteView(out).first(2)) == "he");
-    CHECK(must(copy->free_space()) > 0);
-    CHECK(must(files.free_space(folder.path())) > 0);
-  }
-
-  TEST_CASE("windows files: errors say what and where in Windows' words, by kind") {
-    TemporaryDirectory folder;
-    WindowsFileSystem files;
-    const Error missing = refused(files.open(folder / "nothing", OpenMode::read));
-    CHECK(missing.kind == ErrorKind::not_found);
-    CHECK(missing.code == ERROR_FILE_NOT_FOUND);
-    // Whatever words this Windows has for it.
-    const std::string place = "open " + (folder / "nothing") + ": ";
-    CHECK(missing.context.starts_with(place));
-    CHECK(missing.context.size() > place.size());
-    must(files.open(folder / "f", OpenMode::create_new));
-    CHECK(kind_of(files.open(folder / "f", OpenMode::create_new)) == ErrorKind::conflict);
-    CHECK(kind_of(files.make_directories(folder / "f")) == ErrorKind::conflict);
-    CHECK(kind_of(files.open(folder / "f/x", OpenMode::create)) == ErrorKind::not_found);
-    CHECK(kind_of(files.list(folder / "gone")) == ErrorKind::not_found);
-    CHECK(kind_of(files.sync_directory(folder / "gone")) == ErrorKind::not_found);
-    CHECK(kind_of(files.remove(folder / "gone")) == ErrorKind::not_found);
-    CHECK(kind_of(files.stat(folder / "gone")) == ErrorKind::not_found);
+    CHECK(refused(files.open(folder / "nothing", OpenMode::read)).code == ERROR_FILE_NOT_FOUND);
     CHECK(windows_error(ERROR_DISK_FULL, "write", "C:/x").kind == ErrorKind::no_space);
     CHECK(windows_error(ERROR_SHARING_VIOLATION, "open", "C:/x").kind == ErrorKind::transient);
     CHECK(windows_error(ERROR_BAD_NETPATH, "open", "C:/x").kind == ErrorKind::offline);
     CHECK_THROWS_AS(windows_error(ERROR_OUTOFMEMORY, "open", "C:/x"), std::bad_alloc);
   }
 
-  TEST_CASE("windows files: a lock excludes a second open of the same file until it is closed, and no reader") {
+  TEST_CASE("windows files: what is read-only says so, and is removed") {
     TemporaryDirectory folder;
     WindowsFileSystem files;
-    write(files, folder / "f", "text");
-    auto first = must(files.open(folder / "f", OpenMode::create));
-    must(first->lock());
-    must(first->lock());
-    auto second = must(files.open(folder / "f", OpenMode::create));
-    const Error error = refused(second->lock());
-    CHECK(error.kind == ErrorKind::conflict);
-    CHECK(contains(error.context, folder / "f"));
-    CHECK(text_of(files, folder / "f") == "text");
-    first.reset();
-    must(second->lock());
-  }
-
-  TEST_CASE("windows files: rename_new never replaces, rename does, also what is read-only to remove") {
-    TemporaryDirectory folder;
-    WindowsFileSystem files;
-    write(files, folder / "a", "a");
     write(files, folder / "b", "b");
-    CHECK(kind_of(files.rename_new(folder / "a", folder / "b")) == ErrorKind::conflict);
-    CHECK(text_of(files, folder / "b") == "b");
-    must(files.rename_new(folder / "a", folder / "c"));
-    CHECK(kind_of(files.stat(folder / "a")) == ErrorKind::not_found);
-    must(files.rename(folder / "c", folder / "b"));
-    CHECK(text_of(files, folder / "b") == "a");
     REQUIRE(::SetFileAttributesW(native_path(folder / "b").c_str(), FILE_ATTRIBUTE_READONLY));
     CHECK(must(files.stat(folder / "b")).mode == 0400);
     must(files.remove(folder / "b"));
-    CHECK(kind_of(files.remove(folder / "b")) == ErrorKind::not_found);
+    CHECK(kind_of(files.stat(folder / "b")) == ErrorKind::not_found);
   }
 
   TEST_CASE("windows files: a rename over a file that is open replaces it, or is refused and changes nothing") {
@@ -134,7 +76,7 @@ TEST_SUITE("platform windows") {
     CHECK(as_text(text) == "old");
   }
 
-  TEST_CASE("windows files: link_new gives a further name and the time of now, and never replaces") {
+  TEST_CASE("windows files: link_new gives the time of now") {
     TemporaryDirectory folder;
     WindowsFileSystem files;
     write(files, folder / "a", "a");
@@ -148,28 +90,6 @@ TEST_SUITE("platform windows") {
     CHECK(must(files.stat(folder / "a")).mtime_ns < 1'300'000'000'000'000'000);
     must(files.link_new(folder / "a", folder / "b"));
     CHECK(must(files.stat(folder / "b")).mtime_ns > 1'700'000'000'000'000'000);
-    CHECK(must(files.stat(folder / "a")).inode == must(files.stat(folder / "b")).inode);
-    CHECK(kind_of(files.link_new(folder / "a", folder / "b")) == ErrorKind::conflict);
-    CHECK(kind_of(files.link_new(folder / "none", folder / "c")) == ErrorKind::not_found);
-    must(files.remove(folder / "a"));
-    CHECK(text_of(files, folder / "b") == "a");
-  }
-
-  TEST_CASE("windows files: a listing is sorted by UTF-8 and tells files from folders") {
-    TemporaryDirectory folder;
-    WindowsFileSystem files;
-    write(files, folder / "z", "");
-    write(files, folder / "Käse", "");
-    must(files.make_directories(folder / "m/n"));
-    const auto entries = must(files.list(folder.path()));
-    REQUIRE(entries.size() == 3);
-    CHECK(entries[0].name == "Käse");
-    CHECK(entries[1].name == "m");
-    CHECK(entries[1].type == FileType::directory);
-    CHECK(entries[2].name == "z");
-    CHECK(entries[2].type == FileType::regular);
-    CHECK(must(files.list(folder / "m/n")).empty());
-    CHECK(must(files.stat(folder / "m")).mode == 0700);
   }
 
   TEST_CASE("windows files: paths of more than 260 characters are as good as short ones") {
@@ -203,5 +123,64 @@ TEST_SUITE("platform windows") {
     random.fill(b);
     CHECK(a != b);
     CHECK(a != Bytes(32));
+  }
+
+  struct Watched {
+    TemporaryDirectory folder;
+    WindowsFileSystem files;
+    std::string path = folder / "till.db";
+    std::unique_ptr<ChangeNotifier> notifier = must(WindowsChangeNotifierFactory().watch(path));
+  };
+  using Event = ChangeNotifier::Event;
+
+  TEST_CASE_FIXTURE(Watched, "windows change notifier: our files wake it at once, those of others do not") {
+    write(files, folder / "till.dbx", "x");
+    write(files, folder / "other.db", "x");
+    write(files, folder / "till.db-shm", "x");
+    CHECK(notifier->wait(20ms) == Event::timeout);
+    for (const char* suffix : {"", "-wal", "-journal"}) {
+      write(files, path + suffix, "x");
+      CHECK(notifier->wait(100ms) == Event::changed);
+      // It may be told in two parts, made and grown.
+      while (notifier->wait(20ms) == Event::changed) {}
+      must(files.remove(path + suffix));
+      CHECK(notifier->wait(100ms) == Event::changed);
+      while (notifier->wait(20ms) == Event::changed) {}
+    }
+  }
+
+  TEST_CASE_FIXTURE(Watched,
+                    "windows change notifier: who waits for long is told to look, five times a second at most") {
+    const auto begin = std::chrono::steady_clock::now();
+    CHECK(notifier->wait(1h) == Event::look);
+    CHECK(notifier->wait(1h) == Event::look);
+    CHECK(std::chrono::steady_clock::now() - begin >= 395ms);
+    CHECK(notifier->wait(1ms) == Event::timeout);
+  }
+
+  TEST_CASE_FIXTURE(Watched,
+                    "windows change notifier: wake ends a wait from another thread and keeps the change for the next") {
+    write(files, path, "x");
+    std::thread([&] { notifier->wake(); }).join();
+    CHECK(notifier->wait(5s) == Event::woken);
+    CHECK(notifier->wait(100ms) == Event::changed);
+  }
+
+  TEST_CASE("windows change notifier: a folder that goes and comes back is found again") {
+    TemporaryDirectory folder;
+    WindowsFileSystem files;
+    CHECK(kind_of(WindowsChangeNotifierFactory().watch(folder / "pos/till.db")) == ErrorKind::not_found);
+    must(files.make_directories(folder / "pos"));
+    auto notifier = must(WindowsChangeNotifierFactory().watch(folder / "pos/till.db"));
+    must(files.remove(folder / "pos"));
+    must(files.make_directories(folder / "pos"));
+    // Before or after it noticed that the folder is another.
+    bool is_told = false;
+    for (int i = 0; i < 100 && !is_told; i++) {
+      write(files, folder / "pos/till.db", "x");
+      must(files.remove(folder / "pos/till.db"));
+      is_told = notifier->wait(50ms) == Event::changed;
+    }
+    CHECK(is_told);
   }
 }
