@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <mutex>
 #include <thread>
 
@@ -276,16 +277,18 @@ TEST_CASE("s3 upload: two at once share what may be under way") {
   s.options.under_way_max = 2 * kPart;
   s.reopen();
   std::mutex mutex;
+  std::condition_variable changed;
   int begun = 0, most = 0;
   Fault counted{.kind = Kind::call, .method = "PUT", .target = "partNumber=", .times = 100, .at_byte = 1};
   counted.then = [&] {
-    // Neither is through before both have begun.
-    while (s.proxy.count("POST", "uploads=") < 2) std::this_thread::yield();
-    std::lock_guard lock(mutex);
-    begun++;
+    std::unique_lock lock(mutex);
+    const int which = ++begun;
     const auto requests = s.proxy.requests();
     const auto ended = std::count_if(requests.begin(), requests.end(), [](auto& r) { return r.is_part(); });
     most = std::max(most, begun - static_cast<int>(ended));
+    changed.notify_all();
+    // The first goes alone: how many at a time is found out from one on. The second waits for a third.
+    while (s.proxy.count("POST", "uploads=") < 2 || (which == 2 && begun < 3)) changed.wait_for(lock, 10ms);
   };
   s.proxy.add(std::move(counted));
   BytesSource second(s.bytes);
