@@ -4,14 +4,27 @@
 
 namespace tillsync {
 
+namespace {
+
+// Windows does not tell large letters from small ones; a file that is there is known by more than its name.
+std::string folded(std::string name) {
+#ifdef _WIN32
+  for (char& c : name)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+#endif
+  return name;
+}
+
+}  // namespace
+
 void OffLimits::add_database(Folders& folders, FileSystem& files, const std::string& path) {
   std::error_code failed;
   const auto real = std::filesystem::weakly_canonical(path, failed);
-  const std::string base = failed ? path : real.string();
+  const std::string base = failed ? path : real.generic_string();
   auto folder = folders.open(directory_of(base));
   auto there = folder ? (*folder)->info() : Result<NodeInfo>(std::move(folder).error());
   for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
-    if (there) names_[{there->device, there->inode}].insert(base.substr(base.rfind('/') + 1) + suffix);
+    if (there) names_[{there->device, there->inode}].insert(folded(base.substr(base.rfind('/') + 1) + suffix));
     auto node = files.stat(base + suffix);
     if (node) nodes_.insert({node->device, node->inode});
   }
@@ -30,7 +43,7 @@ bool OffLimits::contains(const NodeInfo& folder, const std::string& name, const 
 
 bool OffLimits::contains(const NodeInfo& folder, const std::string& name) const {
   auto names = names_.find({folder.device, folder.inode});
-  return names != names_.end() && names->second.contains(name);
+  return names != names_.end() && names->second.contains(folded(name));
 }
 
 }  // namespace tillsync

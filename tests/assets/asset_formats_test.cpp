@@ -11,7 +11,7 @@ TEST_SUITE_BEGIN("assets");
 
 TEST_CASE("formats: chunk and tree in the document are what is written, and are read as the document says") {
   TemporaryDirectory folder;
-  LinuxFileSystem files;
+  SystemFiles files;
   CountingRandom random;
   const Uuid terminal = must(Uuid::parse("00112233-4455-6677-8899-aabbccddeeff"));
   ChunkWriter writer(files, folder.path(), terminal, random);

@@ -1,16 +1,19 @@
 // A terminal with a folder of assets on the real file system, a store in memory, and the way back.
 #pragma once
 
+#ifndef _WIN32
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#endif
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
 #include "assets/asset_capture.h"
 #include "assets/asset_verifier.h"
-#include "platform/linux/file_system_linux.h"
+#include "platform/this_system.h"
 #include "ports/object_keys.h"
 #include "restore/assets.h"
 #include "sqlite/file_vfs.h"
@@ -23,21 +26,33 @@
 
 namespace tillsync::test {
 
-// Everything below a folder that a restore has to bring back, a line each: what it is, mode, owner, time, content.
+// What a restore has to bring back of it, but the content: what it is, mode, owner and time as the system has them.
+inline std::string attributes_of(const std::string& path) {
+  char text[160];
+#ifdef _WIN32
+  const auto info = must(WindowsFileSystem().stat(path));
+  std::snprintf(text, sizeof text, "%d %o %lld", static_cast<int>(info.type), info.mode,
+                static_cast<long long>(info.mtime_ns));
+#else
+  struct stat s {};
+  REQUIRE(::lstat(path.c_str(), &s) == 0);
+  std::snprintf(text, sizeof text, "%o %u:%u %lld.%09ld", s.st_mode, s.st_uid, s.st_gid,
+                static_cast<long long>(s.st_mtim.tv_sec), s.st_mtim.tv_nsec);
+#endif
+  return text;
+}
+
+// Everything below a folder that a restore has to bring back, a line each, with its content.
 inline std::vector<std::string> described(const std::string& root) {
   std::vector<std::string> lines;
   auto describe = [&](const std::filesystem::path& path) {
-    struct stat s {};
-    REQUIRE(::lstat(path.c_str(), &s) == 0);
-    std::string line = std::filesystem::path(path).lexically_relative(root).string();
-    char text[160];
-    std::snprintf(text, sizeof text, " %o %u:%u %lld.%09ld ", s.st_mode, s.st_uid, s.st_gid,
-                  static_cast<long long>(s.st_mtim.tv_sec), s.st_mtim.tv_nsec);
-    line += text;
-    if (S_ISLNK(s.st_mode)) line += "-> " + std::filesystem::read_symlink(path).string();
-    if (S_ISREG(s.st_mode)) {
-      LinuxFileSystem files;
-      line += std::to_string(s.st_size) + " " + sha256(must(read_file(files, path.string(), 1 << 30))).hex();
+    std::string line = path.lexically_relative(root).generic_string() + " " + attributes_of(path.string()) + " ";
+    const auto type = std::filesystem::symlink_status(path).type();
+    if (type == std::filesystem::file_type::symlink) line += "-> " + std::filesystem::read_symlink(path).string();
+    if (type == std::filesystem::file_type::regular) {
+      SystemFiles files;
+      const Bytes content = must(read_file(files, path.string(), 1 << 30));
+      line += std::to_string(content.size()) + " " + sha256(content).hex();
     }
     lines.push_back(line);
   };
@@ -47,10 +62,14 @@ inline std::vector<std::string> described(const std::string& root) {
   return lines;
 }
 
+inline size_t entries_in(const std::string& folder) {
+  return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(folder), {}));
+}
+
 struct AssetWorld {
   TemporaryDirectory folder;
   std::string media = folder / "media", spool = folder / "spool";
-  LinuxFileSystem files;
+  SystemFiles files;
   HookedFolders folders;
   SeededRandom random{7};
   // An hour after the files are made, so that they are not "changed just now".
@@ -71,15 +90,24 @@ struct AssetWorld {
     state = must(StateDb::open(folder / "state.db", vfs.name(), clock));
   }
 
-  void write(const std::string& name, std::string_view content, mode_t mode = 0644) {
+  void write(const std::string& name, std::string_view content, uint32_t mode = 0644) {
     const std::string path = media + "/" + name;
     std::filesystem::create_directories(std::filesystem::path(path).parent_path());
     std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
-    REQUIRE(::chmod(path.c_str(), mode) == 0);
+    std::filesystem::permissions(path, static_cast<std::filesystem::perms>(mode));
   }
   void set_time(const std::string& name, int64_t seconds, long nanoseconds) {
+    const std::string path = name.empty() ? media : media + "/" + name;
+#ifdef _WIN32
+    auto parent = must(WindowsFolders().open(directory_of(path)));
+    NodeAttributes attributes;
+    attributes.mode = must(files.stat(path)).mode;
+    attributes.mtime_ns = seconds * 1'000'000'000 + nanoseconds;
+    must(parent->set_attributes(path.substr(path.rfind('/') + 1), attributes));
+#else
     const timespec times[2] = {{0, UTIME_OMIT}, {seconds, nanoseconds}};
-    REQUIRE(::utimensat(AT_FDCWD, (media + "/" + name).c_str(), times, AT_SYMLINK_NOFOLLOW) == 0);
+    REQUIRE(::utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW) == 0);
+#endif
   }
   std::string noise(size_t size) {
     std::string bytes(size, '\0');
@@ -141,10 +169,12 @@ struct AssetWorld {
   }
   Result<AssetRestored> restore(const AssetReference& asset, const std::string& target, bool keep_others = false) {
     AssetRestoreOptions options;
+#ifndef _WIN32
     options.owners = ::geteuid() == 0;
+#endif
     options.keep_others = keep_others;
     options.off_limits = off_limits;
-    LinuxFolders real;
+    SystemFolders real;
     return restore_asset(store, real, files, random, terminal, asset, target, std::move(options));
   }
   std::string only_chunk() {

@@ -8,7 +8,7 @@
 
 #include <functional>
 
-#include "platform/linux/folder_linux.h"
+#include "platform/this_system.h"
 
 namespace tillsync::test {
 
@@ -22,7 +22,7 @@ class HookedFolders : public Folders {
   Result<std::unique_ptr<Folder>> open(const std::string& path) override;
 
  private:
-  LinuxFolders real_;
+  SystemFolders real_;
   Folders& inner_ = real_;
 };
 
