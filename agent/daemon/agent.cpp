@@ -130,7 +130,12 @@ Result<void> Agent::open() {
     };
     events.problem = [this] { feed_.poke(); };
     // Of a till that is closed for the night nothing is kept in memory that it does not need.
-    events.idle = [this] { asio::post(*queries_, [this] { give_back_memory(*state_); }); };
+    events.idle = [this] {
+      asio::post(*queries_, [this] {
+        give_back_memory(*state_);
+        give_back_code();
+      });
+    };
     events.schema_changed = [this](FollowedDatabase&) { cover_schema_changes(); };
     events.damaged = [this](FollowedDatabase& damaged) {
       asio::post(*queries_, [this, name = damaged.config().name] { back_up(name, "the database was found damaged"); });
