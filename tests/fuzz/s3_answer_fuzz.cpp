@@ -48,6 +48,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (const auto page = parse_list(text)) FUZZ_HOLDS(page->objects.size() <= text.size());
   if (const auto id = parse_upload_id(text)) FUZZ_HOLDS(!id->empty() && id->size() <= 2000);
   if (const auto parts = parse_parts(text)) must_be_written_again(parts->parts);
+  if (const auto uploads = parse_uploads(text)) FUZZ_HOLDS(uploads->size() <= text.size());
   (void)check_completed(text);
   HttpResponse response;
   response.status = data[0] & 1 ? 200 : 500;

@@ -16,6 +16,20 @@ class OffClock : public SystemClock {
   Milliseconds off_;
 };
 
+// Uploads in parts below the prefix that were begun and have not ended.
+inline size_t unfinished_on_the_server(const s3::S3Store::Options& options) {
+  LinuxFileSystem files;
+  SystemClock clock;
+  s3::S3Client client(options.address, {}, files, options.credentials_file, clock);
+  const auto outcome = client.perform({.method = "GET", .query = {{"uploads", ""}, {"prefix", options.prefix}}});
+  REQUIRE_FALSE(outcome.failure);
+  const std::string text(as_text(outcome.response.body));
+  REQUIRE(contains(text, "ListMultipartUploadsResult"));
+  size_t count = 0;
+  for (size_t at = 0; (at = text.find("<UploadId>", at)) != text.npos; at++) count++;
+  return count;
+}
+
 struct BehindProxy {
   FaultProxy proxy{S3Server::running().port()};
   LinuxFileSystem files;

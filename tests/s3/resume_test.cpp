@@ -258,6 +258,33 @@ TEST_CASE("s3 upload: bytes that changed after they were signed never arrive who
   CHECK(s.proxy.overwritten().empty());
 }
 
+TEST_CASE("s3 upload: one whose begin nobody could write down is given up before the next, by exactly its key") {
+  Large s(2);
+  // As a kill between the store's answer and the journal leaves it. Twice: on a connection that was kept the client
+  // tries again by itself.
+  s.proxy.add(Fault{.kind = Kind::lose_answer, .method = "POST", .target = "uploads=", .times = 2});
+  CHECK(kind_of(s.upload()) == ErrorKind::transient);
+  CHECK(must(s.journal.load("k"))->id.empty());
+  s.proxy.add(Fault::error(500, "InternalError").on("POST", "uploadId="));
+  CHECK(kind_of(s.upload("k2")) == ErrorKind::transient);  // of another key that begins alike: it stays
+  CHECK(unfinished_on_the_server(s.options) >= 2);
+  s.reopen();
+  must(s.upload());
+  CHECK(unfinished_on_the_server(s.options) == 1);
+  s.proxy.forget_requests();
+  must(s.upload("k2"));
+  CHECK(s.part_bytes() == 0);
+  CHECK(unfinished_on_the_server(s.options) == 0);
+  s.check_whole();
+  s.check_whole("k2");
+  // A key that may not look for them goes on.
+  s.proxy.add(Fault{.kind = Kind::lose_answer, .method = "POST", .target = "uploads=", .times = 2});
+  CHECK(kind_of(s.upload("other")) == ErrorKind::transient);
+  s.proxy.add(Fault::error(403, "AccessDenied").on("GET", "uploads="));
+  must(s.upload("other"));
+  s.check_whole("other");
+}
+
 TEST_CASE("s3 upload: what was begun long ago is given up, by the journal and by nothing else") {
   Large s(2);
   s.proxy.add(Fault::error(500, "InternalError").on("POST", "uploadId=").so_often(2));

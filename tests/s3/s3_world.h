@@ -80,18 +80,7 @@ struct S3World : World {
     return sum;
   }
   // Uploads in parts below our prefix that were begun and have not ended.
-  size_t unfinished_on_the_server() {
-    LinuxFileSystem files;
-    SystemClock clock;
-    s3::S3Client client(options.address, {}, files, options.credentials_file, clock);
-    const auto outcome = client.perform({.method = "GET", .query = {{"uploads", ""}, {"prefix", options.prefix}}});
-    REQUIRE_FALSE(outcome.failure);
-    const std::string text(as_text(outcome.response.body));
-    REQUIRE(contains(text, "ListMultipartUploadsResult"));
-    size_t count = 0;
-    for (size_t at = 0; (at = text.find("<UploadId>", at)) != text.npos; at++) count++;
-    return count;
-  }
+  size_t unfinished_on_the_server() { return test::unfinished_on_the_server(options); }
   std::map<std::string, int64_t> uploads() {
     auto state = must(Connection::open(folder / "state/state.db", SQLITE_OPEN_READONLY));
     must(state.execute("PRAGMA busy_timeout = 60000"));

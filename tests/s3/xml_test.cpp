@@ -97,6 +97,17 @@ TEST_CASE("s3 answers: a listing is read with its keys decoded, and nothing is g
   CHECK(kind_of(parse_upload_id("<InitiateMultipartUploadResult/>")) == ErrorKind::corrupt);
   CHECK(kind_of(parse_parts("<ListPartsResult><IsTruncated>true</IsTruncated></ListPartsResult>")) ==
         ErrorKind::corrupt);
+  const auto uploads = must(parse_uploads(
+      "<ListMultipartUploadsResult><Prefix>p</Prefix><Upload><Key>p/a&amp;b</Key><UploadId>7~x</UploadId></Upload>"
+      "<Upload><Key>p/c</Key><UploadId>8</UploadId></Upload></ListMultipartUploadsResult>"));
+  REQUIRE(uploads.size() == 2);
+  CHECK(uploads[0].path == "p/a&b");
+  CHECK(uploads[0].id == "7~x");
+  CHECK(must(parse_uploads("<ListMultipartUploadsResult/>")).empty());
+  for (const std::string upload : {"<Key>a</Key>", "<UploadId>1</UploadId>"})
+    CHECK(kind_of(parse_uploads("<ListMultipartUploadsResult><Upload>" + upload +
+                                "</Upload></ListMultipartUploadsResult>")) == ErrorKind::corrupt);
+  CHECK(kind_of(parse_uploads("<Other/>")) == ErrorKind::corrupt);
   CHECK(kind_of(check_completed("<Error><Code>InternalError</Code></Error>")) == ErrorKind::corrupt);
   must(check_completed("<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>"));
 }

@@ -146,6 +146,10 @@ Result<void> MultipartUpload::begin() {
   upload_.part_size = std::max(usual, (needed + kMiB - 1) / kMiB * kMiB);
   upload_.token = store_.new_token();
   upload_.began_at = store_.clock_.now();
+  // Before the store has it: what it gives an id, and nobody wrote down, would stay there for ever.
+  upload_.id.clear();
+  if (auto noted = journal_.begin(upload_); !noted)
+    return std::move(noted).error().with("put " + key_ + ": write down the upload");
   S3Request request{.method = "POST", .key = store_.path_of(key_), .stall_timeout = store_.options_.stall_timeout};
   request.query = {{"uploads", ""}};
   request.headers = {{"x-amz-meta-tillsync-token", upload_.token}};

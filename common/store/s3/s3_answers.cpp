@@ -11,6 +11,8 @@ namespace tillsync::s3 {
 
 namespace {
 
+constexpr size_t kUploadIdMax = 2000;
+
 Error unexpected(std::string_view what) {
   return Error{ErrorKind::corrupt, 0, "the store's answer " + std::string(what)};
 }
@@ -77,7 +79,7 @@ Result<ListAnswer> parse_list(std::string_view document) {
 Result<std::string> parse_upload_id(std::string_view document) {
   TILLSYNC_LET(const XmlElement root, parse_as(document, "InitiateMultipartUploadResult"));
   std::string id(root.text_of("UploadId"));
-  if (id.empty() || id.size() > 2000) return unexpected("has no upload id");
+  if (id.empty() || id.size() > kUploadIdMax) return unexpected("has no upload id");
   return id;
 }
 
@@ -94,6 +96,19 @@ Result<PartsAnswer> parse_parts(std::string_view document) {
     if (!parse_number(element.text_of("PartNumber"), part.number) || !parse_number(element.text_of("Size"), part.size))
       return unexpected("has a part without number or size");
     out.parts.push_back(std::move(part));
+  }
+  return out;
+}
+
+Result<std::vector<UnfinishedUpload>> parse_uploads(std::string_view document) {
+  TILLSYNC_LET(const XmlElement root, parse_as(document, "ListMultipartUploadsResult"));
+  std::vector<UnfinishedUpload> out;
+  for (const auto& element : root.children) {
+    if (element.name != "Upload") continue;
+    UnfinishedUpload upload{std::string(element.text_of("Key")), std::string(element.text_of("UploadId"))};
+    if (upload.path.empty() || upload.id.empty() || upload.id.size() > kUploadIdMax)
+      return unexpected("has an upload without key or id");
+    out.push_back(std::move(upload));
   }
   return out;
 }

@@ -27,6 +27,12 @@ struct PartsAnswer {
   bool is_truncated = false;
   uint32_t next_marker = 0;
 };
+struct UnfinishedUpload {
+  std::string path;  // the key with the store's prefix
+  std::string id;
+};
+// The first page of ListMultipartUploads: of one key there are few.
+Result<std::vector<UnfinishedUpload>> parse_uploads(std::string_view document);
 Result<PartsAnswer> parse_parts(std::string_view document);
 
 // Is it a CompleteMultipartUploadResult? Its ETag may be empty.

@@ -311,12 +311,36 @@ Result<void> S3Store::abandon(const std::string& key, UploadJournal& journal) {
   TILLSYNC_TRY(check(key));
   TILLSYNC_LET(const auto upload, journal.load(key));
   if (!upload) return {};
-  S3Request request{.method = "DELETE", .key = path_of(key), .stall_timeout = options_.stall_timeout};
-  request.query = {{"uploadId", upload->id}};
-  const S3Outcome outcome = client_.perform(std::move(request));
-  if (outcome.failure && outcome.failure->what != FailureClass::gone && outcome.failure->what != FailureClass::missing)
-    return error(*outcome.failure, "give up the upload of " + key);
+  std::vector<std::string> ids{upload->id};
+  // It was about to be begun, and may have been.
+  if (upload->id.empty()) {
+    TILLSYNC_LET(ids, unfinished(key));
+  }
+  for (const auto& id : ids) {
+    S3Request request{.method = "DELETE", .key = path_of(key), .stall_timeout = options_.stall_timeout};
+    request.query = {{"uploadId", id}};
+    const S3Outcome outcome = client_.perform(std::move(request));
+    if (outcome.failure && outcome.failure->what != FailureClass::gone &&
+        outcome.failure->what != FailureClass::missing)
+      return error(*outcome.failure, "give up the upload of " + key);
+  }
   return journal.forget(key);
+}
+
+Result<std::vector<std::string>> S3Store::unfinished(const std::string& key) {
+  S3Request request{.method = "GET", .key = "", .stall_timeout = options_.stall_timeout};
+  request.query = {{"uploads", ""}, {"prefix", path_of(key)}};
+  const S3Outcome outcome = client_.perform(std::move(request));
+  std::vector<std::string> ids;
+  // Who may not look, or can't, leaves it to the bucket's lifecycle rule.
+  if (outcome.failure &&
+      (outcome.failure->what == FailureClass::denied || outcome.failure->what == FailureClass::permanent))
+    return ids;
+  if (outcome.failure) return error(*outcome.failure, "look for unfinished uploads of " + key);
+  TILLSYNC_LET(const auto all, parse_uploads(as_text(outcome.response.body)));
+  for (const auto& one : all)
+    if (one.path == path_of(key)) ids.push_back(one.id);
+  return ids;
 }
 
 }  // namespace tillsync::s3

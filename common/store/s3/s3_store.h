@@ -81,6 +81,8 @@ class S3Store : public ObjectStore {
   // Does a listing show what a HEAD shows? A server that died between its two writes keeps an object that no restore
   // would find (Swift, seen). True where it can't be found out: the key may not list.
   Result<bool> is_listed(const std::string& key);
+  // Ids of the uploads of exactly this key that were begun and have not ended.
+  Result<std::vector<std::string>> unfinished(const std::string& key);
   void prove_create_only(const S3Request& request);
   std::string new_token();
   std::string path_of(const std::string& key) const { return prefix_ + key; }
