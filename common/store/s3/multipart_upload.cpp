@@ -148,8 +148,7 @@ Result<void> MultipartUpload::begin() {
   upload_.began_at = store_.clock_.now();
   // Before the store has it: what it gives an id, and nobody wrote down, would stay there for ever.
   upload_.id.clear();
-  if (auto noted = journal_.begin(upload_); !noted)
-    return std::move(noted).error().with("put " + key_ + ": write down the upload");
+  TILLSYNC_TRY(journal_.begin(upload_).with("put " + key_ + ": write down the upload"));
   S3Request request{.method = "POST", .key = store_.path_of(key_), .stall_timeout = store_.options_.stall_timeout};
   request.query = {{"uploads", ""}};
   request.headers = {{"x-amz-meta-tillsync-token", upload_.token}};
@@ -158,13 +157,7 @@ Result<void> MultipartUpload::begin() {
   auto id = parse_upload_id(as_text(outcome.response.body));
   if (!id) return std::move(id).error().with("put " + key_ + ": begin an upload");
   upload_.id = std::move(*id);
-  auto written = journal_.begin(upload_);
-  if (written) return {};
-  // Nobody would ever come back to it.
-  MemoryUploadJournal ours;
-  (void)ours.begin(upload_);
-  (void)store_.abandon(key_, ours);
-  return std::move(written).error().with("put " + key_ + ": write down the upload");
+  return journal_.begin(upload_).with("put " + key_ + ": write down the upload");
 }
 
 Result<MultipartUpload::Presence> MultipartUpload::presence() {
